@@ -1,0 +1,15 @@
+"""Storm Lab: why does a server fail under a storm of short connections, and what fixes it?
+
+The floors, from the ground up; each imports only what lies below it::
+
+    plan  events  host            what to run · the tables · what this machine is and allows
+    namespace  servers/  load/    the instruments
+    store                         runs on disk, in phases
+    trial                         one storm from start to end
+    stats  summary  checks        thought: pure functions of the record
+    record                        the door: plan in, runs out
+    plots/  report/               figures · what the terminal says
+    doctor  notebooks  cli/       the commands
+"""
+
+__version__ = "0.1.0"

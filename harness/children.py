@@ -1,0 +1,122 @@
+"""Processes that this one starts, and ends: none outlives it, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""include/uapi/linux/prctl.h"""
+
+
+def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
+    """Let the kernel end this process when the thread that started it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what children leave behind, so that it can be found and ended."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def prepare(cpus: Sequence[int] | None = None, files: tuple[int, int] | None = None) -> Callable[[], None]:
+    """What a child does to itself before it becomes its program: CPUs it may use, limit of open files."""
+
+    def between_fork_and_exec() -> None:
+        die_with_parent()
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+        if files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+    return between_fork_and_exec
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[Any] = subprocess.DEVNULL,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    cwd: Path | None = None,
+    prepared: Callable[[], None] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a child in a process group of its own. The caller has one thread, so running code after fork is safe.
+
+    Raises:
+        OSError: the program cannot be executed.
+    """
+    return subprocess.Popen(
+        argv,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        text=True,
+        start_new_session=True,
+        preexec_fn=prepared or prepare(),
+    )
+
+
+def end(process: subprocess.Popen[str], grace_s: float = 2.0) -> None:
+    """End a child and its process group: politely, then for certain."""
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, number)
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline:
+            process.poll()
+            if not _group_exists(process.pid):
+                break
+            time.sleep(0.005)
+        else:
+            continue
+        break
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)
+
+
+def end_descendants() -> None:
+    """End all children that are left, adopted ones included; for a process that adopts orphans."""
+    deadline = time.monotonic() + 5.0
+    while (children := _children()) and time.monotonic() < deadline:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    me = os.getpid()
+    text = Path(f"/proc/{me}/task/{me}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def states(group: int) -> list[str]:
+    """The scheduler state (R, S, T, …) of every thread of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                for task in (stat.parent / "task").glob("*/stat"):
+                    found.append(task.read_text().rpartition(")")[2].split()[0])
+    return found

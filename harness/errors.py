@@ -1,0 +1,32 @@
+"""Errors that a user sees: one line that names what was asked, what was found and the next step."""
+
+from __future__ import annotations
+
+
+class StormLabError(Exception):
+    """Base of all errors meant for the user; ``exit_code`` is the command line's."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+
+class PlanError(StormLabError):
+    """What was asked for cannot mean anything."""
+
+    exit_code = 2
+
+
+class MachineError(StormLabError):
+    """This machine cannot do what was asked: a missing toolchain, permission, disk space, or limit."""
+
+    exit_code = 3
+
+
+class ServerError(StormLabError):
+    """The server under test failed: never ready, or gone during the storm."""
+
+    exit_code = 4

@@ -1,0 +1,209 @@
+"""The tables: one row for every planned connection, one for every request where a connection carries several.
+
+This is the recorded truth, with the schema, units and description of each column; the data dictionary
+(``data/README.md``) is generated from here. Times are microseconds from the run's start, null where it did not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from harness.load.rows import CONNECTION_COLUMNS, NOT_READ, REQUEST_COLUMNS, Outcome, Rows
+from harness.load.slices import Slice
+
+SCHEMA_VERSION = 1
+OUTCOMES = tuple(outcome.name for outcome in Outcome)
+_CATEGORY = pa.dictionary(pa.int8(), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its Arrow type, its unit, and what it means."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    description: str
+
+
+CONNECTIONS = (
+    Column("connection", pa.int32(), "", "number of the connection within the run, from 0"),
+    Column("client", pa.int32(), "", "the client that made it, from 0"),
+    Column(
+        "attempt",
+        pa.int32(),
+        "",
+        "1 for the client's first connection, 2 for the one after it, …; 0 where the client never tried",
+    ),
+    Column("agent", pa.int32(), "", "the agent (generator process) that drove it"),
+    Column("local_address", _CATEGORY, "", "the client's source address; null where it never got one"),
+    Column("local_port", pa.uint16(), "", "the client's source port; null where it never got one"),
+    Column(
+        "scheduled_us",
+        pa.int64(),
+        "µs",
+        "the pacing slot of its first request; null in bursts and closed loops, which have none",
+    ),
+    Column("issued_us", pa.int64(), "µs", "just before connect(); null where no SYN left the client"),
+    Column("established_us", pa.int64(), "µs", "when the client saw the connection established"),
+    Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of an answer"),
+    Column("closed_us", pa.int64(), "µs", "when its last answer was complete, it failed, or the client gave it up"),
+    Column(
+        "syn_retransmits", pa.uint16(), "packets", "SYNs sent again until it was established; null where it never was"
+    ),
+    Column(
+        "total_retransmits", pa.uint16(), "packets", "all segments sent again by the client, SYNs included, at the end"
+    ),
+    Column("unacked", pa.uint16(), "packets", "segments sent and not acknowledged, at the end"),
+    Column("bytes_received", pa.int64(), "bytes", "bytes of all its answers, headers included"),
+    Column("status", pa.int16(), "", "HTTP status of its last answer; null where there was none"),
+    Column("errno", pa.int16(), "", "errno of the failure; null where no system call failed"),
+    Column("outcome", _CATEGORY, "", "what the client saw: " + " · ".join(OUTCOMES)),
+)
+REQUESTS = (
+    Column("request", pa.int32(), "", "number of the request within the run, from 0"),
+    Column("connection", pa.int32(), "", "the connection that carried it; null where it never left the client"),
+    Column("client", pa.int32(), "", "the client that made it"),
+    Column("sequence", pa.int32(), "", "which of the client's requests it is, from 0"),
+    Column("scheduled_us", pa.int64(), "µs", "its pacing slot; null in bursts and closed loops, which have none"),
+    Column(
+        "issued_us",
+        pa.int64(),
+        "µs",
+        "just before connect() for the first on a connection, else just before it was sent",
+    ),
+    Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of its answer"),
+    Column("last_byte_us", pa.int64(), "µs", "when its answer was complete; null unless it was answered"),
+    Column("status", pa.int16(), "", "HTTP status of the answer; null where there was none"),
+    Column("errno", pa.int16(), "", "errno of the failure; null where no system call failed"),
+    Column("outcome", _CATEGORY, "", "what the client saw; the same words as for connections"),
+)
+
+
+def schema(columns: Sequence[Column]) -> pa.Schema:
+    """The Arrow schema, unit and description in each field's metadata."""
+    return pa.schema(
+        [
+            pa.field(column.name, column.type, metadata={"unit": column.unit, "description": column.description})
+            for column in columns
+        ],
+        metadata={"schema_version": str(SCHEMA_VERSION)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What one run recorded. ``requests`` is None where each connection carries one request: its row is the request's."""
+
+    connections: pa.Table
+    requests: pa.Table | None
+
+
+def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> Tables:
+    """Join what the agents left into the run's tables; agents in order, so that numbers are known beforehand.
+
+    Whatever an agent came to, every planned request has its row here: those it never got to are ``not_issued``.
+    """
+    connections, requests = [], []
+    first_connection = first_request = 0
+    for slice_, rows in zip(slices, agents, strict=True):
+        one_each = slice_.request_rows == 0
+        made = slice_.clients if one_each else rows.counters()["connections"]
+        read = {name: _copy(rows.connection[name])[:made] for name in CONNECTION_COLUMNS}
+        read["agent"] = np.full(made, slice_.agent, np.int32)
+        read["connection"] = np.arange(first_connection, first_connection + made, dtype=np.int32)
+        if one_each:  # also those never tried have their client
+            read["client"] = _clients(slice_)
+        connections.append(read)
+        if not one_each:
+            asked = {name: _copy(rows.request[name]) for name in REQUEST_COLUMNS}
+            asked["connection"] = np.where(asked["issued_ns"] > 0, asked["connection"] + first_connection, -1)
+            asked["request"] = np.arange(first_request, first_request + slice_.requests, dtype=np.int32)
+            asked["client"] = np.repeat(_clients(slice_), slice_.requests_per_client)
+            asked["sequence"] = np.tile(np.arange(slice_.requests_per_client, dtype=np.int32), slice_.clients)
+            requests.append(asked)
+        first_connection += made
+        first_request += slice_.requests
+    source = next((slice_.source for slice_ in slices), None)
+    addresses = source.addresses if source is not None else (slices[0].target,)
+    return Tables(
+        _connection_table(_concatenate(connections), addresses, start_ns),
+        _request_table(_concatenate(requests), start_ns) if requests else None,
+    )
+
+
+Arrays = dict[str, NDArray[np.int64]]
+
+
+def _copy(view: memoryview[int]) -> NDArray[np.int64]:
+    return np.array(view)
+
+
+def _clients(slice_: Slice) -> NDArray[np.int64]:
+    return slice_.first_client + slice_.stride * np.arange(slice_.clients)
+
+
+def _concatenate(parts: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _connection_table(rows: Arrays, addresses: Sequence[str], start_ns: int) -> pa.Table:
+    _end_what_was_cut_short(rows, "closed_ns")
+    bound = rows["local_port"] > 0
+    made: dict[str, pa.Array] = {
+        "local_address": _dictionary(rows["address"], addresses, bound),
+        "local_port": _nullable(rows["local_port"], ~bound, pa.uint16()),
+        "outcome": _dictionary(rows["outcome"], OUTCOMES),
+        **_common(rows, ("scheduled_ns", "issued_ns", "established_ns", "first_byte_ns", "closed_ns"), start_ns),
+    }
+    tried = rows["issued_ns"] > 0
+    for name in ("syn_retransmits", "total_retransmits", "unacked"):
+        made[name] = _nullable(rows[name], ~tried | (rows[name] == NOT_READ), pa.uint16())
+    return _table(CONNECTIONS, rows, made)
+
+
+def _request_table(rows: Arrays, start_ns: int) -> pa.Table:
+    _end_what_was_cut_short(rows, "last_byte_ns")
+    made: dict[str, pa.Array] = {
+        "connection": _nullable(rows["connection"], rows["connection"] < 0, pa.int32()),
+        "outcome": _dictionary(rows["outcome"], OUTCOMES),
+        **_common(rows, ("scheduled_ns", "issued_ns", "first_byte_ns", "last_byte_ns"), start_ns),
+    }
+    return _table(REQUESTS, rows, made)
+
+
+def _end_what_was_cut_short(rows: Arrays, end: str) -> None:
+    """What an agent had issued when it was killed is ``other_error``: it left the client and has no known end."""
+    cut_short = (rows["outcome"] == Outcome.not_issued) & (rows["issued_ns"] > 0)
+    rows["outcome"] = np.where(cut_short, Outcome.other_error, rows["outcome"])
+    rows[end] = np.where(cut_short, 0, rows[end])
+
+
+def _common(rows: Arrays, times: Sequence[str], start_ns: int) -> dict[str, pa.Array]:
+    made = {
+        name.replace("_ns", "_us"): _nullable((rows[name] - start_ns) // 1000, rows[name] == 0, pa.int64())
+        for name in times
+    }
+    made["status"] = _nullable(rows["status"], rows["status"] == 0, pa.int16())
+    made["errno"] = _nullable(rows["errno"], rows["errno"] == 0, pa.int16())
+    return made
+
+
+def _nullable(values: NDArray[np.int64], null: NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    return pa.array(values, mask=null).cast(kind)
+
+
+def _dictionary(indices: NDArray[np.int64], words: Sequence[str], valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    mask = None if valid is None else ~valid
+    width = pa.array(indices.astype(np.int8), mask=mask)
+    return pa.DictionaryArray.from_arrays(width, pa.array(list(words)))
+
+
+def _table(columns: Sequence[Column], rows: Arrays, made: dict[str, pa.Array]) -> pa.Table:
+    arrays = [made[c.name] if c.name in made else pa.array(rows[c.name]).cast(c.type) for c in columns]
+    return pa.Table.from_arrays(arrays, schema=schema(columns))

@@ -1,0 +1,64 @@
+"""One HTTP/1.1 answer on its way in; parsing is httptools' (llhttp)."""
+
+from __future__ import annotations
+
+import httptools
+
+NO_ANSWER = 0
+
+
+class Answer:
+    """The protocol object that :class:`httptools.HttpResponseParser` calls.
+
+    ``complete`` turns true with the last byte of a final (not 1xx) answer; ``ends_with_stream`` says that, lacking a
+    length, the end of the stream ends the answer (RFC 9112 section 6.3, rule 8).
+    """
+
+    __slots__ = ("complete", "framed", "headers_complete", "keep_alive", "parser", "status")
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.complete = False
+        self.headers_complete = False
+        self.framed = False
+        self.keep_alive = True
+        self.status = NO_ANSWER
+
+    def feed(self, data: memoryview) -> None:
+        """Raises: httptools.HttpParserError: this is not HTTP."""
+        self.parser.feed_data(data)
+
+    def next(self) -> None:
+        """Get ready for the next answer on the same connection."""
+        self.complete = self.headers_complete = self.framed = False
+        self.status = NO_ANSWER
+
+    def forget_parser(self) -> None:
+        # The parser holds this object's methods: a cycle, and the collector is off while a storm runs.
+        del self.parser
+
+    @property
+    def ends_with_stream(self) -> bool:
+        return self.headers_complete and not self.framed
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self.framed = True
+
+    def on_headers_complete(self) -> None:
+        self.headers_complete = True
+        self.status = self.parser.get_status_code()
+
+    def on_message_complete(self) -> None:
+        if self.status < 200:  # 100 Continue and its like announce the answer; they are not it
+            self.next()
+            return
+        self.complete = True
+        self.keep_alive = self.parser.should_keep_alive()
+
+
+def request_bytes(host: str, path: str, *, close: bool) -> bytes:
+    """A GET as it goes over the wire; ``close`` asks the server to end the connection after the answer."""
+    authority = f"[{host}]" if ":" in host else host
+    connection = "Connection: close\r\n" if close else ""
+    return f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: stormlab\r\n{connection}\r\n".encode("ascii")

@@ -1,0 +1,131 @@
+"""A private network for one trial: its own loopback, ports, TCP counters and settings.
+
+The process that enters it takes its children with it, and it is gone with the last of them: nothing to clean up. Root
+needs no more; others need user namespaces. The namespace starts with the kernel's defaults, so the host's own values
+are copied in: otherwise not the reader's machine would be tested.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import MachineError
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+"""include/uapi/linux/sched.h"""
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+_SYSCTL = Path("/proc/sys")
+HOST_ONLY = ("net.core.netdev_max_backlog", "net.ipv4.tcp_mem")
+"""Settings that no namespace has of its own and that decide storms; recorded with every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What could be isolated, and why not where it could not."""
+
+    isolated: bool
+    reason: str = ""
+
+
+def enter() -> Isolation:
+    """Move this process into a private network, or say why it stays on the host's loopback.
+
+    Must be called by a process with one thread. The host's ``net.ipv4.*`` and ``net.core.*`` settings are copied in.
+    """
+    settings = read_settings()
+    reason = _unshare()
+    if reason:
+        return Isolation(False, reason)
+    _bring_loopback_up()
+    current = read_settings()
+    for key, value in settings.items():
+        if current.get(key) not in (None, value):
+            _write(key, value)
+    return Isolation(True)
+
+
+def _unshare() -> str:
+    """Leave the host's network; returns why that failed, or nothing."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() == 0 and libc.unshare(CLONE_NEWNET) == 0:
+        return ""
+    user, group = os.geteuid(), os.getegid()
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        return f"no private network namespace: {os.strerror(code)} ({errno.errorcode.get(code, code)})"
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    return ""
+
+
+def _bring_loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
+        (flags,) = struct.unpack_from("16xh", request)
+        fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
+
+
+def read_settings() -> dict[str, str]:
+    """The kernel's ``net.ipv4.*`` and ``net.core.*`` settings as this process sees them, name → value."""
+    found = {}
+    for folder in ("net/ipv4", "net/core"):
+        for file in sorted((_SYSCTL / folder).glob("*")):
+            try:
+                if file.is_file():
+                    found[_key(file)] = " ".join(file.read_text().split())
+            except OSError:  # some are write-only, or only for the host's root
+                continue
+    return found
+
+
+def set_private(settings: Mapping[str, str]) -> None:
+    """Set kernel settings in this process's private namespace.
+
+    Raises:
+        MachineError: a setting does not exist in a namespace, or the kernel refuses the value.
+    """
+    for key, value in settings.items():
+        if key in HOST_ONLY or not (_SYSCTL / key.replace(".", "/")).exists():
+            raise MachineError(
+                f"--sysctl {key}={value} was asked for; a network namespace has no such setting",
+                "see /proc/sys/net inside `unshare --user --map-root-user --net` for those it has",
+            )
+        if not _write(key, value):
+            raise MachineError(
+                f"--sysctl {key}={value} was asked for; the kernel refused that value", "check its range"
+            )
+
+
+def _write(key: str, value: str) -> bool:
+    try:
+        (_SYSCTL / key.replace(".", "/")).write_text(value)
+    except OSError:
+        return False
+    return True
+
+
+def _key(file: Path) -> str:
+    return ".".join(file.relative_to(_SYSCTL).parts)
+
+
+def available() -> Isolation:
+    """Whether a private network can be had here, tried in a child so that this process stays where it is."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, _unshare().encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        reason = pipe.read()
+    os.waitpid(pid, 0)
+    return Isolation(not reason, reason)

@@ -1,0 +1,329 @@
+"""What to run: frozen values that describe one storm, each with a hash of its content.
+
+A :class:`Trial` is composed of a :class:`Server`, a :class:`Load`, a :class:`Placement` and :class:`Faults`.
+Nothing here touches the machine; a value that cannot mean anything is refused when it is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from harness.errors import PlanError
+
+Ready = Literal["answered", "listening", "none"]
+SourcePorts = Literal["assigned", "kernel"]
+Regime = Literal["shared", "disjoint"]
+
+MAX_REQUESTS = 2_000_000
+"""Upper bound of planned requests in one trial: a storm is bounded in count."""
+MAX_CLIENTS = 1_000_000
+MAX_SECONDS = 600.0
+"""Upper bound of a timeout, a stall, and the time an open loop takes to issue: a storm is bounded in time."""
+MAX_BACKLOG = 2**31 - 1
+"""listen(2) takes a C int."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise PlanError(message)
+
+
+def _choice(name: str, value: str, choices: Any) -> None:
+    allowed = get_args(choices)
+    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server under test: a name of the catalogue, or a command of the user's own."""
+
+    name: str = "python"
+    command: str | None = None
+    """Shell-like command line with ``{port}``, and optionally ``{host}``, ``{backlog}`` and the other options."""
+    backlog: int | None = None
+    """What it is told to ask of listen(2); None: what its stack asks for by itself."""
+    body_bytes: int = 12
+    work_us: int = 0
+    """Busy work for each request, microseconds."""
+    workers: int | None = None
+    nofile: int | None = None
+    """Its limit of open files; None: the caller's."""
+    ready: Ready = "answered"
+
+    def __post_init__(self) -> None:
+        if self.command is not None:
+            _require(
+                "{port}" in self.command or "{options}" in self.command,
+                f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
+            )
+        if self.backlog is not None:
+            _require(
+                0 <= self.backlog <= MAX_BACKLOG,
+                f"backlog must be 0 to {MAX_BACKLOG} or 'default', not {self.backlog}",
+            )
+        _require(0 <= self.body_bytes <= 2**26, f"body bytes must be 0 to {2**26}, not {self.body_bytes}")
+        _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
+        _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
+        _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
+        _choice("ready", self.ready, Ready)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the clients want: ``clients`` × ``requests_per_client``, as a burst, a closed or an open loop.
+
+    A burst issues everything at once; ``concurrency`` keeps that many clients under way (closed loop);
+    ``rate`` issues that many requests a second whatever happens to them (open loop).
+    """
+
+    clients: int = 50_000
+    requests_per_client: int = 1
+    concurrency: int | None = None
+    rate: float | None = None
+    timeout_s: float = 10.0
+    processes: int | None = None
+    """Number of agents; None: as many as open files and cores ask for."""
+    target_host: str = "127.0.0.1"
+    path: str = "/"
+    source_ports: SourcePorts = "assigned"
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
+        _require(
+            self.requests_per_client >= 1, f"requests per client must be at least 1, not {self.requests_per_client}"
+        )
+        _require(
+            self.planned <= MAX_REQUESTS,
+            f"clients × requests per client is {self.planned}; the lab plans at most {MAX_REQUESTS} requests in one trial",
+        )
+        _require(
+            0 < self.timeout_s <= MAX_SECONDS,
+            f"timeout must be above 0 and at most {MAX_SECONDS:g} s, not {self.timeout_s:g}",
+        )
+        _require(
+            self.concurrency is None or self.rate is None,
+            "--concurrency (closed loop) and --rate (open loop) exclude each other; choose one",
+        )
+        if self.concurrency is not None:
+            _require(
+                1 <= self.concurrency <= self.clients,
+                f"concurrency must be 1 to clients ({self.clients}), not {self.concurrency}",
+            )
+        if self.rate is not None:
+            _require(self.rate > 0, f"rate must be above 0, not {self.rate:g}")
+            seconds = self.planned / self.rate
+            _require(
+                seconds <= MAX_SECONDS,
+                f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; the lab issues for at most {MAX_SECONDS:g} s",
+            )
+        if self.processes is not None:
+            _require(
+                1 <= self.processes <= min(self.clients, 256),
+                f"processes must be 1 to {min(self.clients, 256)}, not {self.processes}",
+            )
+        _choice("target host", self.target_host, Literal["127.0.0.1", "::1", "localhost"])
+        _require(
+            bool(re.fullmatch(r"/[!-~]*", self.path)),
+            f"path must start with / and hold visible ASCII only, not {self.path!r}",
+        )
+        _choice("source ports", self.source_ports, SourcePorts)
+
+    @property
+    def planned(self) -> int:
+        return self.clients * self.requests_per_client
+
+    @property
+    def is_burst(self) -> bool:
+        return self.concurrency is None and self.rate is None
+
+    @property
+    def peak_clients(self) -> int:
+        """The most clients that can be under way at once."""
+        return self.concurrency or self.clients
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Who runs on which CPUs. ``disjoint`` gives the server the first half of them and the clients the rest."""
+
+    cpu: Regime = "shared"
+    server_cpus: tuple[int, ...] | None = None
+    client_cpus: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _choice("cpu", self.cpu, Regime)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What is done to the server or the clients on purpose."""
+
+    stall_ms: float | None = None
+    """The server is stopped from before the first connect until this long after it."""
+
+    def __post_init__(self) -> None:
+        if self.stall_ms is not None:
+            _require(
+                0 < self.stall_ms <= MAX_SECONDS * 1000,
+                f"stall must be above 0 and at most {MAX_SECONDS * 1000:g} ms, not {self.stall_ms:g}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One storm: what is run, under what load, where, with which faults and kernel settings."""
+
+    server: Server = field(default_factory=Server)
+    load: Load = field(default_factory=Load)
+    placement: Placement = field(default_factory=Placement)
+    faults: Faults = field(default_factory=Faults)
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Kernel settings of the trial's private namespace, sorted by name."""
+
+    def __post_init__(self) -> None:
+        for key, _ in self.sysctls:
+            _require(
+                bool(re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key)),
+                f"--sysctl sets net.* of the private namespace, not {key!r}",
+            )
+        object.__setattr__(self, "sysctls", tuple(sorted(self.sysctls)))
+
+    @property
+    def plan_hash(self) -> str:
+        return content_hash(self)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Trial:
+        """The inverse of :meth:`to_json`, from a parsed JSON document."""
+
+        def cpus(value: Iterable[int] | None) -> tuple[int, ...] | None:
+            return None if value is None else tuple(value)
+
+        placement = document["placement"]
+        return cls(
+            server=Server(**document["server"]),
+            load=Load(**document["load"]),
+            placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
+            faults=Faults(**document["faults"]),
+            sysctls=tuple((key, value) for key, value in document["sysctls"]),
+        )
+
+
+def _without_defaults(value: Any) -> Any:
+    """A nested value as JSON, fields at their default left out: a new field then changes no old hash."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    kept: dict[str, Any] = {}
+    for item in dataclasses.fields(value):
+        current = getattr(value, item.name)
+        default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+        if current != default:
+            kept[item.name] = _without_defaults(current)
+    return kept
+
+
+def content_hash(value: Any) -> str:
+    """Hash of a plan value, hex; equal for equal content, today and after fields with defaults were added."""
+    text = json.dumps(_without_defaults(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ---- options: the flat names that the command line and the plan files share -------------------------------------
+
+_PARTS: dict[str, type] = {"server": Server, "load": Load, "placement": Placement, "faults": Faults}
+OPTIONS: dict[str, str] = {
+    item.name: part
+    for part, cls in _PARTS.items()
+    for item in dataclasses.fields(cls)
+    if (part, item.name) != ("server", "name")
+} | {"server": "server", "sysctl": "trial"}
+"""Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
+
+
+def trial_from_options(options: Mapping[str, Any]) -> Trial:
+    """Make a trial from flat options such as ``{"server": "hyper", "clients": 4000, "backlog": 128}``.
+
+    Raises:
+        PlanError: an option is unknown, or a value means nothing.
+    """
+    parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    sysctls: Mapping[str, Any] = {}
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
+        if name == "sysctl":
+            sysctls = value
+        elif name == "server":
+            parts["server"]["name"] = value
+        elif name == "backlog" and value == "default":
+            parts["server"]["backlog"] = None
+        else:
+            parts[OPTIONS[name]][name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return Trial(
+            server=Server(**parts["server"]),
+            load=Load(**parts["load"]),
+            placement=Placement(**parts["placement"]),
+            faults=Faults(**parts["faults"]),
+            sysctls=tuple((str(key), str(value)) for key, value in sysctls.items()),
+        )
+    except TypeError as error:  # a string where a number belongs, from a plan file
+        raise PlanError(f"an option has a value of the wrong type: {error}") from error
+
+
+# ---- plans: experiments as data ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An experiment: trials that are compared with each other, each repeated."""
+
+    name: str
+    question: str
+    trials: tuple[Trial, ...]
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan file.
+
+    TOML with ``question``, ``repeats``, ``[base]`` (options of every trial), ``[vary]`` (option → list of values; the
+    trials are their product) and ``[[scenario]]`` (sets of options, each crossed with the product).
+
+    Raises:
+        PlanError: the file cannot be read, is not TOML, or describes something impossible.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {path}: {error.strerror}; give the path of a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"the plan {path} is not valid TOML: {error}") from error
+    unknown = set(document) - {"question", "repeats", "base", "vary", "scenario"}
+    _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
+    base, vary = document.get("base", {}), document.get("vary", {})
+    for option, values in vary.items():
+        _require(
+            isinstance(values, list) and bool(values), f"[vary] {option} in {path} must be a list with values in it"
+        )
+    trials = [
+        trial_from_options({**base, **scenario, **dict(zip(vary, values, strict=True))})
+        for scenario in document.get("scenario", [{}])
+        for values in itertools.product(*vary.values())
+    ]
+    return Plan(path.stem, document.get("question", ""), tuple(trials), document.get("repeats", 1))

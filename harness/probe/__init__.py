@@ -1,0 +1,1 @@
+"""The probe: what the kernel says of queues and counters."""

@@ -1,0 +1,72 @@
+"""The accept queue of a listening socket, asked of the kernel over sock_diag (NETLINK_SOCK_DIAG, sock_diag(7))."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
+NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+TCP_LISTEN = 10
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBxI48x")
+"""struct inet_diag_req_v2: family, protocol, extensions, states, an empty socket id."""
+_PORT = struct.Struct(">H")
+_QUEUES = struct.Struct("=II")
+_PORT_OFFSET, _ADDRESS_OFFSET, _QUEUES_OFFSET = 4, 8, 56
+"""Within struct inet_diag_msg (include/uapi/linux/inet_diag.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening TCP socket. ``depth`` counts complete connections not yet accepted; ``backlog`` is the kernel's."""
+
+    address: str
+    port: int
+    depth: int
+    backlog: int
+
+
+def listeners() -> list[Listener]:
+    """All listening TCP sockets of this network namespace.
+
+    Raises:
+        OSError: the kernel has no sock_diag for TCP.
+    """
+    return [found for family in (socket.AF_INET, socket.AF_INET6) for found in _dump(family)]
+
+
+def listener(port: int) -> Listener | None:
+    """The socket that listens on ``port``, or None. Raises: OSError, as :func:`listeners`."""
+    return next((found for found in listeners() if found.port == port), None)
+
+
+def _dump(family: int) -> Iterator[Listener]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as link:
+        request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << TCP_LISTEN)
+        link.send(
+            _HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + request
+        )
+        while True:
+            data = link.recv(1 << 16)
+            offset = 0
+            while offset < len(data):
+                length, kind, *_ = _HEADER.unpack_from(data, offset)
+                if kind == NLMSG_DONE:
+                    return
+                if kind == NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", data, offset + _HEADER.size)
+                    raise OSError(-code, "sock_diag refused to list TCP sockets")
+                yield _parse(data, offset + _HEADER.size, family)
+                offset += (length + 3) & ~3
+
+
+def _parse(data: bytes, start: int, family: int) -> Listener:
+    (port,) = _PORT.unpack_from(data, start + _PORT_OFFSET)
+    size = 16 if family == socket.AF_INET6 else 4
+    address = data[start + _ADDRESS_OFFSET :][:size]
+    depth, backlog = _QUEUES.unpack_from(data, start + _QUEUES_OFFSET)
+    return Listener(socket.inet_ntop(family, address), port, depth, backlog)

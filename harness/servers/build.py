@@ -1,0 +1,190 @@
+"""Building the lab's servers with whatever toolchains are there; one that is missing leaves its servers out.
+
+``python -m harness.servers.build`` builds what is not built and says a line for each unit. Nothing is fetched or
+written outside the checkout, but for the toolchains' own caches.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+BUILT = SOURCES.parent.parent / ".build"
+PATIENCE = {"CARGO_NET_RETRY": "1", "CARGO_HTTP_TIMEOUT": "10"}
+"""A registry that is out of reach is given up soon; by default cargo tries four times, 30 s each."""
+FETCH_LIMIT_S, BUILD_LIMIT_S = 300, 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a unit's servers are left out, and how to get them."""
+
+    reason: str
+    next_step: str
+
+
+class BuildError(Exception):
+    """A step failed; the message is its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is built in one go: its sources, the program it needs, and how."""
+
+    program: str | None
+    how_to_get: str
+    build: Callable[[], None]
+
+
+def build_all(say: Callable[[str], None]) -> None:
+    """Build every unit that has changed; failures are remembered for :func:`missing`, never raised."""
+    for name, unit in UNITS.items():
+        if unit.program is None:
+            continue
+        if shutil.which(unit.program) is None:
+            say(f"servers: {name}: left out: {unit.program} is not installed; {unit.how_to_get}")
+            continue
+        stamp = _stamp_of(name)
+        if _read_stamp(name) == {"sources": stamp}:
+            say(f"servers: {name}: up to date")
+            continue
+        begun = time.monotonic()
+        BUILT.mkdir(exist_ok=True)
+        try:
+            unit.build()
+        except BuildError as error:
+            _write_stamp(name, {"failed": str(error)})
+            say(f"servers: {name}: left out: {error}; {unit.how_to_get}, then run `make setup` again")
+            continue
+        _write_stamp(name, {"sources": stamp})
+        say(f"servers: {name}: built in {time.monotonic() - begun:.0f} s")
+
+
+def missing(unit: str) -> Missing | None:
+    """Why the servers of a unit cannot be started here, or None where they can."""
+    if unit not in UNITS:
+        return Missing(f"its unit {unit!r} is not one of {', '.join(UNITS)}", "leave `unit` out of your own entries")
+    needs = UNITS[unit]
+    if needs.program is None:
+        return None
+    if shutil.which(needs.program) is None and not _is_built(unit):
+        return Missing(f"{needs.program} is not installed", f"{needs.how_to_get}, then run `make setup`")
+    if _is_built(unit):
+        return None
+    failed = _read_stamp(unit).get("failed")
+    return Missing(f"building it failed: {failed}" if failed else "it is not built yet", "run `make setup`")
+
+
+@functools.cache
+def locked_versions(unit: str | None) -> Mapping[str, str]:
+    """Package → version as the unit's lock file pins it; empty for units without one."""
+    lock = SOURCES / (unit or "") / "Cargo.lock"
+    if unit is None or not lock.is_file():
+        return {}
+    packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    return {package["name"]: package["version"] for package in packages}
+
+
+# ---- units ------------------------------------------------------------------------------------------------------
+
+
+def _build_rust() -> None:
+    host = next(line.split()[1] for line in _run(["rustc", "-vV"]).splitlines() if line.startswith("host:"))
+    folder = SOURCES / "rust"
+    environment = {**PATIENCE, "CARGO_TARGET_DIR": str(BUILT / "rust")}
+    _run(["cargo", "fetch", "--locked", "--target", host], folder, environment, FETCH_LIMIT_S)
+    _run(["cargo", "build", "--release", "--locked", "--offline"], folder, environment, BUILD_LIMIT_S)
+
+
+def _build_go() -> None:
+    target = BUILT / "go" / "server"
+    environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
+    _run(["go", "build", "-trimpath", "-o", str(target), "."], SOURCES / "go", environment, BUILD_LIMIT_S)
+
+
+def _build_node() -> None:
+    _run(["node", "--check", str(SOURCES / "node" / "server.js")])
+
+
+def _build_nothing() -> None:
+    """Python runs from its source."""
+
+
+UNITS: dict[str, Unit] = {
+    "python": Unit(None, "", _build_nothing),
+    "rust": Unit(
+        "cargo", "install Rust (rustup, or your distribution's cargo) for Hyper, Actix and Tokio", _build_rust
+    ),
+    "go": Unit("go", "install Go (your distribution's golang) for net/http", _build_go),
+    "node": Unit("node", "install Node.js (your distribution's nodejs) for http", _build_node),
+}
+
+
+def _run(
+    argv: list[str], folder: Path = SOURCES, environment: Mapping[str, str] | None = None, limit_s: float = 60
+) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+        )
+    except FileNotFoundError as error:
+        raise BuildError(f"{argv[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"`{' '.join(argv[:2])}` took longer than {limit_s:g} s") from error
+    if done.returncode:
+        raise BuildError(f"`{' '.join(argv[:2])}` failed: {_last_words(done.stderr)}")
+    return done.stdout
+
+
+def _last_words(stderr: str) -> str:
+    """The lines that say why: the first error and, in cargo's chain of causes, the last."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("error", "fatal"))]
+    chosen = [*errors[:1], *lines[-1:]] if lines else ["it said nothing"]
+    return "; ".join(dict.fromkeys(chosen))[:300]
+
+
+def _is_built(unit: str) -> bool:
+    return _read_stamp(unit) == {"sources": _stamp_of(unit)}
+
+
+def _stamp_of(unit: str) -> str:
+    """Hash of a unit's sources."""
+    digest = hashlib.sha256()
+    for file in sorted((SOURCES / unit).rglob("*")):
+        if file.is_file() and file.suffix in (".rs", ".toml", ".lock", ".go", ".mod", ".js"):
+            digest.update(str(file.relative_to(SOURCES)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _read_stamp(unit: str) -> dict[str, str]:
+    try:
+        stamp: dict[str, str] = json.loads((BUILT / f"{unit}.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp
+
+
+def _write_stamp(unit: str, stamp: Mapping[str, str]) -> None:
+    (BUILT / f"{unit}.json").write_text(json.dumps(stamp) + "\n")
+
+
+if __name__ == "__main__":
+    build_all(lambda line: print(line, file=sys.stderr, flush=True))

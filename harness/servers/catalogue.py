@@ -1,0 +1,160 @@
+"""Which servers there are, as data: the lab's own in ``catalogue.toml``, the user's in ``servers.toml``."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shlex
+import shutil
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MachineError, PlanError
+from harness.plan import Server
+from harness.servers import build
+
+OWN = Path(__file__).with_name("catalogue.toml")
+USERS = "servers.toml"
+_OPTIONAL = ("backlog", "body_bytes", "work_us", "workers")
+"""Options of a server that reach it through a placeholder of the same name."""
+_CONTRACT = (
+    "--host {host} --port {port} --backlog {backlog} --body-bytes {body_bytes} --work-us {work_us} --workers {workers}"
+)
+"""What ``{options}`` stands for: the contract of the lab's own servers (servers/README.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A server as the catalogue describes it; ``unit`` names what has to be built for it, if anything."""
+
+    name: str
+    title: str
+    command: str
+    unit: str | None = None
+    packages: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> build.Missing | None:
+        """Why it cannot be started here, or None."""
+        return build.missing(self.unit) if self.unit else None
+
+    @property
+    def version(self) -> str:
+        """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
+        locked = build.locked_versions(self.unit)
+        return ", ".join(f"{package} {locked[package]}" for package in self.packages if package in locked)
+
+
+def catalogue() -> dict[str, Entry]:
+    """All entries by name, the lab's own first; an entry of the user's replaces one of the same name.
+
+    Raises:
+        PlanError: the user's file is not valid.
+    """
+    entries = _read(OWN)
+    users = Path(os.environ.get("STORMLAB_SERVERS", USERS))
+    if users.exists():
+        entries |= _read(users)
+    return entries
+
+
+def find(server: Server) -> Entry:
+    """The entry that a planned server means; a command makes one of its own.
+
+    Raises:
+        PlanError: no such name.
+        MachineError: it is known, but could not be built here.
+    """
+    if server.command is not None:
+        return Entry(name="command", title=server.command, command=server.command)
+    entries = catalogue()
+    if server.name not in entries:
+        raise PlanError(
+            f"no server is called {server.name!r}; known are {', '.join(entries)}",
+            f"choose one of them, add yours to {USERS}, or use --command",
+        )
+    entry = entries[server.name]
+    if entry.missing is not None:
+        raise MachineError(f"server {server.name!r} cannot run here: {entry.missing.reason}", entry.missing.next_step)
+    return entry
+
+
+def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
+    """The command line that starts it.
+
+    Raises:
+        PlanError: an option was asked for that its command has no placeholder for, or the command is malformed.
+    """
+    values = {
+        "host": host,
+        "port": str(port),
+        "backlog": "default" if server.backlog is None else str(server.backlog),
+        "body_bytes": str(server.body_bytes),
+        "work_us": str(server.work_us),
+        "workers": "default" if server.workers is None else str(server.workers),
+        "python": sys.executable,
+        "servers": str(build.SOURCES),
+        "build": str(build.BUILT),
+    }
+    default = Server()
+    command = entry.command.replace("{options}", _CONTRACT)
+    for option in _OPTIONAL:
+        if getattr(server, option) != getattr(default, option) and f"{{{option}}}" not in command:
+            flag = "--" + option.replace("_", "-")
+            raise PlanError(
+                f"{flag} was asked for; the command of {entry.name!r} has no {{{option}}} to pass it on",
+                f"write {{{option}}} where the command takes it, or leave {flag} out",
+            )
+    try:
+        return [word.format_map(values) for word in shlex.split(command)]
+    except (ValueError, KeyError, IndexError) as error:
+        raise PlanError(
+            f"the command of {entry.name!r} cannot be read ({error}): {entry.command}",
+            f"quote it as for a shell; placeholders are {', '.join('{' + name + '}' for name in values)}",
+        ) from error
+
+
+def binary_hash(command: list[str]) -> str:
+    """Hash of the program and of every file named on its command line: what a run's identity needs to know of it."""
+    digest = hashlib.sha256()
+    for word in command:
+        path = Path(shutil.which(word) or word)
+        if path.is_file():
+            status = path.stat()
+            digest.update(_file_hash(str(path.resolve()), status.st_mtime_ns, status.st_size))
+    return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=64)
+def _file_hash(path: str, modified_ns: int, size: int) -> bytes:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"cannot read the catalogue {path}: {error}", "correct the file or remove it") from error
+    return {name: _entry(path, name, fields) for name, fields in document.items()}
+
+
+def _entry(path: Path, name: str, fields: Any) -> Entry:
+    known = {"title", "command", "unit", "packages"}
+    if not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
+        raise PlanError(
+            f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known - {'command'}))}",
+            f'write [{name}] and below it command = "program --port {{port}}"',
+        )
+    Server(command=fields["command"])  # the one rule for commands: they contain {port}
+    return Entry(
+        name=name,
+        title=str(fields.get("title", fields["command"])),
+        command=fields["command"],
+        unit=fields.get("unit"),
+        packages=tuple(fields.get("packages", ())),
+    )

@@ -1,0 +1,213 @@
+"""Runs on disk, in phases: planned, running, then complete or failed.
+
+A run under way lives in ``.<run_id>.partial/``, whose manifest names the processes; it is renamed when it is over, so
+that no half-written result is ever readable under a run's name. What is recorded is never rewritten afterwards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import MachineError, PlanError
+from harness.events import Tables
+from harness.plan import Trial
+
+PROJECT = Path(__file__).parent.parent
+REFERENCE = PROJECT / "data" / "reference"
+MANIFEST, SERVER_LOG, CONNECTIONS, REQUESTS = "manifest.json", "server.log", "connections.parquet", "requests.parquet"
+
+_DELTA_PACKED = (
+    "connection",
+    "client",
+    "request",
+    "local_port",
+    "scheduled_us",
+    "issued_us",
+    "established_us",
+    "first_byte_us",
+    "last_byte_us",
+    "closed_us",
+)
+"""Columns that go up by small steps; the rest repeat few values, for which a dictionary is best."""
+
+
+def default_data() -> Path:
+    """Where runs go unless ``--data`` says otherwise."""
+    return Path(os.environ.get("STORMLAB_DATA") or PROJECT / "data" / "runs").absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is over: where it lies and its manifest. The tables are read when asked for."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def trial(self) -> Trial:
+        return Trial.from_json(self.manifest["plan"])
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """(plan hash, host, hash of the server binary): runs with the same identity repeat each other."""
+        return self.manifest["plan_hash"], self.manifest["host"]["host_id"], self.manifest["server"]["binary_hash"]
+
+    def connections(self) -> pa.Table:
+        return pq.read_table(self.path / CONNECTIONS)
+
+    def requests(self) -> pa.Table:
+        """One row for each planned request; where each connection carries one, its row is the request's."""
+        path = self.path / REQUESTS
+        if path.exists():
+            return pq.read_table(path)
+        table = self.connections()
+        names = ["last_byte_us" if name == "closed_us" else name for name in table.column_names]
+        return table.rename_columns(names)
+
+
+class Partial:
+    """The folder of a run under way.
+
+    Raises:
+        MachineError: the data folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, data: Path, manifest: Mapping[str, Any]) -> Partial:
+        """Begin a run in phase ``planned``."""
+        now = dt.datetime.now(dt.UTC)
+        run_id = f"{now:%Y%m%d-%H%M%S}-{manifest['server']['name']}-{secrets.token_hex(3)}"
+        partial = cls(data / f".{run_id}.partial")
+        try:
+            partial.path.mkdir(parents=True)
+            partial.write_manifest(
+                {**manifest, "run_id": run_id, "status": "planned", "begun": now.isoformat(timespec="seconds")}
+            )
+        except OSError as error:
+            shutil.rmtree(partial.path, ignore_errors=True)
+            raise cannot_write(data, error) from error
+        return partial
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name.removeprefix(".").removesuffix(".partial")
+
+    def read_manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+        return manifest
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        _write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+    def update_manifest(self, **changes: Any) -> None:
+        self.write_manifest({**self.read_manifest(), **changes})
+
+    def finish(self, tables: Tables, manifest: Mapping[str, Any]) -> Run:
+        """Write the tables and the last manifest, drop the raw rows, and give the run its name.
+
+        Raises:
+            MachineError: there is no room; the raw rows stay where they are, for :func:`harness.trial.recover`.
+        """
+        try:
+            write_table(tables.connections, self.path / CONNECTIONS)
+            if tables.requests is not None:
+                write_table(tables.requests, self.path / REQUESTS)
+            self.write_manifest(manifest)
+            for rows in self.path.glob("*.rows"):
+                rows.unlink()
+            final = self.path.with_name(self.run_id)
+            self.path.rename(final)
+        except OSError as error:
+            raise MachineError(
+                f"cannot finish run {self.run_id}: {error.strerror or error}",
+                f"its rows are kept in {self.path}; free some space, then `stormlab list` brings it in",
+            ) from error
+        return Run(final, manifest)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def cannot_write(data: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"cannot write to {data}: {error.strerror}", "choose another folder with --data or STORMLAB_DATA"
+    )
+
+
+def runs(data: Path) -> Iterator[Run]:
+    """All runs of a folder that are over, oldest first."""
+    if data.is_dir():
+        for path in sorted(data.iterdir()):
+            if not path.name.startswith(".") and (path / MANIFEST).is_file():
+                yield Run(path, json.loads((path / MANIFEST).read_text()))
+
+
+def partials(data: Path) -> Iterator[Partial]:
+    """Runs that are under way, or were when their process was killed."""
+    if data.is_dir():
+        for path in sorted(data.glob(".*.partial")):
+            yield Partial(path)
+
+
+def find_run(data: Path, name: str) -> Run:
+    """A run by its id, the beginning of its id, ``latest``, or its folder.
+
+    Raises:
+        PlanError: none, or more than one.
+    """
+    if (Path(name) / MANIFEST).is_file():
+        path = Path(name).absolute()
+        return Run(path, json.loads((path / MANIFEST).read_text()))
+    known = [*runs(data), *runs(REFERENCE)]
+    if name == "latest" and (own := list(runs(data))):
+        return own[-1]
+    found = [run for run in known if run.run_id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    raise PlanError(
+        f"{len(found)} runs match {name!r} among the {len(known)} in {data} and the reference data",
+        "see `stormlab list`, or record one with `stormlab run`",
+    )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet as small as it gets: steps packed, repeated values in dictionaries, zstd over all."""
+    packed = [name for name in table.column_names if name in _DELTA_PACKED]
+    others = [name for name in table.column_names if name not in _DELTA_PACKED]
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=others,
+        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED"),
+        write_statistics=False,
+    )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that readers see the old content or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.new")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,399 @@
+"""One storm from start to end, as a process of its own: ``python -m harness.supervisor FOLDER``.
+
+It moves into a private network and takes along everything it starts there; being alone in its process, it may do what
+a notebook's kernel with its many threads may not. It reads the plan from the partial run in FOLDER, reports progress as
+JSON lines on standard output, and leaves a finished run. Whatever happens, it ends what it started and keeps the rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness import children, host, namespace
+from harness.errors import MachineError, ServerError, StormLabError
+from harness.events import assemble
+from harness.load.rows import Rows
+from harness.load.slices import Slice, agents_needed, cut, source_pool
+from harness.plan import MAX_SECONDS, Placement, Trial
+from harness.probe import counters
+from harness.probe.listener import listeners
+from harness.servers import catalogue
+from harness.servers.process import RunningServer
+from harness.store import Partial, Run
+
+PRIVATE_PORT = 8080
+SHARED_PORTS = range(8100, 10_000)
+"""Below the agents' source ports and below the range that the kernel hands out."""
+START_IN_S = 0.05
+REPORT_EVERY_S = 0.25
+AGENTS_READY_WITHIN_S = 60.0
+AGENTS_STOP_WITHIN_S = 3.0
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived."""
+
+
+class Supervisor:
+    """The phases of a trial, in the order of :meth:`run`."""
+
+    def __init__(self, partial: Partial) -> None:
+        self.partial = partial
+        self.manifest = partial.read_manifest()
+        self.trial = Trial.from_json(self.manifest["plan"])
+        self.slices: list[Slice] = []
+        self.rows: list[Rows] = []
+        self.agents: list[subprocess.Popen[str]] = []
+        self.server: RunningServer | None = None
+        self.begun = False
+        """Whether the storm has begun: from then on there is something to keep."""
+
+    def run(self) -> Run | None:
+        """Run the trial; None when it was given up with nothing recorded.
+
+        Raises:
+            MachineError: the trial cannot be run here; nothing is kept.
+        """
+        error: StormLabError | None = None
+        try:
+            self._isolate()
+            self._lay_out()
+            self._start_server()
+            self._start_agents()
+            self._storm()
+        except ServerError as failure:
+            error, self.begun = failure, True
+        except MachineError as failure:
+            if not self.begun:
+                raise
+            error = failure
+        except Interrupted:
+            error = _interrupted()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            self._end_everything()
+        if not self.begun:
+            self.partial.remove()
+            return None
+        self._note_outcome(error)
+        return conclude(self.partial, self.manifest, self.slices, self.rows)
+
+    # ---- phases ---------------------------------------------------------------------------------------------
+
+    def _isolate(self) -> None:
+        settings = namespace.read_settings()
+        isolation = namespace.enter()
+        if self.trial.sysctls and not isolation.isolated:
+            raise MachineError(
+                f"--sysctl was asked for; there is no private namespace to set it in: {isolation.reason}",
+                "allow user namespaces or run as root; see `stormlab doctor`",
+            )
+        namespace.set_private(dict(self.trial.sysctls))
+        own = namespace.read_settings()
+        kept = {
+            key: value
+            for key, value in own.items()
+            if key.startswith(("net.ipv4.tcp_", "net.ipv4.ip_local", "net.core.somaxconn"))
+        }
+        host_only = {key: settings[key] for key in namespace.HOST_ONLY if key in settings}
+        self.manifest["kernel"] = {
+            "release": os.uname().release,
+            "isolated": isolation.isolated,
+            "not_isolated_because": isolation.reason or None,
+            "sysctls": {**kept, **host_only},
+        }
+
+    def _lay_out(self) -> None:
+        """Decide addresses, ports, CPUs and slices, and make room for every planned row."""
+        load = self.trial.load
+        in_use = [found.port for found in _listeners()]
+        isolated = self.manifest["kernel"]["isolated"]
+        self.port = PRIVATE_PORT if isolated else _free_port(in_use)
+        self.target = socket.getaddrinfo(load.target_host, self.port, type=socket.SOCK_STREAM)[0][4][0]
+        stalled_burst = self.trial.faults.stall_ms is not None and load.is_burst
+        server_cpus, client_cpus = place(self.trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
+        source = None
+        if load.source_ports == "assigned":
+            # On the host's loopback a former storm's ports may still be in TIME_WAIT: begin somewhere else each time.
+            begin = 0 if isolated else random.randrange(1, 2**22) * 4
+            source = source_pool(str(self.target), load, [self.port, *in_use], first_address=begin)
+        agents = agents_needed(load, len(client_cpus), host.files_limit()[1], one_cpu=len(client_cpus) == 1)
+        self.slices = cut(
+            load,
+            agents,
+            target=str(self.target),
+            port=self.port,
+            source=source,
+            cpus=client_cpus,
+            folder=str(self.partial.path),
+        )
+        for slice_ in self.slices:
+            self.rows.append(Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True))
+        overlap = set(server_cpus) & set(client_cpus)
+        self.manifest |= {
+            "target_address": self.target,
+            "port": self.port,
+            "cpu": {"regime": "shared" if overlap else "disjoint", "server": server_cpus, "clients": client_cpus},
+            "slices": [slice_.to_json() for slice_ in self.slices],
+            "supervisor_pid": os.getpid(),
+        }
+
+    def _start_server(self) -> None:
+        planned = self.trial.server
+        entry = catalogue.find(planned)
+        argv = catalogue.argv(entry, planned, str(self.target), self.port)
+        about = self.manifest["server"] | {
+            "binary_hash": catalogue.binary_hash(argv),
+            "version": entry.version,
+            "backlog_requested": planned.backlog,
+            "backlog_effective": None,
+            "pid": None,
+        }
+        self.manifest["server"] = about
+        soft, hard = host.files_limit()
+        if planned.nofile is not None and planned.nofile > hard:
+            raise MachineError(
+                f"--nofile {planned.nofile} was asked for; the hard limit of open files here is {hard}",
+                f"use --nofile {hard} or less",
+            )
+        files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile)
+        about["nofile"] = files[0]
+        self.manifest["status"] = "running"
+        self.server = RunningServer(argv, self.partial.path / "server.log", self.manifest["cpu"]["server"], files)
+        about["pid"] = self.server.pid
+        self.partial.write_manifest(self.manifest)
+        _say(phase="waiting for the server")
+        self.server.wait_until_ready(planned.ready, str(self.target), self.port, self.trial.load.path)
+        listening = self.server.listener(self.port)
+        if listening is not None:
+            about["backlog_effective"] = listening.backlog
+        about["version"] = entry.version or " ".join(self.server.ready_line()[2:])
+
+    def _start_agents(self) -> None:
+        for slice_ in self.slices:
+            with (self.partial.path / f"agent-{slice_.agent}.log").open("w") as log:
+                agent = children.start(
+                    [sys.executable, "-m", "harness.load.agent"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    cwd=Path(__file__).parent.parent,
+                )
+            self.agents.append(agent)
+            _tell(agent, json.dumps(slice_.to_json()))
+        self.manifest["agent_pids"] = [agent.pid for agent in self.agents]
+        self.partial.write_manifest(self.manifest)
+        deadline = time.monotonic() + AGENTS_READY_WITHIN_S
+        for slice_, agent in zip(self.slices, self.agents, strict=True):
+            assert agent.stdout is not None
+            if agent.stdout.readline() != "ready\n" or time.monotonic() > deadline:
+                raise MachineError(
+                    f"agent {slice_.agent} did not start: {self._agent_log(slice_.agent)}", "see `stormlab doctor`"
+                )
+
+    def _storm(self) -> None:
+        assert self.server is not None
+        stall_ms = self.trial.faults.stall_ms
+        before = counters.read_counters()
+        if stall_ms is not None:
+            self.server.stall()
+        start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
+        self.manifest["start_ns"] = start_ns
+        self.begun = True
+        self.partial.write_manifest(self.manifest)
+        try:
+            for agent in self.agents:
+                _tell(agent, str(start_ns))
+            self._watch(start_ns, None if stall_ms is None else start_ns + int(stall_ms * 1e6))
+        finally:
+            after = counters.read_counters()
+            self.manifest["kernel"]["counters"] = counters.deltas(before, after)
+            ended = self.server.exit_status
+            self.manifest["server"]["ended"] = ended
+        if ended is not None:
+            raise ServerError(
+                f"the server ended during the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
+            )
+
+    def _watch(self, start_ns: int, resume_ns: int | None) -> None:
+        """Follow the storm to its end; end the stall when its time has come and every connect of a burst is issued."""
+        assert self.server is not None
+        load = self.trial.load
+        next_report_ns = start_ns
+        while any(agent.poll() is None for agent in self.agents):
+            now_ns = time.monotonic_ns()
+            if (
+                resume_ns is not None
+                and now_ns >= resume_ns
+                and (not load.is_burst or self._attempted() >= load.clients)
+            ):
+                self.server.resume()
+                self.manifest["stalled_until_us"] = (time.monotonic_ns() - start_ns) // 1000
+                resume_ns = None
+            if now_ns >= next_report_ns:
+                next_report_ns = now_ns + int(REPORT_EVERY_S * 1e9)
+                self._report(now_ns - start_ns)
+            if now_ns - start_ns > (2 * MAX_SECONDS) * 1e9:
+                raise MachineError(
+                    f"the storm was not over after {2 * MAX_SECONDS:g} s and was ended", "plan fewer requests"
+                )
+            time.sleep(0.001 if resume_ns is not None else 0.02)
+        for slice_, agent in zip(self.slices, self.agents, strict=True):
+            if agent.returncode:
+                raise MachineError(
+                    f"agent {slice_.agent} ended with {agent.returncode}: {self._agent_log(slice_.agent)}",
+                    "its rows are kept in the failed run",
+                )
+
+    def _attempted(self) -> int:
+        """Clients that have issued their first connect, or tried to and could not."""
+        return sum(rows.header["connections"][0] for rows in self.rows)
+
+    def _report(self, elapsed_ns: int) -> None:
+        read = [rows.counters() for rows in self.rows]
+        total = {name: sum(counts[name] for counts in read) for name in ("issued", "answered", "failed")}
+        _say(elapsed_s=elapsed_ns / 1e9, planned=self.trial.load.planned, **total)
+
+    # ---- the end --------------------------------------------------------------------------------------------
+
+    def _end_everything(self) -> None:
+        for rows in self.rows:
+            rows.ask_to_stop()
+        deadline = time.monotonic() + AGENTS_STOP_WITHIN_S
+        while any(agent.poll() is None for agent in self.agents) and self.begun and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self.server is not None:
+            self.server.end()
+        for agent in self.agents:
+            children.end(agent, grace_s=0.2)
+        children.end_descendants()
+
+    def _note_outcome(self, error: StormLabError | None) -> None:
+        reports = []
+        for agent in self.agents:
+            with contextlib.suppress(OSError, ValueError):
+                assert agent.stdout is not None
+                reports.append(json.loads(agent.stdout.readline()))
+        self.manifest["agents"] = reports
+        self.manifest["error"] = None if error is None else as_json(error)
+
+    def _agent_log(self, agent: int) -> str:
+        lines = (self.partial.path / f"agent-{agent}.log").read_text().split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def place(
+    placement: Placement, usable: Sequence[int], *, one_client_cpu: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(CPUs of the server, CPUs of the clients).
+
+    In a stalled burst all agents share one CPU: SYNs that arrive from several at once may each pass the test of the
+    accept queue, and then more than backlog + 1 get in.
+
+    Raises:
+        MachineError: CPUs were asked for that are not there.
+    """
+    for flag, asked in (("--server-cpus", placement.server_cpus), ("--client-cpus", placement.client_cpus)):
+        if asked is not None and (not asked or not set(asked) <= set(usable)):
+            raise MachineError(
+                f"{flag} {','.join(map(str, asked))} was asked for; usable here are {','.join(map(str, usable))}",
+                "choose among those",
+            )
+    half = len(usable) // 2
+    if placement.cpu == "disjoint" and half == 0:
+        raise MachineError("--cpu disjoint was asked for; this machine has one usable CPU", "use --cpu shared")
+    server, clients = (usable[:half], usable[half:]) if placement.cpu == "disjoint" else (usable, usable)
+    if one_client_cpu:
+        clients = clients[-1:]
+    return tuple(placement.server_cpus or server), tuple(placement.client_cpus or clients)
+
+
+def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
+    """Turn the agents' rows into the run's tables and give the run its last phase."""
+    failed = manifest.get("error") is not None
+    start_ns = manifest.get("start_ns", 0)
+    tables = assemble(slices, rows, start_ns)
+    kept = {key: value for key, value in manifest.items() if key not in ("slices", "agent_pids", "supervisor_pid")}
+    for log in partial.path.glob("agent-*.log"):
+        log.unlink()
+    return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})
+
+
+def as_json(error: StormLabError) -> dict[str, Any]:
+    return {"code": error.exit_code, "message": error.message, "next_step": error.next_step}
+
+
+def _interrupted() -> StormLabError:
+    error = StormLabError("interrupted; what was recorded until then is kept", "")
+    error.exit_code = 130
+    return error
+
+
+def _listeners() -> Sequence[Any]:
+    with contextlib.suppress(OSError):
+        return listeners()
+    return ()
+
+
+def _free_port(in_use: Sequence[int]) -> int:
+    """A port on the host's loopback that nobody listens on.
+
+    Raises:
+        MachineError: all are taken.
+    """
+    candidates = [port for port in SHARED_PORTS if port not in in_use]
+    for port in random.sample(candidates, len(candidates)):
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise MachineError(f"no free port in {SHARED_PORTS.start}–{SHARED_PORTS.stop - 1} on loopback", "end some servers")
+
+
+def _tell(agent: subprocess.Popen[str], line: str) -> None:
+    assert agent.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # an agent that died is found by its exit status
+        agent.stdin.write(line + "\n")
+        agent.stdin.flush()
+
+
+def _say(**fields: Any) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(fields), flush=True)
+
+
+def main() -> int:
+    children.die_with_parent(signal.SIGTERM)
+    children.adopt_orphans()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    partial = Partial(Path(sys.argv[1]))
+    try:
+        run = Supervisor(partial).run()
+    except StormLabError as error:
+        if not list(partial.path.glob("*.rows")) or not partial.read_manifest().get("start_ns"):
+            partial.remove()
+        _say(error=as_json(error))
+        return error.exit_code
+    _say(done=str(run.path) if run is not None else None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
