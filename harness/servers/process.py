@@ -74,7 +74,7 @@ class RunningServer:
                 )
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"the server was not ready ({ready}) on port {port} within {READY_WITHIN_S:g} s{self._last_words()}",
+                    f"the server was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s{self._last_words()}",
                     "check that it uses {port} and {host}, or choose --ready listening or none",
                 )
             time.sleep(0.02)

@@ -1,0 +1,192 @@
+"""Storm Lab's Python server: asyncio streams, no HTTP library, standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import multiprocessing
+import os
+import platform
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_INT = 2**31 - 1  # listen(2) takes a C int
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+CLOSE = re.compile(rb" HTTP/1\.0\r\n|\r\nconnection:[^\r]*\bclose\b", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line; None stands for what asyncio does by itself."""
+
+    host: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+    backlog: int | None
+    body_bytes: int
+    work_us: int
+    workers: int | None
+
+
+def number(least: int, most: int = MAX_INT) -> Callable[[str], int]:
+    """Make an argparse type for an integer of least..most."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {least}..{most}")
+        return int(text)
+
+    return parse
+
+
+def number_or_default(least: int) -> Callable[[str], int | None]:
+    """Make an argparse type for an integer from `least` on, or the word `default`."""
+    parse = number(least)
+    return lambda text: None if text == "default" else parse(text)
+
+
+def parse_options() -> Options:
+    """Read the command line; a mistake in it ends the process with status 2."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--host", type=ipaddress.ip_address, default="127.0.0.1", metavar="IP")
+    add("--port", type=number(1, 65535), required=True)
+    add("--backlog", type=number_or_default(0), metavar="N|default")
+    add("--body-bytes", type=number(0), default=12, metavar="N")
+    add("--work-us", type=number(0), default=0, metavar="N")
+    add("--workers", type=number_or_default(1), metavar="N|default")
+    options = Options(**vars(parser.parse_args()))
+    if options.backlog == 0:
+        parser.error("--backlog 0: asyncio accepts `backlog` connections a turn, so none; use 1 or more")
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers every request of every connection alike."""
+
+    keeping: bytes
+    closing: bytes
+    body_bytes: int
+    work_ns: int
+
+    @classmethod
+    def of(cls, options: Options) -> Answers:
+        """Write the two answers there are: to a client that stays, to one that leaves."""
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {options.body_bytes}\r\n"
+        body = b"x" * options.body_bytes
+        return cls(
+            keeping=head.encode() + b"\r\n" + body,
+            closing=head.encode() + b"Connection: close\r\n\r\n" + body,
+            body_bytes=options.body_bytes,
+            work_ns=options.work_us * 1000,
+        )
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection's requests, one after the other."""
+        try:
+            closing = False
+            while not closing:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if sent := CONTENT_LENGTH.search(head):
+                    await reader.readexactly(int(sent[1]))
+                if self.work_ns:
+                    end_ns = time.monotonic_ns() + self.work_ns
+                    while time.monotonic_ns() < end_ns:
+                        pass
+                closing = CLOSE.search(head) is not None
+                answer = self.closing if closing else self.keeping
+                if head.startswith(b"HEAD "):
+                    answer = answer[: len(answer) - self.body_bytes]
+                writer.write(answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            pass  # The client left or gave up: its side of the storm counts it.
+        finally:
+            writer.close()
+
+
+def accept_failures_once_a_second() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """Make an exception handler that is asyncio's own, but for failed accepts.
+
+    Before the fix of python/cpython#151615 asyncio repeats a failed accept() as often as the backlog is long,
+    logs each time, and starts as many again a second later: 100 MB of log in the first minute.
+    """
+    silent_until_s = 0.0
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal silent_until_s
+        if not context["message"].startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif loop.time() >= silent_until_s:
+            silent_until_s = loop.time() + 1
+            print(f"server.py: {context['message']}: {context['exception']}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def leave(*_: object) -> None:
+    """End this process and its forked workers, leaving unfinished what is unfinished.
+
+    A handler of asyncio's would wait its turn behind the requests that are ready: seconds, in a storm.
+    """
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    os._exit(0)
+
+
+async def serve(options: Options, listener: socket.socket | None, announcing: bool) -> None:
+    """Serve until SIGTERM, on `listener` or, without one, on a socket of asyncio's own."""
+    signal.signal(signal.SIGTERM, leave)
+    asyncio.get_running_loop().set_exception_handler(accept_failures_once_a_second())
+
+    converse = Answers.of(options).converse
+    backlog: dict[str, Any] = {}
+    if options.backlog is not None:
+        # The kernel cuts it to this too; asyncio, out of descriptors, would try to accept 2**31 times.
+        backlog["backlog"] = min(options.backlog, int(SOMAXCONN.read_text()))
+    if listener is not None:
+        server = await asyncio.start_server(converse, sock=listener, **backlog)
+    else:
+        server = await asyncio.start_server(converse, str(options.host), options.port, **backlog)
+
+    if announcing:
+        host = f"[{options.host}]" if options.host.version == 6 else options.host
+        print(f"ready {host}:{options.port} python {platform.python_version()}", flush=True)
+    await server.serve_forever()
+
+
+def run(options: Options, listener: socket.socket | None, announcing: bool) -> None:
+    """Serve with an event loop of this process's own."""
+    asyncio.run(serve(options, listener, announcing))
+
+
+def main() -> None:
+    """Serve in this process, and in `workers - 1` forked ones on the same socket."""
+    options = parse_options()
+    listener = None
+    try:
+        if options.workers is not None and options.workers > 1:
+            family = socket.AF_INET6 if options.host.version == 6 else socket.AF_INET
+            listener = socket.create_server((str(options.host), options.port), family=family)
+            process = multiprocessing.get_context("fork").Process
+            for _ in range(options.workers - 1):
+                process(target=run, args=(options, listener, False), daemon=True).start()
+        run(options, listener, announcing=True)
+    except OSError as error:
+        sys.exit(f"server.py: cannot listen on {options.host} port {options.port}: {error}")
+
+
+if __name__ == "__main__":
+    main()

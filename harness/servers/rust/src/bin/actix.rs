@@ -1,0 +1,51 @@
+//! Actix Web, written as its documentation writes a server.
+
+use actix_web::web::{self, Bytes};
+use actix_web::{App, HttpResponse, HttpServer};
+use clap::Parser;
+use storm_servers::{Asked, Error, Options, announce, spin};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[actix_web::main]
+async fn main() -> Result<(), Error> {
+    let options = Options::parse();
+    // Actix tells of failed accepts through `log` only. The level is fixed: a
+    // RUST_LOG left over in a reader's shell must not slow the server.
+    env_logger::Builder::new().parse_filters("error").init();
+
+    let address = options.address();
+    let body = Bytes::from(vec![b'x'; options.body_bytes]);
+    let work = options.work();
+    let mut server = HttpServer::new(move || {
+        let body = body.clone();
+        App::new().default_service(web::to(move || {
+            let body = body.clone();
+            async move {
+                spin(work);
+                HttpResponse::Ok().content_type("text/plain").body(body)
+            }
+        }))
+    });
+    if let Asked(Some(backlog)) = options.backlog {
+        server = server.backlog(backlog);
+    }
+    if let Asked(Some(workers)) = options.workers {
+        server = server.workers(workers as usize);
+    }
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let server = server
+        .bind(address)
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let bound = server.addrs()[0];
+    // Actix answers SIGTERM by waiting up to 30 s for open connections to end.
+    let server = server.disable_signals().run();
+    announce(bound, "actix");
+
+    let handle = server.handle();
+    actix_web::rt::spawn(async move {
+        terminate.recv().await;
+        handle.stop(false).await;
+    });
+    Ok(server.await?)
+}
