@@ -112,11 +112,11 @@ def _group_exists(group: int) -> bool:
 
 def states(group: int) -> list[str]:
     """The scheduler state (R, S, T, …) of every thread of a process group."""
-    found = []
+    found: list[str] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
             fields = stat.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
-                for task in (stat.parent / "task").glob("*/stat"):
-                    found.append(task.read_text().rpartition(")")[2].split()[0])
+                tasks = (stat.parent / "task").glob("*/stat")
+                found += [task.read_text().rpartition(")")[2].split()[0] for task in tasks]
     return found

@@ -98,7 +98,7 @@ def schema(columns: Sequence[Column]) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What one run recorded. ``requests`` is None where each connection carries one request: its row is the request's."""
+    """What one run recorded; ``requests`` is None where each connection carries one, whose row it is then."""
 
     connections: pa.Table
     requests: pa.Table | None

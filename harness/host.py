@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import platform
-import resource
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Host:
     def to_json(self) -> dict[str, object]:
         return {**asdict(self), "host_id": self.host_id}
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Host:
+        return cls(**{name: value for name, value in document.items() if name != "host_id"})
+
 
 @functools.cache
 def this_host() -> Host:
@@ -60,6 +65,8 @@ def usable_cpus() -> tuple[int, ...]:
 
 def files_limit() -> tuple[int, int]:
     """(soft, hard) limit of open files of this process."""
+    import resource  # not on Windows, where the notebooks still work
+
     return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 

@@ -23,6 +23,8 @@ Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
 Regime = Literal["shared", "disjoint"]
 
+PLANS = Path(__file__).parent.parent / "plans"
+"""The experiments of the collection, one file for each notebook."""
 MAX_REQUESTS = 2_000_000
 """Upper bound of planned requests in one trial: a storm is bounded in count."""
 MAX_CLIENTS = 1_000_000
@@ -103,7 +105,7 @@ class Load:
         )
         _require(
             self.planned <= MAX_REQUESTS,
-            f"clients × requests per client is {self.planned}; the lab plans at most {MAX_REQUESTS} requests in one trial",
+            f"clients × requests per client is {self.planned}; one trial has at most {MAX_REQUESTS} requests",
         )
         _require(
             0 < self.timeout_s <= MAX_SECONDS,
@@ -119,11 +121,11 @@ class Load:
                 f"concurrency must be 1 to clients ({self.clients}), not {self.concurrency}",
             )
         if self.rate is not None:
-            _require(self.rate > 0, f"rate must be above 0, not {self.rate:g}")
+            _require(0 < self.rate <= 1e6, f"rate must be above 0 and at most 1000000, not {self.rate:g}")
             seconds = self.planned / self.rate
             _require(
                 seconds <= MAX_SECONDS,
-                f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; the lab issues for at most {MAX_SECONDS:g} s",
+                f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; {MAX_SECONDS:g} s are the most",
             )
         if self.processes is not None:
             _require(
@@ -299,11 +301,11 @@ class Plan:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
 
 
-def load_plan(path: Path) -> Plan:
-    """Read a plan file.
+def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
+    """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``[base]`` (options of every trial), ``[vary]`` (option → list of values; the
-    trials are their product) and ``[[scenario]]`` (sets of options, each crossed with the product).
+    trials are their product) and ``[scenario.NAME]`` (sets of options, each crossed with the product).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -311,19 +313,35 @@ def load_plan(path: Path) -> Plan:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PlanError(f"cannot read the plan {path}: {error.strerror}; give the path of a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"the plan {path} is not valid TOML: {error}") from error
+        raise PlanError(f"cannot read the plan {path}: {error.strerror}", "give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
+    document = _merge(document, changes or {})
     unknown = set(document) - {"question", "repeats", "base", "vary", "scenario"}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary = document.get("base", {}), document.get("vary", {})
+    base, vary, scenarios = (_table(path, document, key) for key in ("base", "vary", "scenario"))
     for option, values in vary.items():
-        _require(
-            isinstance(values, list) and bool(values), f"[vary] {option} in {path} must be a list with values in it"
-        )
+        lists = isinstance(values, list) and bool(values)
+        _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
     trials = [
         trial_from_options({**base, **scenario, **dict(zip(vary, values, strict=True))})
-        for scenario in document.get("scenario", [{}])
+        for scenario in list(scenarios.values()) or [{}]
         for values in itertools.product(*vary.values())
     ]
-    return Plan(path.stem, document.get("question", ""), tuple(trials), document.get("repeats", 1))
+    repeats = document.get("repeats", 1)
+    _require(isinstance(repeats, int), f"repeats in {path} must be a number, not {repeats!r}")
+    return Plan(path.stem, str(document.get("question", "")), tuple(trials), repeats)
+
+
+def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = document.get(key, {})
+    _require(isinstance(table, dict), f"{key} in {path} must be a table")
+    return table  # type: ignore[no-any-return]
+
+
+def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

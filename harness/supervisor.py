@@ -147,6 +147,7 @@ class Supervisor:
             "target_address": self.target,
             "port": self.port,
             "cpu": {"regime": "shared" if overlap else "disjoint", "server": server_cpus, "clients": client_cpus},
+            "agents_planned": agents,
             "slices": [slice_.to_json() for slice_ in self.slices],
             "supervisor_pid": os.getpid(),
         }

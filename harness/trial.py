@@ -22,7 +22,7 @@ from harness.store import PROJECT, Partial, Run, partials
 from harness.supervisor import conclude
 
 Report = Callable[[dict[str, Any]], None]
-"""Is called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""
+"""Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""
 ENDS_WITHIN_S = 20.0
 
 

@@ -1,0 +1,39 @@
+# `make storm`: the main job on this machine. `make test`: what a change must pass. `make help` lists all.
+PYTHON ?= python3
+STORMLAB := .venv/bin/stormlab
+PLAN := plans/01-stack-comparison.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup storm test notebooks lab clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "setup: Python packages into .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Storm Lab needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo "setup: python3 has no venv module; install your distribution's python3-venv"; exit 1; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: .venv/installed ## virtual environment in .venv, and every server that can be built
+	@.venv/bin/python -m harness.servers.build
+
+storm: setup ## both scenarios on every stack there is, measured now; table, notebook and figures
+	@$(STORMLAB) run --plan $(PLAN)
+	@$(STORMLAB) notebooks 01-stack-comparison -p source here
+
+test: setup ## everything a change must pass
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/pytest
+
+notebooks: setup ## execute the committed notebooks on the reference data, in place
+	@$(STORMLAB) notebooks --export
+
+lab: setup ## JupyterLab in the collection
+	@.venv/bin/jupyter lab --notebook-dir=notebooks
+
+clean: ## remove the environment and everything built; runs are kept
+	rm -rf .venv .build *.egg-info

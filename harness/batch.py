@@ -1,0 +1,99 @@
+"""Many trials one after the other: which of them can run here, in what order, and what has been run already."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import store
+from harness.errors import MachineError
+from harness.host import this_host
+from harness.plan import Plan, Trial
+from harness.servers import catalogue
+from harness.store import Run
+from harness.trial import Report, recover, run_trial
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One trial of a batch: the ``number``-th of ``total``."""
+
+    number: int
+    total: int
+    trial: Trial
+
+    def __str__(self) -> str:
+        load = self.trial.load
+        many = f" × {load.requests_per_client:,}" if load.requests_per_client > 1 else ""
+        place = f"[{self.number}/{self.total}] " if self.total > 1 else ""
+        name = "command" if self.trial.server.command else self.trial.server.name
+        return f"{place}{name}, {load.clients:,} clients{many}, {self.trial.placement.cpu} CPUs"
+
+
+def measure(trials: Sequence[Trial], data: Path, following: Callable[[Step], Report]) -> Iterator[Run]:
+    """Run trials one after the other; failed ones are results too."""
+    for number, trial in enumerate(trials, 1):
+        yield run_trial(trial, data, following(Step(number, len(trials), trial)))
+
+
+def in_blocks(plan: Plan, say: Say) -> list[Trial]:
+    """The trials of a plan that can be run here: each repeat holds every one once, shuffled."""
+    possible = runnable(plan.trials, say)
+    return [trial for _ in range(plan.repeats) for trial in random.sample(possible, len(possible))]
+
+
+def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
+    """The newest ``repeats`` runs of each trial on this machine; what has not been run is run now."""
+    recover(data)
+    possible = runnable(plan.trials, say)
+    known = _newest_first(data)
+    wanted = {trial: plan.repeats - len(known.get(identity(trial), ())) for trial in possible}
+    missing = [trial for trial, runs in wanted.items() for _ in range(runs)]
+    random.shuffle(missing)
+    if missing:
+        say(f"{len(missing)} storms of this plan have not been run here yet; running them now")
+    for run in measure(missing, data, lambda step: _say_step(step, say)):
+        if run.manifest["status"] == "complete":
+            known.setdefault(run.identity, []).insert(0, run)
+    return [run for trial in possible for run in known.get(identity(trial), ())[: plan.repeats]]
+
+
+def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
+    """Those whose server and CPUs are there; the reason for leaving out is said once each."""
+    left_out: dict[str, None] = {}
+    possible = []
+    for trial in trials:
+        try:
+            catalogue.find(trial.server)
+            if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
+                raise MachineError("disjoint CPUs need two; this machine has one")
+        except MachineError as error:
+            left_out[f"left out: {error.message}" + (f"; {error.next_step}" if error.next_step else "")] = None
+        else:
+            possible.append(trial)
+    for reason in left_out:
+        say(reason)
+    return possible
+
+
+def identity(trial: Trial) -> tuple[str, str, str]:
+    """What a run of this trial, here and now, would have as :attr:`harness.store.Run.identity`."""
+    command = catalogue.argv(catalogue.find(trial.server), trial.server, "127.0.0.1", 1)
+    return trial.plan_hash, this_host().host_id, catalogue.binary_hash(command)
+
+
+def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
+    known: dict[tuple[str, str, str], list[Run]] = {}
+    for run in store.runs(data):
+        if run.manifest["status"] == "complete":
+            known.setdefault(run.identity, []).insert(0, run)
+    return known
+
+
+def _say_step(step: Step, say: Say) -> Report:
+    say(str(step))
+    return lambda progress: None

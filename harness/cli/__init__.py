@@ -1,0 +1,66 @@
+"""The command line: one file a command; exit codes and errors as CONTRACT has them.
+
+0 done · 1 a check failed · 2 bad arguments · 3 this machine cannot · 4 the server failed · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from harness import __version__
+from harness.cli import doctor, listing, notebooks, run, servers, show
+from harness.errors import PlanError, StormLabError
+from harness.report import tables
+
+COMMANDS = (doctor, servers, run, listing, show, notebooks)
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of exiting, so that errors of arguments are reported like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PlanError(message, f"see `{self.prog} --help`")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="stormlab",
+        description="Why does a server fail under a storm of short connections, and what fixes it?",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"stormlab {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    for command in COMMANDS:
+        command.add_to(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = build_parser().parse_args(words)
+        code: int = options.run(options)
+    except StormLabError as error:
+        return _fail(words, error)
+    except KeyboardInterrupt:
+        interrupted = StormLabError("interrupted; nothing was recorded")
+        interrupted.exit_code = INTERRUPTED
+        return _fail(words, interrupted)
+    except BrokenPipeError:  # the reader of standard output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _fail(words: Sequence[str], error: StormLabError) -> int:
+    if "--json" in words:
+        document = {"code": error.exit_code, "message": error.message, "next_step": error.next_step}
+        tables.print_json({"error": document})
+    else:
+        print(f"stormlab: {error.message}" + (f"; {error.next_step}" if error.next_step else ""), file=sys.stderr)
+    return error.exit_code

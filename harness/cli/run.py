@@ -1,0 +1,148 @@
+"""``stormlab run``: one storm, several of the same, or a plan."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import batch
+from harness.cli.options import Commands, add_data, add_json
+from harness.errors import MachineError, PlanError
+from harness.plan import OPTIONS, Plan, load_plan, trial_from_options
+from harness.report import tables
+from harness.report.progress import Progress
+from harness.store import Run
+from harness.summary import Summary
+from harness.trial import recover
+
+CHECK_FAILED = 1
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser("run", help="run storms and record every connection", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--server", metavar="NAME", help="a server of the catalogue (default: python)")
+    what.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
+    what.add_argument("--plan", type=Path, metavar="FILE", help="run the trials of a plan file, shuffled")
+    add("--repeats", type=int, metavar="N", help="runs of each trial (default: 1, or the plan's)")
+    add_data(parser)
+    add_json(parser)
+
+    load = parser.add_argument_group("load").add_argument
+    load("--clients", type=int, metavar="N", help="(default: 50000)")
+    load("--requests-per-client", type=int, metavar="N", help="(default: 1)")
+    load("--concurrency", type=int, metavar="N", help="closed loop: this many clients at a time")
+    load("--rate", type=float, metavar="N", help="open loop: this many requests a second")
+    load("--timeout", dest="timeout_s", type=float, metavar="S", help="seconds each request may take (default: 10)")
+    load("--processes", type=int, metavar="N", help="agents (default: as many as it takes)")
+    load("--target-host", metavar="HOST", help="127.0.0.1 (default), ::1 or localhost")
+    load("--path", metavar="PATH", help="what is asked for (default: /)")
+    load("--source-ports", metavar="HOW", help="assigned (default), or searched by the kernel")
+
+    server = parser.add_argument_group("server").add_argument
+    server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
+    server("--workers", type=int, metavar="N")
+    server("--work-us", type=int, metavar="N", help="busy work for each request")
+    server("--body-bytes", type=int, metavar="N", help="(default: 12)")
+    server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
+    server("--ready", metavar="WHEN", help="the storm begins when it answered (default), is listening, or none")
+    server("--cpu", metavar="HOW", help="shared (default), or disjoint: server and clients on different CPUs")
+    server("--server-cpus", type=_cpus, metavar="LIST", help="e.g. 0,2-3")
+    server("--client-cpus", type=_cpus, metavar="LIST")
+
+    faults = parser.add_argument_group("faults and kernel").add_argument
+    faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
+    faults(
+        "--sysctl", type=_setting, action="append", metavar="KEY=VALUE", help="set in the private namespace; repeatable"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = _plan(options)
+    recover(options.data)
+    with Progress() as progress:
+        trials = batch.in_blocks(plan, progress.say) if options.plan else list(plan.trials) * plan.repeats
+        if not trials:
+            raise MachineError(f"no trial of {plan.name!r} can be run here", "see `stormlab servers`")
+        runs: list[Run] = []
+        try:
+            for finished in batch.measure(trials, options.data, progress.follow):
+                runs.append(finished)
+                if _code(finished) == 130:
+                    break
+        except KeyboardInterrupt:
+            if not runs:
+                raise
+            progress.say("interrupted; the runs that were over are kept")
+            return _report(options, runs) and 130
+    return _report(options, runs)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if name in OPTIONS and name != "command"}
+    if "server_command" in given:
+        chosen["command"] = given["server_command"]
+    if options.sysctl:
+        chosen["sysctl"] = dict(options.sysctl)
+    if options.plan is None:
+        return Plan("run", "", (trial_from_options(chosen),), 1 if options.repeats is None else options.repeats)
+    if chosen:
+        flags = ", ".join("--" + name.replace("_", "-") for name in sorted(chosen))
+        raise PlanError(f"--plan says all of its trials; {flags} cannot be added", "change the plan file instead")
+    changes = {} if options.repeats is None else {"repeats": options.repeats}
+    return load_plan(options.plan, changes)
+
+
+def _report(options: argparse.Namespace, runs: Sequence[Run]) -> int:
+    """Print the runs; the exit code is the worst of theirs."""
+    summaries = [Summary(run) for run in runs]
+    if options.json:
+        tables.print_json({"runs": [summary.to_json() for summary in summaries]})
+    elif len(runs) == 1:
+        tables.print_run(summaries[0])
+    else:
+        tables.print_batch(summaries)
+    failures = [run for run in runs if _code(run)]
+    if not options.json:
+        for run in failures:
+            print(f"stormlab: {run.run_id}: {run.manifest['error']['message']}", file=sys.stderr)
+    if failures:
+        return max(_code(run) for run in failures)
+    return CHECK_FAILED if any(summary.failed_checks for summary in summaries) else 0
+
+
+def _code(run: Run) -> int:
+    error = run.manifest.get("error")
+    return int(error["code"]) if error else 0
+
+
+def _number_or_default(text: str) -> int | str:
+    return text if text == "default" else int(text)
+
+
+_number_or_default.__name__ = "number"  # argparse names the type in its message
+
+
+def _cpus(text: str) -> list[int]:
+    """``0,2-3`` as [0, 2, 3]."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+_cpus.__name__ = "CPU list"
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

@@ -1,0 +1,45 @@
+"""``stormlab servers``: the catalogue, and which of it can be started here."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.cli.options import Commands, add_json
+from harness.report import tables
+from harness.servers.catalogue import catalogue
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser("servers", help="list the servers there are", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    entries = [
+        {
+            "name": entry.name,
+            "title": entry.title,
+            "version": entry.version or None,
+            "available": entry.missing is None,
+            "reason": None if entry.missing is None else entry.missing.reason,
+            "next_step": None if entry.missing is None else entry.missing.next_step,
+        }
+        for entry in catalogue().values()
+    ]
+    if options.json:
+        tables.print_json({"servers": entries})
+        return 0
+    tables.print_rows(
+        ("name", "what it is", "versions pinned", "here"),
+        [
+            (
+                entry["name"],
+                entry["title"],
+                entry["version"] or tables.NO_VALUE,
+                "yes" if entry["available"] else f"no: {entry['reason']}; {entry['next_step']}",
+            )
+            for entry in entries
+        ],
+    )
+    return 0

@@ -1,0 +1,40 @@
+"""Saving a figure: SVG and PNG, and beside them what it was made from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.plots.style import STYLE
+from harness.store import default_data
+
+
+def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, caption: str, alt: str) -> Path:
+    """Write ``<notebook>/<name>`` as .svg, .png and .json; returns the path of the SVG.
+
+    The folder is ``figures/`` when the collection is exported, else the report of the user's own runs. The JSON names
+    the runs, their plans and the machine, and holds the caption and the alternative text.
+    """
+    folder = Path(os.environ.get("STORMLAB_FIGURES") or default_data() / "report" / "figures") / notebook
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.svg"
+    with plt.style.context(STYLE):
+        # No date and no version: the same data gives the same bytes.
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    about = {
+        "notebook": notebook,
+        "figure": name,
+        "caption": caption,
+        "alternative_text": alt,
+        "runs": sorted(runs["run_id"]),
+        "plan_hashes": sorted(set(runs["plan_hash"])),
+        "host_ids": sorted(set(runs["host_id"])),
+    }
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,56 @@
+"""What every figure shares: the style sheet, plain units, and one look for each stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+STYLE = Path(__file__).with_name("storm.mplstyle")
+SERVER_LOOK: dict[str, tuple[str, str]] = {
+    "hyper": ("#D55E00", "-"),
+    "hyper-std": ("#D55E00", "--"),
+    "tokio": ("#E69F00", "-"),
+    "tokio-std": ("#E69F00", "--"),
+    "actix": ("#CC79A7", "-"),
+    "go": ("#0072B2", "-"),
+    "node": ("#009E73", "-"),
+    "python": ("#000000", "-"),
+}
+"""Colour and line of each stack: std's listener is dashed; an unknown server is grey and dotted."""
+OTHER_LOOK = ("#777777", ":")
+
+
+def look(server: str) -> tuple[str, str]:
+    return SERVER_LOOK.get(server, OTHER_LOOK)
+
+
+@contextmanager
+def storm_style() -> Iterator[None]:
+    with plt.style.context(STYLE):
+        yield
+
+
+def label_ms(value_ms: float) -> str:
+    """A latency in plain units: 100 µs, 1 ms, 10 s."""
+    for unit, size in (("s", 1000.0), ("ms", 1.0), ("µs", 0.001)):
+        if value_ms >= size * 0.9995:
+            return f"{value_ms / size:.3g} {unit}"
+    return f"{value_ms * 1000:.3g} µs"
+
+
+def log_time_axis(axes: Axes) -> None:
+    """A logarithmic horizontal axis of milliseconds with plain labels."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: label_ms(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def percent_axis(axes: Axes, which: str) -> None:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:.0%}"))

@@ -1,0 +1,65 @@
+"""The door between the halves: a plan goes in, its runs come out, one row each.
+
+``source="reference"`` looks them up in the committed data and works on any system. ``source="here"`` reads back what
+this machine has recorded for the same plan, host and server binary, and measures what it has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from harness import results, store
+from harness.errors import MachineError, PlanError
+from harness.plan import Plan
+from harness.summary import Summary
+
+Source = Literal["reference", "here"]
+
+
+def record(
+    plan: Plan,
+    source: Source = "reference",
+    *,
+    data: Path | None = None,
+    reference: Path = store.REFERENCE,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """The runs of a plan, in its order: a frame with the columns of :data:`harness.results.COLUMNS`.
+
+    Raises:
+        PlanError: ``source`` is neither word, or a trial means nothing.
+        MachineError: there is not a single run, neither recorded nor to be had.
+    """
+    if source == "reference":
+        return _from_reference(plan, reference)
+    if source != "here":
+        raise PlanError(f"source is {source!r}; it is 'reference' or 'here'", "choose one of the two")
+    from harness import batch  # needs Linux, which reading the reference data does not
+
+    runs = batch.completed(plan, data or store.default_data(), say)
+    if not runs:
+        raise MachineError(
+            f"no run of the plan {plan.name!r} can be had here", "see `stormlab servers` and `stormlab doctor`"
+        )
+    return results.frame(Summary(run) for run in runs)
+
+
+def _from_reference(plan: Plan, reference: Path) -> pd.DataFrame:
+    path = reference / results.RUNS
+    if not path.exists():
+        raise MachineError(
+            f"there is no reference data in {reference}", 'use source = "here" to measure on this machine'
+        )
+    runs = results.read(path)
+    order = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
+    chosen = runs[runs["plan_hash"].isin(list(order))]
+    if chosen.empty:
+        raise MachineError(
+            f"the reference data has no run of the plan {plan.name!r} as it is",
+            'change the parameters back, or use source = "here" to measure on this machine',
+        )
+    return chosen.sort_values("plan_hash", key=lambda hashes: hashes.map(order), kind="stable").reset_index(drop=True)

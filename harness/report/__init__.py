@@ -1,0 +1,1 @@
+"""What the terminal says: progress on standard error, results on standard output."""

@@ -1,0 +1,140 @@
+"""Tables and documents on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.summary import Summary
+
+NO_VALUE = "–"
+UNANSWERED = "unanswered"
+"""Stands where a quantile lies among the requests that were never answered."""
+_PLAIN_WIDTH = 160
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where it is not a terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH, no_color=True)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, indent=1, ensure_ascii=False)
+    print()
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """A table; the columns named in ``right`` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console().print(table)
+
+
+def print_batch(summaries: Sequence[Summary]) -> None:
+    """Many runs, a line each: stack by scenario and regime."""
+    numbers = ("backlog", "answered", "p50", "p99", "answers/s", "dropped by input queue")
+    print_rows(
+        ("scenario", "CPUs", "server", *numbers, "generator", "run"),
+        [
+            (
+                scenario(summary),
+                summary.run.manifest["cpu"]["regime"],
+                summary.run.manifest["server"]["name"] + ("" if _complete(summary) else " (failed)"),
+                or_dash(summary.run.manifest["server"]["backlog_effective"]),
+                f"{summary.success_rate:.1%}",
+                quantile(summary.latency_ms()["p50"]),
+                quantile(summary.latency_ms()["p99"]),
+                or_dash(summary.throughput_per_s, ",.0f"),
+                or_dash(summary.run.manifest["kernel"].get("counters", {}).get("lo_rx_dropped"), ","),
+                summary.generator.verdict,
+                summary.run.run_id,
+            )
+            for summary in sorted(summaries, key=_batch_order)
+        ],
+        right=numbers,
+    )
+
+
+def print_run(summary: Summary) -> None:
+    """One run: failed checks first, then what was run, what came of it, and how far to believe it."""
+    run = summary.to_json()
+    out = console()
+    for check in summary.failed_checks:
+        out.print(Text(f"CHECK FAILED  {check.name}: {check.detail}", style="bold red"))
+    if run["error"]:
+        out.print(Text(f"FAILED  {run['error']['message']}", style="bold red"))
+    server, kernel = run["server"], run["kernel"]
+    latency, only = run["latency_ms"], run["latency_ms"]["answered_only"]
+    asked = "its default" if server["backlog_requested"] is None else server["backlog_requested"]
+    counters = kernel.get("counters", {})
+    facts = [
+        ("run", run["run_id"]),
+        ("server", f"{server['name']}: {server['version'] or server['title']}"),
+        ("backlog", f"{or_dash(server['backlog_effective'])} in the kernel, {asked} asked for"),
+        ("load", describe_load(run["load"])),
+        ("CPUs", f"{run['cpu']['regime']}: server on {run['cpu']['server']}, clients on {run['cpu']['clients']}"),
+        (
+            "network",
+            "private namespace" if kernel["isolated"] else f"host's loopback: {kernel['not_isolated_because']}",
+        ),
+        ("outcomes", ", ".join(f"{count:,} {name}" for name, count in run["outcomes"].items() if count)),
+        ("success", f"{run['success_rate']:.2%} of {run['planned']:,} planned"),
+        ("latency", f"p50 {quantile(latency['p50'])}, p90 {quantile(latency['p90'])}, p99 {quantile(latency['p99'])}"),
+        ("of the answered", f"p50 {quantile(only['p50'])}, p99 {quantile(only['p99'])}, max {quantile(only['max'])}"),
+        ("answers/s", or_dash(run["throughput_per_s"], ",.0f")),
+        ("in flight", f"{run['peak_in_flight']:,} connections at the most"),
+        ("kernel", ", ".join(f"{name} {counters.get(name, 0):,}" for name in SHOWN_COUNTERS) if counters else NO_VALUE),
+        (
+            "generator",
+            f"{run['generator']['agents']} agents, {run['generator']['verdict']}: {run['generator']['because']}",
+        ),
+        ("checks", "; ".join(f"{check['name']} {check['status']}" for check in run["checks"])),
+        *((f"{check['name']}?", check["detail"]) for check in run["checks"] if check["status"] == "unknown"),
+        ("folder", run["path"]),
+    ]
+    print_rows(("", ""), facts)
+
+
+SHOWN_COUNTERS = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "SyncookiesSent", "lo_rx_dropped")
+
+
+def describe_load(load: dict[str, Any]) -> str:
+    many = f" × {load['requests_per_client']:,} requests" if load["requests_per_client"] > 1 else " × 1 request"
+    how = "all at once"
+    if load["concurrency"]:
+        how = f"{load['concurrency']:,} at a time"
+    elif load["rate"]:
+        how = f"{load['rate']:,.0f} requests a second"
+    return f"{load['clients']:,} clients{many}, {how}, timeout {load['timeout_s']:g} s, to {load['target_address']}"
+
+
+def scenario(summary: Summary) -> str:
+    return "short" if summary.load.requests_per_client == 1 else "long"
+
+
+def quantile(value_ms: float | None) -> str:
+    if value_ms is None:
+        return UNANSWERED
+    return f"{value_ms / 1000:.2f} s" if value_ms >= 1000 else f"{value_ms:.3g} ms"
+
+
+def or_dash(value: object, form: str = "") -> str:
+    return NO_VALUE if value is None else format(value, form)
+
+
+def _complete(summary: Summary) -> bool:
+    return bool(summary.run.manifest["status"] == "complete")
+
+
+def _batch_order(summary: Summary) -> tuple[bool, bool, str]:
+    manifest = summary.run.manifest
+    return scenario(summary) == "long", manifest["cpu"]["regime"] == "disjoint", manifest["server"]["name"]

@@ -1,0 +1,113 @@
+"""One row a run: what notebooks work with, whether the run is recorded here or in the reference data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.events import Column
+from harness.store import write_table
+from harness.summary import Summary
+
+RUNS = "runs.parquet"
+_JSON = "JSON"
+
+COLUMNS = (
+    Column("run_id", pa.string(), "", "names the run"),
+    Column("begun", pa.string(), "UTC", "when it was begun"),
+    Column("status", pa.string(), "", "complete or failed"),
+    Column("plan_hash", pa.string(), "", "hash of the plan: equal for repeats of the same trial"),
+    Column("plan", pa.string(), _JSON, "the trial as planned"),
+    Column("host_id", pa.string(), "", "hash of the machine and its kernel"),
+    Column("host", pa.string(), _JSON, "the machine"),
+    Column("binary_hash", pa.string(), "", "hash of the server's program"),
+    Column("server", pa.string(), "", "name in the catalogue"),
+    Column("version", pa.string(), "", "versions of what the server is made of"),
+    Column("scenario", pa.string(), "", "short: one request a connection; long: several"),
+    Column("cpu", pa.string(), "", "shared or disjoint CPUs of server and clients"),
+    Column("clients", pa.int32(), "", "number of clients"),
+    Column("requests_per_client", pa.int32(), "", "requests each of them makes"),
+    Column("planned", pa.int32(), "requests", "clients × requests per client"),
+    Column("backlog_effective", pa.int32(), "connections", "the listening socket's, read back from the kernel"),
+    Column("outcomes", pa.string(), _JSON, "requests by outcome"),
+    Column("success_rate", pa.float64(), "share", "answered / planned"),
+    Column("p50_ms", pa.float64(), "ms", "median latency of all requests; null where it lies among the unanswered"),
+    Column("p99_ms", pa.float64(), "ms", "99th percentile, in the same way"),
+    Column("throughput_per_s", pa.float64(), "1/s", "answered / seconds from first issue to last answer"),
+    Column("wall_s", pa.float64(), "s", "first issue to last end"),
+    Column("peak_in_flight", pa.int32(), "connections", "most connections open at one moment"),
+    Column("first_try_share", pa.float64(), "share", "connections answered without any retransmission"),
+    Column("lo_rx_dropped", pa.int64(), "packets", "dropped by this host's input queue before TCP"),
+    Column("counters", pa.string(), _JSON, "deltas of the namespace's TCP counters that moved"),
+    Column("generator", pa.string(), "", "verdict: ok, limiting or unknown"),
+    Column("checks", pa.string(), _JSON, "all checks of the run"),
+    Column(
+        "latency_shares", pa.list_(pa.float32()), "share", "of all requests answered within each step of stats.GRID_MS"
+    ),
+    Column("answers_per_step", pa.list_(pa.int32()), "requests", "answers in each 100 ms from the start"),
+)
+
+
+def line(summary: Summary) -> dict[str, object]:
+    """A run as one row; keys are the names in :data:`COLUMNS`."""
+    manifest = summary.run.manifest
+    counters = manifest["kernel"].get("counters", {})
+    latency = summary.latency_ms()
+    connections = summary.connections
+    clean = (connections["total_retransmits"].to_numpy() == 0) & (np.asarray(connections["outcome"]) == "answered")
+    return {
+        "run_id": summary.run.run_id,
+        "begun": manifest["begun"],
+        "status": manifest["status"],
+        "plan_hash": manifest["plan_hash"],
+        "plan": json.dumps(manifest["plan"]),
+        "host_id": manifest["host"]["host_id"],
+        "host": json.dumps(manifest["host"]),
+        "binary_hash": manifest["server"]["binary_hash"],
+        "server": manifest["server"]["name"],
+        "version": manifest["server"]["version"],
+        "scenario": "short" if summary.load.requests_per_client == 1 else "long",
+        "cpu": manifest["cpu"]["regime"],
+        "clients": summary.load.clients,
+        "requests_per_client": summary.load.requests_per_client,
+        "planned": summary.load.planned,
+        "backlog_effective": manifest["server"]["backlog_effective"],
+        "outcomes": json.dumps(summary.outcomes),
+        "success_rate": summary.success_rate,
+        "p50_ms": latency["p50"],
+        "p99_ms": latency["p99"],
+        "throughput_per_s": summary.throughput_per_s,
+        "wall_s": summary.wall_s,
+        "peak_in_flight": summary.peak_in_flight,
+        "first_try_share": float(clean.mean()) if len(clean) else None,
+        "lo_rx_dropped": counters.get("lo_rx_dropped"),
+        "counters": json.dumps({name: moved for name, moved in counters.items() if moved}),
+        "generator": summary.generator.verdict,
+        "checks": json.dumps([dataclasses.asdict(check) for check in summary.checks]),
+        "latency_shares": summary.latencies.shares().astype(np.float32),
+        "answers_per_step": summary.timeline.astype(np.int32),
+    }
+
+
+def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
+    """Runs as a frame with the columns of :data:`COLUMNS`."""
+    return pd.DataFrame([line(summary) for summary in summaries], columns=[column.name for column in COLUMNS])
+
+
+def write(runs: pd.DataFrame, path: Path) -> None:
+    """Keep a frame of runs as Parquet."""
+    schema = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
+    write_table(pa.Table.from_pandas(runs, schema=schema, preserve_index=False).replace_schema_metadata(), path)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The inverse of :func:`write`."""
+    runs: pd.DataFrame = pq.read_table(path).to_pandas()
+    return runs

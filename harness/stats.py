@@ -1,0 +1,61 @@
+"""Statistics of requests, with the unanswered as what they are: observations beyond every answered one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40, 101))
+"""Fixed grid of latencies, 10 µs to 100 s, 20 steps a decade: distributions on it can be kept, drawn and compared."""
+TIMELINE_STEP_S = 0.1
+TIMELINE_STEPS = 300
+"""Answers are counted over the first 30 s in steps of 100 ms; what comes later is in the last step."""
+QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Latencies of all requests of a run: ``answered_ms`` sorted, shape (answered,), and how many were not answered."""
+
+    answered_ms: NDArray[np.float64]
+    unanswered: int
+
+    def quantile(self, q: float) -> float | None:
+        """The latency that a share of ``q`` of *all* requests did not exceed; None beyond the answered."""
+        total = len(self.answered_ms) + self.unanswered
+        rank = max(1, int(np.ceil(q * total - 1e-9)))
+        return float(self.answered_ms[rank - 1]) if rank <= len(self.answered_ms) else None
+
+    def shares(self) -> NDArray[np.float64]:
+        """Share of all requests answered within each latency of :data:`GRID_MS`; shape (len(GRID_MS),)."""
+        total = max(1, len(self.answered_ms) + self.unanswered)
+        return np.searchsorted(self.answered_ms, GRID_MS, side="right") / total
+
+    def answered_only(self) -> Latencies:
+        """What a generator shows that forgets the failures."""
+        return Latencies(self.answered_ms, 0)
+
+
+def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many answers ended in each step of :data:`TIMELINE_STEP_S` from the run's start; shape (TIMELINE_STEPS,)."""
+    steps = np.clip(ends_us / (TIMELINE_STEP_S * 1e6), 0, TIMELINE_STEPS - 1).astype(np.int64)
+    return np.bincount(steps, minlength=TIMELINE_STEPS)
+
+
+def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
+    """The largest number of intervals that contain one moment; one that ends as another begins does not overlap it."""
+    moments = np.concatenate([begins, ends])
+    steps = np.concatenate([np.ones(len(begins), np.int64), -np.ones(len(ends), np.int64)])
+    order = np.lexsort((steps, moments))
+    return int(np.cumsum(steps[order]).max(initial=0))
+
+
+def weighted_quantile(histogram: Sequence[tuple[float, int]], q: float) -> float | None:
+    """Quantile of a histogram of (value, count), in order of value."""
+    if not histogram:
+        return None
+    counts = np.cumsum([count for _, count in histogram])
+    return float(histogram[int(np.searchsorted(counts, q * counts[-1]))][0])

@@ -1,0 +1,152 @@
+"""RUN: what one run comes to, computed from its record; the JSON document of the contract."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness import stats
+from harness.checks import Check, check_run
+from harness.events import OUTCOMES
+from harness.generator import Generator, judge
+from harness.plan import Load
+from harness.store import Run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run with its tables; everything is computed when first asked for."""
+
+    run: Run
+
+    @functools.cached_property
+    def connections(self) -> pa.Table:
+        return self.run.connections()
+
+    @functools.cached_property
+    def requests(self) -> pa.Table:
+        return self.run.requests()
+
+    @functools.cached_property
+    def load(self) -> Load:
+        return self.run.trial.load
+
+    @functools.cached_property
+    def outcomes(self) -> dict[str, int]:
+        """Requests by outcome; every word is there, the sum is ``planned``."""
+        counted = {row["values"]: row["counts"] for row in pc.value_counts(self.requests["outcome"]).to_pylist()}
+        return {outcome: counted.get(outcome, 0) for outcome in OUTCOMES}
+
+    @functools.cached_property
+    def answered(self) -> pa.Table:
+        return self.requests.filter(pc.equal(self.requests["outcome"], "answered"))
+
+    @functools.cached_property
+    def latencies(self) -> stats.Latencies:
+        """From the reference time (the slot in open loops, else the issue) to the last byte."""
+        reference = "scheduled_us" if self.load.rate is not None else "issued_us"
+        elapsed_us = _numbers(self.answered, "last_byte_us") - _numbers(self.answered, reference)
+        return stats.Latencies(np.sort(elapsed_us / 1000), self.load.planned - len(self.answered))
+
+    @functools.cached_property
+    def generator(self) -> Generator:
+        return judge(self.run.manifest["agents"], self.run.manifest["agents_planned"], self.latencies)
+
+    @functools.cached_property
+    def checks(self) -> list[Check]:
+        return check_run(self.connections, self.requests, self.load, self.run.manifest["kernel"], self.generator)
+
+    @functools.cached_property
+    def timeline(self) -> NDArray[np.int64]:
+        """Answers in each step of :data:`harness.stats.TIMELINE_STEP_S`."""
+        return stats.timeline(_numbers(self.answered, "last_byte_us"))
+
+    @property
+    def success_rate(self) -> float:
+        return self.outcomes["answered"] / self.load.planned
+
+    @functools.cached_property
+    def throughput_per_s(self) -> float | None:
+        """Answered requests / seconds from the first issue to the last answer."""
+        first, last = pc.min(self.requests["issued_us"]).as_py(), pc.max(self.answered["last_byte_us"]).as_py()
+        return None if last is None or last <= first else len(self.answered) / (last - first) * 1e6
+
+    @functools.cached_property
+    def wall_s(self) -> float | None:
+        """First issue to last end."""
+        first = pc.min(self.connections["issued_us"]).as_py()
+        last = pc.max(self.connections["closed_us"]).as_py()
+        return None if first is None or last is None else (last - first) / 1e6
+
+    @functools.cached_property
+    def peak_in_flight(self) -> int:
+        """The most connections between connect() and their end at one moment, from the rows."""
+        both = pc.and_(pc.is_valid(self.connections["issued_us"]), pc.is_valid(self.connections["closed_us"]))
+        lived = self.connections.filter(both)
+        return stats.peak_overlap(_numbers(lived, "issued_us"), _numbers(lived, "closed_us"))
+
+    @property
+    def failed_checks(self) -> list[Check]:
+        return [check for check in self.checks if check.status == "fail"]
+
+    def latency_ms(self) -> dict[str, Any]:
+        quantiles = {name: _round(self.latencies.quantile(q)) for name, q in stats.QUANTILES.items()}
+        answered = self.latencies.answered_only()
+        largest = _round(answered.quantile(1.0)) if len(answered.answered_ms) else None
+        return {
+            **quantiles,
+            "max": largest if self.latencies.unanswered == 0 else None,
+            "unanswered": self.latencies.unanswered,
+            "answered_only": {
+                **{name: _round(answered.quantile(q)) for name, q in stats.QUANTILES.items()},
+                "max": largest,
+            },
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """RUN as CONTRACT defines it; causes are null until they exist."""
+        manifest = self.run.manifest
+        generator = asdict(self.generator)
+        return {
+            "run_id": self.run.run_id,
+            "path": str(self.run.path.absolute()),
+            "status": manifest["status"],
+            "error": manifest.get("error"),
+            "begun": manifest["begun"],
+            "plan_hash": manifest["plan_hash"],
+            "host_id": manifest["host"]["host_id"],
+            "server": {key: value for key, value in manifest["server"].items() if key != "command"},
+            "load": {**asdict(self.load), "target_address": manifest["target_address"]},
+            "faults": manifest["plan"]["faults"],
+            "planned": self.load.planned,
+            "issued": self.load.planned - self.requests["issued_us"].null_count,
+            "connections": len(self.connections) - self.connections["issued_us"].null_count,
+            "outcomes": self.outcomes,
+            "causes": None,
+            "success_rate": self.success_rate,
+            "latency_ms": self.latency_ms(),
+            "throughput_per_s": _round(self.throughput_per_s),
+            "wall_s": _round(self.wall_s),
+            "peak_in_flight": self.peak_in_flight,
+            "kernel": manifest["kernel"],
+            "generator": generator,
+            "cpu": manifest["cpu"],
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    """A column without nulls as int64."""
+    values: NDArray[np.int64] = table[name].to_numpy()
+    return values
+
+
+def _round(value: float | None) -> float | None:
+    """Microsecond resolution is all there is."""
+    return None if value is None else round(value, 3)
