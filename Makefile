@@ -4,7 +4,7 @@ STORMLAB := .venv/bin/stormlab
 PLAN := plans/01-stack-comparison.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storm test notebooks lab clean
+.PHONY: help setup storm test notebooks lab bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ notebooks: setup ## execute the committed notebooks on the reference data, in pl
 
 lab: setup ## JupyterLab in the collection
 	@.venv/bin/jupyter lab --notebook-dir=notebooks
+
+bench: setup ## the benchmarks
+	@.venv/bin/python benchmarks/row_cost.py
 
 clean: ## remove the environment and everything built; runs are kept
 	rm -rf .venv .build *.egg-info

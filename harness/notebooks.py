@@ -86,6 +86,7 @@ def execute(
                     cwd=str(NOTEBOOKS),
                     progress_bar=False,
                     stdout_file=live,
+                    extra_arguments=["--log-level=ERROR"],  # ipykernel warns of TCP without encryption; it is loopback
                 )
             except PapermillExecutionError as error:
                 failure = StormLabError(

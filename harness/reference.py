@@ -26,7 +26,6 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
         older = results.read(path)
         replaced = older["plan_hash"].isin(lines["plan_hash"]) & older["host_id"].isin(lines["host_id"])
         lines = pd.concat([older[~replaced], lines]).sort_values("run_id", ignore_index=True)
-    reference.mkdir(parents=True, exist_ok=True)
     results.write(lines, path)
     return lines
 

@@ -104,6 +104,7 @@ def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
 def write(runs: pd.DataFrame, path: Path) -> None:
     """Keep a frame of runs as Parquet."""
     schema = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_table(pa.Table.from_pandas(runs, schema=schema, preserve_index=False).replace_schema_metadata(), path)
 
 

@@ -45,6 +45,14 @@ def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(steps, minlength=TIMELINE_STEPS)
 
 
+def silent_share(answers_per_step: NDArray[np.int64]) -> float:
+    """Share of the steps without an answer, from the first answer until 99 % of them had come; 0 without answers."""
+    total = np.cumsum(answers_per_step)
+    bulk = answers_per_step[: int(np.searchsorted(total, 0.99 * total[-1])) + 1]
+    heard = np.flatnonzero(bulk)
+    return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
+
+
 def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
     """The largest number of intervals that contain one moment; one that ends as another begins does not overlap it."""
     moments = np.concatenate([begins, ends])

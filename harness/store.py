@@ -24,7 +24,8 @@ from harness.events import Tables
 from harness.plan import Trial
 
 PROJECT = Path(__file__).parent.parent
-REFERENCE = PROJECT / "data" / "reference"
+REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
+"""The committed data; the variable is for trying the notebooks on other data."""
 MANIFEST, SERVER_LOG, CONNECTIONS, REQUESTS = "manifest.json", "server.log", "connections.parquet", "requests.parquet"
 
 _DELTA_PACKED = (

@@ -187,7 +187,8 @@ class Supervisor:
         for slice_ in self.slices:
             with (self.partial.path / f"agent-{slice_.agent}.log").open("w") as log:
                 agent = children.start(
-                    [sys.executable, "-m", "harness.load.agent"],
+                    # The folder is not read by the agent; it tells whoever lists processes what this one belongs to.
+                    [sys.executable, "-m", "harness.load.agent", str(self.partial.path)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -382,8 +383,9 @@ def main() -> int:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # blocked by the caller until here
     partial = Partial(Path(sys.argv[1]))
     try:
         run = Supervisor(partial).run()

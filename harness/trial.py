@@ -18,12 +18,14 @@ from harness.load.rows import Rows
 from harness.load.slices import Slice
 from harness.plan import Trial
 from harness.servers import catalogue
+from harness.servers.catalogue import Entry
 from harness.store import PROJECT, Partial, Run, partials
 from harness.supervisor import conclude
 
 Report = Callable[[dict[str, Any]], None]
 """Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""
 ENDS_WITHIN_S = 20.0
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) -> Run:
@@ -36,6 +38,23 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
     """
     entry = catalogue.find(trial.server)
     catalogue.argv(entry, trial.server, "127.0.0.1", 1)  # refuse what cannot be started before anything is made
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until there is somebody to pass an interrupt on to
+    try:
+        partial, process = _start(trial, entry, data)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        result = _follow(process, report)
+    except BaseException:
+        result = _interrupt(process)
+        if result is None and not partial.path.exists():
+            raise
+    return _outcome(process, partial, result)
+
+
+def _start(trial: Trial, entry: Entry, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     partial = Partial.create(
         data,
         {
@@ -45,7 +64,8 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
             "server": {"name": entry.name, "title": entry.title, "command": entry.command},
         },
     )
-    # A session of its own: Ctrl-C reaches the caller alone, which passes it on once.
+    # A session of its own: Ctrl-C reaches the caller alone, which passes it on once. It starts with interrupts
+    # blocked, as they are here, and lets them in when it can handle them.
     process = subprocess.Popen(
         [sys.executable, "-m", "harness.supervisor", str(partial.path)],
         stdin=subprocess.DEVNULL,
@@ -55,13 +75,7 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
         cwd=PROJECT,
         start_new_session=True,
     )
-    try:
-        result = _follow(process, report)
-    except BaseException:
-        result = _interrupt(process)
-        if result is None and not partial.path.exists():
-            raise
-    return _outcome(process, partial, data, result)
+    return partial, process
 
 
 def recover(data: Path) -> list[Run]:
@@ -89,7 +103,7 @@ def _follow(process: subprocess.Popen[str], report: Report) -> dict[str, Any] | 
 
 def _interrupt(process: subprocess.Popen[str]) -> dict[str, Any] | None:
     """Pass an interruption on and wait for the supervisor to clean up; further Ctrl-C change nothing."""
-    before = _ignore_interrupts()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=ENDS_WITHIN_S)
@@ -100,21 +114,12 @@ def _interrupt(process: subprocess.Popen[str]) -> dict[str, Any] | None:
         process.wait()
         return None
     finally:
-        _restore_interrupts(before)
+        while signal.sigtimedwait(STOPPING, 0) is not None:
+            """Impatience meanwhile is forgiven."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ignore_interrupts() -> Any:
-    with contextlib.suppress(ValueError):  # not in the main thread: no interrupts arrive here
-        return signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return None
-
-
-def _restore_interrupts(before: Any) -> None:
-    if before is not None:
-        signal.signal(signal.SIGINT, before)
-
-
-def _outcome(process: subprocess.Popen[str], partial: Partial, data: Path, result: dict[str, Any] | None) -> Run:
+def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str, Any] | None) -> Run:
     if result is not None and "error" in result:
         error = StormLabError(result["error"]["message"], result["error"]["next_step"])
         error.exit_code = result["error"]["code"]

@@ -229,7 +229,7 @@ class _Storm:
         if client.state is State.IDLE:
             now_ns = time.monotonic_ns()
             self._write_begin(client, scheduled_ns, now_ns)
-            self._send(client, now_ns)
+            self._send(client)
         else:
             self._connect(client, scheduled_ns)
 
@@ -275,10 +275,11 @@ class _Storm:
         self._write_begin(client, scheduled_ns, issued_ns)
         if source is None:
             rows["local_port"][row] = connection.getsockname()[1]
-        if code == 0:
-            self._established(client)
-        elif code != errno.EINPROGRESS:
+        if code in _OUTCOME_OF_ERRNO:
             self._end(client, _OUTCOME_OF_ERRNO[code], time.monotonic_ns(), code)
+            return
+        # On loopback the handshake is mostly over when connect() returns, though it says EINPROGRESS.
+        self._try_established(client)
         if client.state is not State.CLOSED:
             file = connection.fileno()
             self.open[file] = client
@@ -288,29 +289,37 @@ class _Storm:
 
     def _advance(self, client: Client, mask: int) -> None:
         if client.state is State.CONNECTING:
-            code = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                self._end(client, _OUTCOME_OF_ERRNO.get(code, Outcome.other_error), time.monotonic_ns(), code)
-                return
-            self._established(client)
-        if mask & _READABLE and client.state is not State.CLOSED:
+            self._try_established(client)
+        if mask & _READABLE and client.state in (State.WAITING, State.IDLE):
             self._receive(client)
 
-    def _established(self, client: Client) -> None:
+    def _try_established(self, client: Client) -> None:
+        """Send the request if the connection is there to take it; the kernel takes nothing before."""
+        try:
+            client.socket.send(self.request)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(client, error)
+            return
         now_ns = time.monotonic_ns()
         row = client.row
         self.rows["established_ns"][row] = now_ns
         early = now_ns - self.rows["issued_ns"][row] < SYN_RTO_NS
         self.rows["syn_retransmits"][row] = 0 if early else _tcp_info(client.socket)[1]
-        self._send(client, now_ns)
+        client.state = State.WAITING
 
-    def _send(self, client: Client, now_ns: int) -> None:
+    def _send(self, client: Client) -> None:
+        """Send another request over a kept connection."""
         client.state = State.WAITING
         try:
             client.socket.send(self.request)
         except OSError as error:
-            code = error.errno or 0
-            self._end(client, _OUTCOME_OF_ERRNO.get(code, Outcome.other_error), now_ns, code)
+            self._fail(client, error)
+
+    def _fail(self, client: Client, error: OSError) -> None:
+        code = error.errno or 0
+        self._end(client, _OUTCOME_OF_ERRNO.get(code, Outcome.other_error), time.monotonic_ns(), code)
 
     def _receive(self, client: Client) -> None:
         """Read until the answer is complete or nothing is left: with edges, what is left unread stays unread."""
@@ -320,8 +329,7 @@ class _Storm:
             except BlockingIOError:
                 return
             except OSError as error:
-                code = error.errno or 0
-                self._end(client, _OUTCOME_OF_ERRNO.get(code, Outcome.other_error), time.monotonic_ns(), code)
+                self._fail(client, error)
                 return
             now_ns = time.monotonic_ns()
             if client.state is State.IDLE:  # the server ends it, or speaks unasked: of no use for another request

@@ -1,77 +1,94 @@
-"""Stacks beside each other: one number each, by scenario and CPU regime."""
+"""Stacks beside each other: a panel for each measure, a mark for each run."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.plots.style import look, percent_axis, storm_style
+from harness.plots.style import log_time_axis, look, percent_axis, storm_style
 
 REGIME_MARKS = {"shared": "o", "disjoint": "D"}
+REGIME_OFFSETS = {"shared": 0.17, "disjoint": -0.17}
 
 
-def stack_comparison(runs: pd.DataFrame, title: str) -> Figure:
-    """Success, throughput and first-try share of every stack: a dot for each run, its shape the CPU regime.
+def compare_stacks(runs: pd.DataFrame, title: str, measures: Sequence[str]) -> Figure:
+    """A row for each server, a panel for each of ``measures`` (names in :data:`MEASURES`), a mark for each run.
 
-    A hollow mark is a run in which the generator was the limit: its throughput is the generator's.
+    The shape of a mark is the CPU regime. It is hollow where the generator was the limit: speeds are then the
+    generator's. A quantile that lies among the unanswered stands at the right edge as a cross.
     """
-    measures = (
-        ("success_rate", "answered in time"),
-        ("first_try_share", "answered without\nany retransmission"),
-        ("throughput_per_s", "answers a second"),
-    )
     servers = list(dict.fromkeys(runs["server"]))
     heights = {server: len(servers) - 1 - index for index, server in enumerate(servers)}
-    offsets = {"shared": 0.16, "disjoint": -0.16}
     with storm_style():
-        figure, panels = plt.subplots(1, len(measures), sharey=True, figsize=(7.2, 0.9 + 0.34 * len(servers)))
-        for axes, (column, label) in zip(panels, measures, strict=True):
+        figure, panels = plt.subplots(
+            1, len(measures), sharey=True, squeeze=False, figsize=(7.2, 1.15 + 0.36 * len(servers))
+        )
+        for axes, column in zip(panels[0], measures, strict=True):
+            label, is_speed, prepare = MEASURES[column]
+            prepare(axes, runs[column])
+            axes.set_xlabel(label)
             for _, run in runs.iterrows():
                 colour, _line = look(run["server"])
-                limited = column == "throughput_per_s" and run["generator"] == "limiting"
+                height = heights[run["server"]] + REGIME_OFFSETS.get(run["cpu"], 0.0)
+                if pd.isna(run[column]):
+                    axes.plot(1, height, "x", color=colour, transform=axes.get_yaxis_transform(), clip_on=False)
+                    continue
+                hollow = is_speed and run["generator"] == "limiting"
                 axes.plot(
                     run[column],
-                    heights[run["server"]] + offsets.get(run["cpu"], 0.0),
+                    height,
                     marker=REGIME_MARKS.get(run["cpu"], "s"),
-                    markersize=6,
+                    markersize=5.5,
                     color=colour,
-                    markerfacecolor="white" if limited else colour,
+                    markerfacecolor="white" if hollow else colour,
                     linestyle="none",
+                    alpha=0.85,
                 )
-            axes.set_xlabel(label)
-            if column == "throughput_per_s":
-                largest = float(np.nanmax(runs[column].to_numpy(dtype=float)))
-                axes.set_xlim(0, 1.1 * largest)
-                axes.xaxis.set_major_formatter(lambda value, position: f"{value / 1000:g} k")
-            else:
-                axes.set_xlim(-0.04, 1.04)
-                axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-                percent_axis(axes, "x")
-        panels[0].set_yticks(list(heights.values()), list(heights))
-        panels[0].set_ylim(-0.6, len(servers) - 0.4)
+        panels[0][0].set_yticks(list(heights.values()), list(heights))
+        panels[0][0].set_ylim(-0.6, len(servers) - 0.4)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        figure.legend(handles=_regime_handles(runs), loc="outside lower center", ncols=4)
+        figure.legend(handles=_handles(runs, measures), loc="outside lower center", ncols=4)
     return figure
 
 
-def _regime_handles(runs: pd.DataFrame) -> list[Line2D]:
-    handles = [
-        Line2D([], [], marker=REGIME_MARKS.get(regime, "s"), color="#444444", linestyle="none", label=f"{regime} CPUs")
-        for regime in dict.fromkeys(runs["cpu"])
-    ]
-    if (runs["generator"] == "limiting").any():
-        handles.append(
-            Line2D(
-                [],
-                [],
-                marker="o",
-                color="#444444",
-                markerfacecolor="white",
-                linestyle="none",
-                label="hollow: the generator was the limit",
-            )
-        )
+def _share(axes: Axes, values: pd.Series) -> None:
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    percent_axis(axes, "x")
+
+
+def _rate(axes: Axes, values: pd.Series) -> None:
+    axes.set_xlim(0, 1.1 * float(np.nanmax(values.to_numpy(dtype=float))))
+    axes.xaxis.set_major_formatter(lambda value, position: f"{value / 1000:g} k" if value else "0")
+
+
+def _time(axes: Axes, values: pd.Series) -> None:
+    log_time_axis(axes, float(values.min()) * 0.7, float(values.max()) * 1.4)
+
+
+MEASURES: dict[str, tuple[str, bool, Callable[[Axes, pd.Series], None]]] = {
+    "success_rate": ("answered", False, _share),
+    "first_try_share": ("answered without\nany retransmission", False, _share),
+    "throughput_per_s": ("answers a second", True, _rate),
+    "p50_ms": ("median latency", True, _time),
+    "p99_ms": ("99th percentile of latency", True, _time),
+}
+"""Column → (label, whether it is a speed that a slow generator spoils, how its axis is prepared)."""
+
+
+def _handles(runs: pd.DataFrame, measures: Sequence[str]) -> list[Line2D]:
+    def mark(shape: str, label: str, face: str = "#444444") -> Line2D:
+        return Line2D([], [], marker=shape, color="#444444", markerfacecolor=face, linestyle="none", label=label)
+
+    handles = [mark(REGIME_MARKS.get(regime, "s"), f"{regime} CPUs") for regime in dict.fromkeys(runs["cpu"])]
+    if (runs["generator"] == "limiting").any() and any(MEASURES[name][1] for name in measures):
+        handles.append(mark("o", "hollow: generator the limit", "white"))
+    if runs[list(measures)].isna().any(axis=None):
+        handles.append(mark("x", "lies among the unanswered"))
     return handles

@@ -21,27 +21,39 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
     ``runs`` has the columns of :data:`harness.results.COLUMNS`. What a curve lacks to 100 % was never answered.
     """
     regimes = list(dict.fromkeys(runs["cpu"]))
+    first, last = _where_curves_rise(runs)
     with storm_style():
         figure, panels = plt.subplots(1, len(regimes), sharey=True, squeeze=False, figsize=(7.2, 4.0))
         for axes, regime in zip(panels[0], regimes, strict=True):
             labelled: set[str] = set()
-            for _, run in runs[runs["cpu"] == regime].iterrows():
+            storms = runs[runs["cpu"] == regime]
+            for _, run in storms.iterrows():
                 colour, line = look(run["server"])
                 shares = np.asarray(run["latency_shares"])
                 shown = shares > 0
                 label = None if run["server"] in labelled else run["server"]
                 labelled.add(run["server"])
                 axes.plot(np.asarray(GRID_MS)[shown], shares[shown], color=colour, linestyle=line, label=label)
-            log_time_axis(axes)
+            log_time_axis(axes, GRID_MS[first], GRID_MS[last])
             percent_axis(axes, "y")
             axes.set_ylim(0, 1.02)
-            axes.set_title(f"{regime} CPUs", fontweight="normal", fontsize=9)
+            limited = int((storms["generator"] == "limiting").sum())
+            note = f" (generator the limit in {limited} of {len(storms)})" if limited else ""
+            axes.set_title(f"{regime} CPUs{note}", fontweight="normal", fontsize=9)
             axes.set_xlabel("latency, from connect to last byte")
         panels[0][0].set_ylabel("share of all requests answered")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         handles, labels = _all_handles(panels[0])
         figure.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)))
     return figure
+
+
+def _where_curves_rise(runs: pd.DataFrame) -> tuple[int, int]:
+    """Indices into :data:`GRID_MS` between which all curves do all of their rising."""
+    rises = np.flatnonzero(np.any(np.diff(np.stack(runs["latency_shares"].to_list()), axis=1, prepend=0) > 0, axis=0))
+    return (
+        (max(0, int(rises[0]) - 1), min(len(GRID_MS) - 1, int(rises[-1]) + 1)) if len(rises) else (0, len(GRID_MS) - 1)
+    )
 
 
 def _all_handles(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:

@@ -43,10 +43,12 @@ def label_ms(value_ms: float) -> str:
     return f"{value_ms * 1000:.3g} µs"
 
 
-def log_time_axis(axes: Axes) -> None:
-    """A logarithmic horizontal axis of milliseconds with plain labels."""
+def log_time_axis(axes: Axes, low_ms: float, high_ms: float) -> None:
+    """A logarithmic horizontal axis of milliseconds with plain labels, wherever it begins and ends."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(numticks=12))
+    axes.set_xlim(low_ms, high_ms)
+    steps = (1.0,) if high_ms / low_ms > 100 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: label_ms(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

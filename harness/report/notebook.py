@@ -1,4 +1,4 @@
-"""What notebooks say in words and tables, computed from the runs."""
+"""What any notebook says in words and tables, computed from the runs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,30 @@ def host_caption(runs: pd.DataFrame) -> str:
 
 def overview(runs: pd.DataFrame) -> pd.DataFrame:
     """A line for each trial: how many runs, and the range of each measure over them."""
-    by_trial = runs.groupby(["scenario", "cpu", "server"], sort=False)
-    return by_trial.apply(_one_line, include_groups=False).reset_index()
+    names = ["scenario", "cpu", "server"]
+    trials = runs.groupby(names, sort=False)
+    return pd.DataFrame([dict(zip(names, trial, strict=True)) | _ranges(repeats) for trial, repeats in trials])
+
+
+def versions(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the servers were made of, and the backlog that each asked for by itself, as read back from the kernel."""
+    columns = ["server", "version", "backlog_effective"]
+    return runs[columns].drop_duplicates().sort_values("server", ignore_index=True)
+
+
+def typical(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of the repeats of each trial, the one with the median success, ties by throughput."""
+    ordered = runs.sort_values(["success_rate", "throughput_per_s"], kind="stable")
+    chosen = ordered.groupby("plan_hash", sort=False)["run_id"].agg(lambda ids: ids.iloc[len(ids) // 2])
+    return runs[runs["run_id"].isin(chosen)]
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:
     """How many runs of each trial did not pass a check, failures first."""
     rows = [
-        {"status": check["status"], "check": check["name"], "scenario": run.scenario, "cpu": run.cpu, "server": run.server}
-        for run in runs.itertuples()
-        for check in json.loads(run.checks)
+        {"status": check["status"], "check": check["name"], "scenario": scenario, "cpu": cpu, "server": server}
+        for scenario, cpu, server, checks in runs[["scenario", "cpu", "server", "checks"]].to_numpy()
+        for check in json.loads(checks)
         if check["status"] != "pass"
     ]
     if not rows:
@@ -47,20 +61,18 @@ def span(values: pd.Series, form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _one_line(runs: pd.DataFrame) -> pd.Series:
-    return pd.Series(
-        {
-            "runs": len(runs),
-            "backlog": span(runs["backlog_effective"], ".0f"),
-            "answered": span(runs["success_rate"], ".1%"),
-            "first try": span(runs["first_try_share"], ".1%"),
-            "p50": _latencies(runs["p50_ms"]),
-            "p99": _latencies(runs["p99_ms"]),
-            "answers/s": span(runs["throughput_per_s"], ",.0f"),
-            "lost in input queue": span(runs["lo_rx_dropped"], ",.0f"),
-            "generator": ", ".join(sorted(set(runs["generator"]))),
-        }
-    )
+def _ranges(runs: pd.DataFrame) -> dict[str, object]:
+    return {
+        "runs": len(runs),
+        "backlog": span(runs["backlog_effective"], ".0f"),
+        "answered": span(runs["success_rate"], ".1%"),
+        "first try": span(runs["first_try_share"], ".1%"),
+        "p50": _latencies(runs["p50_ms"]),
+        "p99": _latencies(runs["p99_ms"]),
+        "answers/s": span(runs["throughput_per_s"], ",.0f"),
+        "lost in input queue": span(runs["lo_rx_dropped"], ",.0f"),
+        "generator": ", ".join(sorted(set(runs["generator"]))),
+    }
 
 
 def _latencies(values: pd.Series) -> str:

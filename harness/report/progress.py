@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -68,7 +69,7 @@ class _Follower:
         self._progress = progress
         self._title = str(step)
         self._batch = _batch_left(step, batch_elapsed_s)
-        self._deadline_s = _lasts_at_most_s(step.trial)
+        self._lasts_at_most_s = _lasts_at_most_s(step.trial)
         self._earlier: tuple[float, int] = (0.0, 0)
         self._rate = 0.0
 
@@ -82,13 +83,14 @@ class _Follower:
             self._rate = (answered - self._earlier[1]) / since_s
             self._earlier = (elapsed_s, answered)
         in_flight = max(0, report["issued"] - answered - failed)
-        left_s = max(0.0, self._deadline_s - elapsed_s)
+        left_s = max(0.0, self._lasts_at_most_s - elapsed_s)
         if self._rate > 0:
             left_s = min(left_s, (report["planned"] - answered - failed) / self._rate)
+        left = f"{left_s:.0f} s left at most" if left_s < math.inf else "time left not known yet"
         self._progress.show(
             f"{self._title}: {elapsed_s:.1f} s, {self._rate:,.0f} answers/s, {in_flight:,} in flight, "
             f"{answered:,} answered, {failed:,} failed of {report['planned']:,}; "
-            f"{left_s:.0f} s left at most{self._batch}"
+            f"{left}{self._batch}"
         )
 
 
@@ -100,8 +102,9 @@ def _batch_left(step: Step, elapsed_s: float) -> str:
 
 
 def _lasts_at_most_s(trial: Trial) -> float:
-    """A bound for bursts and open loops; in closed loops only the rate says how long it takes."""
+    """Only for what is issued without waiting for answers; else the rate of answers says how long it takes."""
     load = trial.load
-    issuing_s = load.planned / load.rate if load.rate else 0.0
-    rounds = load.requests_per_client * (load.clients // load.concurrency if load.concurrency else 1)
-    return issuing_s + load.timeout_s * (1 if load.rate else rounds)
+    if load.rate is not None:
+        return load.planned / load.rate + load.timeout_s
+    issued_at_once = load.is_burst and load.requests_per_client == 1
+    return load.timeout_s if issued_at_once else math.inf

@@ -1,0 +1,80 @@
+"""``python -m harness.dictionary``: the data dictionary, generated from the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.events import CONNECTIONS, REQUESTS, Column
+from harness.load.rows import Outcome
+from harness.results import COLUMNS
+from harness.store import PROJECT
+
+DATA_README = PROJECT / "data" / "README.md"
+
+_OUTCOMES = {
+    Outcome.answered: "a complete 2xx answer within the timeout",
+    Outcome.connect_timeout: "not established when the timeout was over",
+    Outcome.answer_timeout: "established, no complete answer when the timeout was over",
+    Outcome.refused: "ECONNREFUSED: nobody listened",
+    Outcome.reset: "the connection was reset",
+    Outcome.closed_early: "the stream ended before the answer was complete",
+    Outcome.bad_answer: "not HTTP, or not 2xx",
+    Outcome.not_issued: "never left the client",
+    Outcome.other_error: "another errno; ECANCELED where the storm was interrupted",
+}
+
+_TEXT = """\
+# Data dictionary
+
+Generated from the schemas by `python -m harness.dictionary`; a test holds it to them.
+
+`runs/` is what is recorded on this machine (not committed); `reference/` is committed and small. A run is a folder:
+
+| file | holds |
+|---|---|
+| `manifest.json` | plan and its hash, host, server and versions, kernel settings, counters, agents' reports |
+| `connections.parquet` | a row for every planned connection, whatever became of it |
+| `requests.parquet` | a row for every planned request, if a connection carries several |
+| `server.log` | what the server wrote |
+
+While a storm runs, its folder is `runs/.<run_id>.partial/`; it gets its name when it is over. A failed run is kept with
+`status` "failed" and its `error`. Times are microseconds from the start of the run, whose CLOCK_MONOTONIC nanoseconds
+are `start_ns` in the manifest. A null means that it did not happen.
+
+## Outcomes
+
+What the client saw. Every planned request ends in exactly one; their sum is the plan.
+
+{outcomes}
+
+## connections.parquet
+
+{connections}
+
+## requests.parquet
+
+{requests}
+
+## reference/runs.parquet
+
+One row a run, which is what the notebooks stand on. Made from recorded runs by `python -m harness.reference [DIR]`.
+
+{runs}
+"""
+
+
+def data_dictionary() -> str:
+    """The text of ``data/README.md``."""
+    outcomes = "\n".join(f"- `{outcome.name}`: {meaning}" for outcome, meaning in _OUTCOMES.items())
+    return _TEXT.format(
+        outcomes=outcomes, connections=_table(CONNECTIONS), requests=_table(REQUESTS), runs=_table(COLUMNS)
+    )
+
+
+def _table(columns: Sequence[Column]) -> str:
+    head = "| column | type | unit | meaning |\n|---|---|---|---|\n"
+    return head + "\n".join(f"| `{c.name}` | {c.type} | {c.unit} | {c.description} |" for c in columns)
+
+
+if __name__ == "__main__":
+    DATA_README.write_text(data_dictionary())

@@ -1,0 +1,58 @@
+"""Calling the command line, and looking at what is left afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.servers.catalogue import catalogue
+
+LIMIT_S = 300
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call of the command line came to."""
+
+    code: int
+    document: dict[str, Any]
+    stderr: str
+
+    @property
+    def run(self) -> dict[str, Any]:
+        (run,) = self.document["runs"]
+        return run
+
+
+def stormlab_json(data: Path, *words: str, prefix: Sequence[str] = ()) -> Result:
+    """``stormlab … --json`` with a data folder of its own."""
+    storms = ("--data", str(data)) if words[0] in ("run", "list", "show") else ()
+    command = [*prefix, sys.executable, "-m", "harness", *words, *storms, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
+    return Result(done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr)
+
+
+def require_server(name: str) -> None:
+    """Skip where a server cannot be started, saying why."""
+    missing = catalogue()[name].missing
+    if missing is not None:
+        pytest.skip(f"{name}: {missing.reason}; {missing.next_step}")
+
+
+def processes_naming(text: str) -> list[str]:
+    """Command lines of all processes of this machine that contain a text."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if text in command:
+                found.append(command)
+    return found

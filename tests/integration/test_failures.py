@@ -1,0 +1,237 @@
+"""Bad input gets a clear error; nothing recorded is lost; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.calling import Result, processes_naming, stormlab_json
+
+Call = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--server", "nope"),
+        ("run", "--bogus", "1"),
+        ("run", "--clients", "0"),
+        ("run", "--clients", "-3"),
+        ("run", "--clients", "many"),
+        ("run", "--clients", "99999999"),
+        ("run", "--backlog", "-1"),
+        ("run", "--backlog", "2147483648"),
+        ("run", "--backlog", "lots"),
+        ("run", "--command", "server without a port"),
+        ("run", "--command", "server {port}", "--server", "go"),
+        ("run", "--plan", "nowhere.toml"),
+        ("run", "--plan", "plans/01-stack-comparison.toml", "--clients", "5"),
+        ("run", "--repeats", "0"),
+        ("run", "--sysctl", "nonsense"),
+        ("run", "--client-cpus", "x"),
+        ("show", "no-such-run"),
+        ("frobnicate",),
+    ],
+    ids=" ".join,
+)
+def test_bad_arguments_exit_2_in_one_line(stormlab: Call, words: tuple[str, ...], tmp_path: Path) -> None:
+    result = stormlab(*words)
+    assert result.code == 2
+    assert set(result.document["error"]) == {"code", "message", "next_step"}
+    assert result.document["error"]["code"] == 2
+    plain = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True)
+    assert plain.returncode == 2
+    assert plain.stdout == ""
+    assert len(plain.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists(), "nothing was made"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--client-cpus", "4095"),
+        ("--nofile", "999999999"),
+        ("--sysctl", "net.core.netdev_max_backlog=5"),
+        ("--sysctl", "net.ipv4.no_such_setting=5"),
+        ("--target-host", "::1", "--clients", "60000"),
+    ],
+    ids=" ".join,
+)
+def test_what_this_machine_cannot_do_exits_3_and_leaves_nothing(
+    stormlab: Call, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = stormlab("run", "--clients", "10", *words)
+    assert result.code == 3
+    assert result.document["error"]["next_step"]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_exits_3() -> None:
+    result = stormlab_json(Path("/proc/nowhere"), "run", "--clients", "10")
+    assert result.code == 3
+    assert "cannot write" in result.document["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "command", ["false {port}", "no-such-program {port}", "python3 -c 'raise SystemExit(\"my own words\")' {port}"]
+)
+def test_a_server_that_ends_at_once_exits_4_and_keeps_the_run(stormlab: Call, command: str) -> None:
+    result = stormlab("run", "--command", command, "--clients", "70")
+    assert result.code == 4
+    run = result.run
+    assert run["status"] == "failed"
+    assert run["outcomes"]["not_issued"] == run["planned"] == 70
+    assert len(pq.read_table(Path(run["path"]) / "connections.parquet")) == 70
+    if "words" in command:
+        assert "my own words" in run["error"]["message"], "its log is shown"
+
+
+def test_a_server_that_is_never_ready_exits_4(stormlab: Call) -> None:
+    result = stormlab("run", "--command", "sleep 100 {port}", "--clients", "10")
+    assert result.code == 4
+    assert "not ready" in result.run["error"]["message"] or "ended before" in result.run["error"]["message"]
+    never = stormlab("run", "--command", "python3 -c 'import time; time.sleep(100)' {port}", "--clients", "10")
+    assert never.code == 4
+    assert "not ready" in never.run["error"]["message"]
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    data = ("--data", str(tmp_path / "runs"), "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", *words, *data],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def partial_manifest(tmp_path: Path, until: str = "start_ns") -> dict[str, object]:
+    """The manifest of the run under way, once it has a key."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in (tmp_path / "runs").glob(".*.partial/manifest.json"):
+            manifest: dict[str, object] = json.loads(path.read_text())
+            if until in manifest:
+                return manifest
+        time.sleep(0.005)
+    raise AssertionError("the storm never began")
+
+
+def alive(pid: object) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_killed_half_way_exits_4_with_every_row(tmp_path: Path) -> None:
+    process = start(tmp_path, "--clients", "20000", "--rate", "5000", "--timeout", "2")
+    manifest = partial_manifest(tmp_path)
+    assert manifest["status"] == "running"
+    time.sleep(1.5)
+    server = manifest["server"]["pid"]  # type: ignore[index]
+    os.kill(server, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 4
+    (run,) = json.loads(output)["runs"]
+    assert run["status"] == "failed"
+    assert "SIGKILL" in run["error"]["message"]
+    assert sum(run["outcomes"].values()) == run["planned"] == 20_000
+    assert run["outcomes"]["answered"] > 0
+    assert run["outcomes"]["refused"] > 0
+    assert len(pq.read_table(Path(run["path"]) / "connections.parquet")) == 20_000
+    assert not alive(server)
+    assert not any(alive(pid) for pid in manifest["agent_pids"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_interrupted_in_the_storm_what_was_recorded_is_kept(tmp_path: Path, stop: signal.Signals) -> None:
+    process = start(tmp_path, "--clients", "20000", "--rate", "2000")
+    manifest = partial_manifest(tmp_path)
+    time.sleep(1.0)
+    process.send_signal(stop)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (run,) = json.loads(output)["runs"]
+    assert run["status"] == "failed"
+    assert sum(run["outcomes"].values()) == 20_000
+    assert run["outcomes"]["answered"] > 0
+    assert run["outcomes"]["not_issued"] > 0
+    assert not alive(manifest["server"]["pid"])  # type: ignore[index]
+    assert not list((tmp_path / "runs").glob(".*"))
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.3, 0.5, 0.7, 0.9, 1.2, 1.6])
+def test_interrupted_at_any_moment_nothing_is_left(tmp_path: Path, delay_s: float) -> None:
+    process = start(tmp_path, "--clients", "3000", "--stall-ms", "1500")
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), errors
+    assert "Traceback" not in errors or process.returncode == -signal.SIGINT
+    if output:
+        document = json.loads(output)
+        assert "error" in document or document["runs"][0]["status"] == "failed"
+    assert not list((tmp_path / "runs").glob(".*")), "nothing half-written"
+    assert not processes_naming(str(tmp_path))
+
+
+def test_killed_outright_the_rows_come_in_with_the_next_call(tmp_path: Path, stormlab: Call) -> None:
+    process = start(tmp_path, "--clients", "20000", "--rate", "2000")
+    manifest = partial_manifest(tmp_path)
+    time.sleep(1.0)
+    os.kill(int(str(manifest["supervisor_pid"])), signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    (run,) = json.loads(output)["runs"]
+    assert process.returncode == 3
+    assert run["status"] == "failed"
+    assert run["outcomes"]["answered"] > 0
+    assert sum(run["outcomes"].values()) == 20_000
+    deadline = time.monotonic() + 5
+    while alive(manifest["server"]["pid"]) and time.monotonic() < deadline:  # type: ignore[index]
+        time.sleep(0.01)
+    assert not alive(manifest["server"]["pid"]), "the kernel ended it with its parent"  # type: ignore[index]
+
+
+def test_without_a_private_network_the_storm_says_so_and_runs_on_loopback(stormlab: Call) -> None:
+    """A user namespace that may have no network namespaces below it stands for a machine that allows none."""
+    denied = (
+        "import os, sys; from pathlib import Path; from harness import namespace; namespace.enter(); "
+        "Path('/proc/sys/user/max_net_namespaces').write_text('0'); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare (util-linux) is not installed")
+    prefix = ("unshare", "--user", "--map-root-user", sys.executable, "-c", denied)
+    result = stormlab("run", "--clients", "200", prefix=prefix)
+    if not result.document:
+        pytest.skip(f"user namespaces cannot be limited here: {result.stderr.strip().splitlines()[-1:]}")
+    assert result.code == 0
+    assert result.run["kernel"]["isolated"] is False
+    assert "namespace" in result.run["kernel"]["not_isolated_because"]
+    assert result.run["outcomes"]["answered"] == 200
+    refused = stormlab("run", "--clients", "5", "--sysctl", "net.core.somaxconn=77", prefix=prefix)
+    assert refused.code == 3
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_written_run(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        result = stormlab_json(disk / "runs", "run", "--clients", "5000")
+        assert result.code == 3
+        assert "no room" in result.document["error"]["message"]
+        assert result.document["error"]["next_step"]
+        assert list((disk / "runs").iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,84 @@
+"""The catalogue is data, open to the user."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import MachineError, PlanError
+from harness.plan import Server
+from harness.servers import build
+from harness.servers.catalogue import argv, binary_hash, catalogue, find
+
+NAMES = {"python", "hyper", "hyper-std", "actix", "tokio", "tokio-std", "go", "node"}
+
+
+def test_the_eight_variants_are_there_and_python_needs_nothing() -> None:
+    entries = catalogue()
+    assert set(entries) >= NAMES
+    assert entries["python"].missing is None
+
+
+def test_lab_servers_take_every_option_of_the_contract() -> None:
+    server = Server("python", backlog=7, body_bytes=1, work_us=2, workers=3)
+    words = argv(catalogue()["python"], server, "::1", 81)
+    for flag, value in (("--host", "::1"), ("--port", "81"), ("--backlog", "7"), ("--workers", "3")):
+        assert words[words.index(flag) + 1] == value
+    default = argv(catalogue()["python"], Server("python"), "::1", 81)
+    assert default[default.index("--backlog") + 1] == "default"
+
+
+def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "servers.toml").write_text("[mine]\ncommand = \"prog 'a b' --port {port}\"\n")
+    monkeypatch.chdir(tmp_path)
+    entry = find(Server("mine"))
+    assert argv(entry, Server("mine"), "127.0.0.1", 81) == ["prog", "a b", "--port", "81"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[mine]\n", '[mine]\ncommand = "no port"\n', "mine = 3", '[mine]\ncommand = "{port}"\nx = 1']
+)
+def test_a_users_entry_that_cannot_be_meant_is_refused(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    monkeypatch.setenv("STORMLAB_SERVERS", str(tmp_path / "mine.toml"))
+    with pytest.raises(PlanError):
+        catalogue()
+
+
+def test_an_option_that_a_command_cannot_pass_on_is_refused() -> None:
+    server = Server(command="prog {port}", backlog=128)
+    with pytest.raises(PlanError, match="--backlog"):
+        argv(find(server), server, "127.0.0.1", 81)
+
+
+@pytest.mark.parametrize("command", ["prog {port} {nonsense}", "prog {port} 'unclosed", "prog {port} {0}"])
+def test_a_malformed_command_is_refused(command: str) -> None:
+    server = Server(command=command)
+    with pytest.raises(PlanError, match="cannot be read"):
+        argv(find(server), server, "127.0.0.1", 81)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(PlanError, match="hyper-std"):
+        find(Server("hyperr"))
+
+
+def test_a_missing_toolchain_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "BUILT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="go is not installed") as missing:
+        find(Server("go"))
+    assert "make setup" in missing.value.next_step
+
+
+def test_the_hash_follows_the_files_on_the_command_line(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text("1")
+    first = binary_hash([sys.executable, str(script)])
+    script.write_text("22")
+    assert binary_hash([sys.executable, str(script)]) != first
+    assert binary_hash([sys.executable, str(script), "--port", "1"]) == binary_hash([sys.executable, str(script)])

@@ -1,0 +1,70 @@
+"""Checks fail where something is wrong, and doubt where it cannot be known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from harness.checks import conservation, input_queue, time_order
+from harness.generator import judge
+from harness.plan import Load
+from harness.stats import Latencies
+
+LATENCIES = Latencies(np.full(100, 100.0), 0)
+
+
+def requests(clients: list[int]) -> pa.Table:
+    return pa.table({"client": clients, "outcome": ["answered"] * len(clients)})
+
+
+def test_conservation() -> None:
+    assert conservation(requests([0, 1, 2]), Load(clients=3)).status == "pass"
+    assert conservation(requests([0, 1]), Load(clients=3)).status == "fail"
+    assert conservation(requests([0, 1, 1]), Load(clients=3)).status == "fail"
+    assert conservation(requests([0, 0, 1, 1]), Load(clients=2, requests_per_client=2)).status == "pass"
+    assert conservation(requests([0, 0, 0, 1]), Load(clients=2, requests_per_client=2)).status == "fail"
+
+
+def test_an_outcome_must_be_there() -> None:
+    table = pa.table({"client": [0, 1], "outcome": ["answered", None]})
+    assert conservation(table, Load(clients=2)).status == "fail"
+
+
+def test_time_order_looks_past_what_did_not_happen() -> None:
+    names = ("issued_us", "established_us", "closed_us")
+    table = pa.table({"issued_us": [1, 5, None], "established_us": [2, None, None], "closed_us": [3, 6, None]})
+    assert time_order(table, names).status == "pass"
+    backwards = table.set_column(2, "closed_us", pa.array([3, 4, None]))
+    assert time_order(backwards, names).status == "fail"
+
+
+def test_a_dropping_input_queue_withholds_the_verdict() -> None:
+    assert input_queue({"lo_rx_dropped": 0}).status == "pass"
+    assert input_queue({"lo_rx_dropped": 1}).status == "unknown"
+    assert "no verdict" in input_queue({"lo_rx_dropped": 1}).detail
+    assert input_queue(None).status == "unknown"
+
+
+def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:
+    return {"cpu_user_s": 1.0, "cpu_system_s": 2.0, "ran_s": 10.0, "waited_s": waited_s, "late_us": [[late_us, 50]]}
+
+
+@pytest.mark.parametrize(
+    ("reports", "agents", "verdict"),
+    [
+        ([report()], 1, "ok"),
+        ([report(), report()], 2, "ok"),
+        ([report(), report(waited_s=0.1)], 2, "limiting"),
+        ([report(late_us=60_000)], 1, "limiting"),
+        ([report()], 2, "unknown"),
+    ],
+)
+def test_the_generator_judges_itself(reports: list[dict[str, object]], agents: int, verdict: str) -> None:
+    judged = judge(reports, agents, LATENCIES)
+    assert judged.verdict == verdict
+    assert judged.cpu_system_s == 2.0 * len(reports)
+
+
+def test_without_answers_there_is_nothing_to_compare_the_lag_with() -> None:
+    assert judge([report()], 1, Latencies(np.array([]), 10)).verdict == "unknown"

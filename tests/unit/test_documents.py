@@ -1,0 +1,41 @@
+"""Documents that are generated, or that must name what exists, do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness import cli
+from harness.dictionary import DATA_README, data_dictionary
+from harness.notebooks import collection
+from harness.servers.catalogue import catalogue
+from harness.store import PROJECT
+
+README = (PROJECT / "README.md").read_text()
+COMMANDS = ["doctor", "servers", "run", "list", "show", "notebooks"]
+
+
+def test_the_data_dictionary_is_the_generated_one() -> None:
+    assert DATA_README.read_text() == data_dictionary(), "run `python -m harness.dictionary`"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme_and_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"stormlab {command}" in README
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_the_readme_indexes_every_notebook_and_server() -> None:
+    for notebook in collection():
+        assert f"notebooks/{notebook.name}" in README
+    for name in catalogue():
+        assert f"`{name}`" in README
+
+
+def test_the_readme_links_to_files_that_are_there() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (PROJECT / target).exists(), target

@@ -1,0 +1,33 @@
+"""One direction: nothing left of the tables knows pandas or a figure, nothing right of them opens a socket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store"]
+THOUGHT = ["harness.stats", "harness.generator", "harness.checks", "harness.summary", "harness.record", "harness.plots"]
+
+
+def imported_by(module: str) -> set[str]:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", INSTRUMENTS)
+def test_instruments_know_no_pandas_and_no_figure(module: str) -> None:
+    assert not imported_by(module) & {"pandas", "matplotlib", "seaborn", "papermill", "rich"}
+
+
+@pytest.mark.parametrize("module", THOUGHT)
+def test_thought_starts_nothing(module: str) -> None:
+    loaded = imported_by(module)
+    assert not loaded & {"harness.supervisor", "harness.load.agent", "harness.namespace", "harness.servers.process"}
+
+
+def test_an_agent_is_small() -> None:
+    """It is started several times for every storm: what it imports is paid each time."""
+    assert not imported_by("harness.load.agent") & {"numpy", "pyarrow", "argparse"}

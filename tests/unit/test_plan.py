@@ -1,0 +1,101 @@
+"""Plans are values: refused when they mean nothing, identified by their content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import PlanError
+from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"clients": 0},
+        {"clients": -5},
+        {"clients": 1_000_001},
+        {"clients": 1_000_000, "requests_per_client": 3},
+        {"backlog": -1},
+        {"backlog": 2**31},
+        {"command": "myserver --port 80"},
+        {"concurrency": 10, "rate": 10.0},
+        {"rate": 0.0},
+        {"rate": float("inf")},
+        {"rate": 1.0},  # 50,000 s
+        {"timeout_s": 0.0},
+        {"timeout_s": float("nan")},
+        {"stall_ms": -1.0},
+        {"cpu": "mine"},
+        {"ready": "soon"},
+        {"target_host": "192.0.2.1"},
+        {"path": "no-slash"},
+        {"path": "/a b"},
+        {"sysctl": {"kernel.panic": 1}},
+        {"clients": "many"},
+        {"bogus": 1},
+    ],
+    ids=str,
+)
+def test_what_means_nothing_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(PlanError):
+        trial_from_options(options)
+
+
+@pytest.mark.parametrize("backlog", [0, 1, 2**31 - 1, "default"])
+def test_every_backlog_that_listen_takes_can_be_planned(backlog: int | str) -> None:
+    asked = trial_from_options({"backlog": backlog}).server.backlog
+    assert asked == (None if backlog == "default" else backlog)
+
+
+def test_a_trial_survives_json() -> None:
+    trial = trial_from_options(
+        {"server": "go", "clients": 7, "cpu": "disjoint", "client_cpus": [0, 1], "stall_ms": 5.0}
+    )
+    again = Trial.from_json(json.loads(json.dumps(trial.to_json())))
+    assert again == trial
+    assert again.plan_hash == trial.plan_hash
+
+
+def test_the_hash_depends_on_content_only() -> None:
+    assert Trial().plan_hash == Trial(server=Server(), load=Load()).plan_hash
+    assert trial_from_options({"sysctl": {"net.a": 1, "net.b": 2}}).plan_hash == (
+        trial_from_options({"sysctl": {"net.b": 2, "net.a": 1}}).plan_hash
+    )
+    hashes = {trial_from_options({"clients": clients, "backlog": b}).plan_hash for clients in (1, 2) for b in (1, 2)}
+    assert len(hashes) == 4
+
+
+def test_a_field_at_its_default_does_not_enter_the_hash() -> None:
+    """A field that is added later must not orphan what was recorded before."""
+    explicit = trial_from_options({"timeout_s": 10.0, "body_bytes": 12, "cpu": "shared"})
+    assert explicit.plan_hash == Trial().plan_hash
+
+
+def test_plan_files_are_products(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("repeats = 2\n[base]\nclients = 9\n[vary]\nbacklog = [1, 2]\nserver = ['go', 'node', 'python']\n")
+    plan = load_plan(file)
+    assert (len(plan.trials), plan.repeats) == (6, 2)
+    assert {trial.load.clients for trial in plan.trials} == {9}
+    smaller = load_plan(file, {"vary": {"server": ["go"]}, "base": {"clients": 3}})
+    assert [(trial.server.name, trial.load.clients) for trial in smaller.trials] == [("go", 3), ("go", 3)]
+
+
+@pytest.mark.parametrize(
+    "text", ["not toml", "[vary]\nbacklog = 3", "surprise = 1", "[base]\nclient = 3", "repeats = 0", "repeats = 'x'"]
+)
+def test_a_plan_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(text)
+    with pytest.raises(PlanError):
+        load_plan(file)
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_plans_of_the_collection_can_be_read(path: Path) -> None:
+    plan = load_plan(path)
+    assert plan.question
+    assert len({trial.plan_hash for trial in plan.trials}) == len(plan.trials)

@@ -1,0 +1,65 @@
+"""Cutting a load: every client in one slice, every connection its own source."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.errors import MachineError
+from harness.load.slices import FIRST_PORT, LAST_PORT, Slice, agents_needed, cut, source_pool
+from harness.plan import Load
+
+
+def slices_of(load: Load, agents: int) -> list[Slice]:
+    source = source_pool("127.0.0.1", load, [])
+    return cut(load, agents, target="127.0.0.1", port=8080, source=source, cpus=(0,), folder="/nowhere")
+
+
+@pytest.mark.parametrize("agents", [1, 2, 3, 7])
+def test_every_client_is_in_exactly_one_slice(agents: int) -> None:
+    cuts = slices_of(Load(clients=100, concurrency=10), agents)
+    clients = [s.first_client + s.stride * index for s in cuts for index in range(s.clients)]
+    assert sorted(clients) == list(range(100))
+    assert sum(s.concurrency or 0 for s in cuts) == 10
+
+
+def test_every_connection_has_a_source_of_its_own() -> None:
+    load = Load(clients=120_000)
+    pool = source_pool("127.0.0.1", load, [20_000, 30_000])
+    pairs = {pool.pair(number) for number in range(load.clients)}
+    assert len(pairs) == load.clients
+    ports = {port for _, port in pairs}
+    assert not ports & {20_000, 30_000}
+    assert min(ports) == FIRST_PORT
+    assert max(ports) == LAST_PORT
+    assert len(pool.addresses) == 3
+
+
+def test_ipv6_loopback_has_one_address() -> None:
+    assert source_pool("::1", Load(clients=50_000), [8080]).addresses == ("::1",)
+    with pytest.raises(MachineError, match="one source address"):
+        source_pool("::1", Load(clients=60_000), [])
+
+
+def test_a_low_limit_of_open_files_takes_more_agents() -> None:
+    assert agents_needed(Load(clients=50_000), 1, 20_000, one_cpu=True) == 3
+    assert agents_needed(Load(clients=50_000), 1, 1_024, one_cpu=True) == 53
+    assert agents_needed(Load(clients=50_000, concurrency=100), 1, 1_024, one_cpu=True) == 1
+
+
+def test_too_few_processes_are_refused_with_the_number_that_would_do() -> None:
+    with pytest.raises(MachineError) as refused:
+        agents_needed(Load(clients=50_000, processes=2), 2, 20_000, one_cpu=False)
+    assert "--processes 3" in refused.value.next_step
+
+
+def test_many_cpus_get_more_agents_but_never_more_than_clients() -> None:
+    assert agents_needed(Load(clients=10), 16, 20_000, one_cpu=False) == 8
+    assert agents_needed(Load(clients=3), 16, 20_000, one_cpu=False) == 3
+    assert agents_needed(Load(clients=10), 16, 20_000, one_cpu=True) == 1
+
+
+def test_a_slice_survives_json() -> None:
+    (slice_,) = slices_of(Load(clients=5, rate=7.0), 1)
+    assert Slice.from_json(json.loads(json.dumps(slice_.to_json()))) == slice_

@@ -1,0 +1,67 @@
+"""Statistics against values known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.stats import (
+    GRID_MS,
+    TIMELINE_STEPS,
+    Latencies,
+    peak_overlap,
+    silent_share,
+    timeline,
+    weighted_quantile,
+)
+
+
+def test_quantiles_count_the_unanswered_as_longer_than_any_answer() -> None:
+    latencies = Latencies(np.arange(1.0, 76.0), unanswered=25)
+    assert latencies.quantile(0.5) == 50.0
+    assert latencies.quantile(0.75) == 75.0
+    assert latencies.quantile(0.76) is None
+    assert latencies.answered_only().quantile(0.99) == 75.0
+
+
+@pytest.mark.parametrize("unanswered", [0, 5])
+def test_quantiles_of_no_answer_are_none(unanswered: int) -> None:
+    assert Latencies(np.array([]), unanswered).quantile(0.5) is None
+
+
+def test_shares_end_at_the_success_rate() -> None:
+    shares = Latencies(np.array([0.1, 1.0, 1.0, 50_000.0]), unanswered=4).shares()
+    assert shares.shape == (len(GRID_MS),)
+    assert shares[0] == 0
+    assert shares[GRID_MS.index(1.0)] == 3 / 8
+    assert shares[-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("intervals", "peak"),
+    [([], 0), ([(0, 5)], 1), ([(0, 5), (5, 9)], 1), ([(0, 5), (4, 9), (4, 5)], 3), ([(3, 3)], 0)],
+)
+def test_peak_overlap(intervals: list[tuple[int, int]], peak: int) -> None:
+    begins = np.array([begin for begin, _ in intervals], dtype=np.int64)
+    ends = np.array([end for _, end in intervals], dtype=np.int64)
+    assert peak_overlap(begins, ends) == peak
+
+
+def test_the_timeline_counts_every_answer() -> None:
+    counts = timeline(np.array([0, 99_999, 100_000, 10**12]))
+    assert counts.shape == (TIMELINE_STEPS,)
+    assert list(counts[:2]) == [2, 1]
+    assert counts.sum() == 4
+
+
+def test_silence_is_what_lies_between_answers() -> None:
+    assert silent_share(np.array([0, 0, 10, 10, 0, 0])) == 0
+    assert silent_share(np.array([10, 0, 0, 10, 0])) == 0.5
+    assert silent_share(np.array([0, 0])) == 0
+    assert silent_share(np.array([1000, 0, 0, 0, 0, 1])) == 0, "a straggler is no pulse"
+
+
+def test_weighted_quantiles() -> None:
+    assert weighted_quantile([(1.0, 98), (5.0, 1), (9.0, 1)], 0.5) == 1.0
+    assert weighted_quantile([(1.0, 98), (5.0, 1), (9.0, 1)], 0.99) == 5.0
+    assert weighted_quantile([], 0.5) is None

@@ -1,0 +1,89 @@
+"""Runs on disk: never half readable, never lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import store
+from harness.errors import MachineError, PlanError
+from harness.events import assemble
+from harness.load.rows import Outcome, Rows
+from harness.load.slices import Slice, cut, source_pool
+from harness.plan import Load, Trial
+from harness.store import Partial, find_run, runs
+from harness.trial import recover
+
+MANIFEST = {"server": {"name": "python", "binary_hash": "b"}, "plan_hash": "p", "host": {"host_id": "h"}}
+
+
+LOAD = Load(clients=5)
+
+
+def slices_in(folder: Path) -> list[Slice]:
+    source = source_pool("127.0.0.1", LOAD, [])
+    return cut(LOAD, 1, target="127.0.0.1", port=80, source=source, cpus=(0,), folder=str(folder))
+
+
+def under_way(data: Path, *, answered: int = 0, storm: bool = True) -> Partial:
+    """A partial run as a killed supervisor leaves it."""
+    partial = Partial.create(data, {**MANIFEST, "plan": Trial(load=LOAD).to_json()})
+    (slice_,) = slices_in(partial.path)
+    with Rows(Path(slice_.rows_path), LOAD.clients, 0, create=True) as rows:
+        for index in range(answered):
+            rows.connection["issued_ns"][index] = 10**9 + index
+            rows.connection["closed_ns"][index] = 2 * 10**9
+            rows.connection["outcome"][index] = Outcome.answered
+    no_such_process = 2**22 + 1
+    partial.update_manifest(
+        status="running", slices=[slice_.to_json()], agents_planned=1, supervisor_pid=no_such_process
+    )
+    if storm:
+        partial.update_manifest(start_ns=10**9)
+    return partial
+
+
+def test_a_run_under_way_is_not_readable_as_a_run(tmp_path: Path) -> None:
+    partial = under_way(tmp_path)
+    assert json.loads((partial.path / store.MANIFEST).read_text())["status"] == "running"
+    assert list(runs(tmp_path)) == []
+    with pytest.raises(PlanError):
+        find_run(tmp_path, partial.run_id)
+
+
+def test_what_a_killed_process_had_recorded_is_brought_in(tmp_path: Path) -> None:
+    partial = under_way(tmp_path, answered=2)
+    (run,) = recover(tmp_path)
+    assert run.run_id == partial.run_id
+    assert run.manifest["status"] == "failed"
+    assert run.manifest["error"]["code"] == 3
+    assert run.connections()["outcome"].to_pylist() == ["answered"] * 2 + ["not_issued"] * 3
+    assert not partial.path.exists()
+    assert recover(tmp_path) == []
+
+
+def test_a_run_killed_before_its_storm_is_removed_whole(tmp_path: Path) -> None:
+    under_way(tmp_path, storm=False)
+    assert recover(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finishing_renames_and_leaves_no_raw_rows(tmp_path: Path) -> None:
+    partial = under_way(tmp_path, answered=5)
+    slices = slices_in(partial.path)
+    with Rows(Path(slices[0].rows_path), LOAD.clients, 0) as rows:
+        tables = assemble(slices, [rows], 10**9)
+    run = partial.finish(tables, {**partial.read_manifest(), "status": "complete"})
+    assert sorted(path.name for path in run.path.iterdir()) == [store.CONNECTIONS, store.MANIFEST]
+    assert [found.run_id for found in runs(tmp_path)] == [run.run_id]
+    assert find_run(tmp_path, run.run_id[:-2]).path == run.path
+    assert find_run(tmp_path, "latest").path == run.path
+    assert find_run(tmp_path, str(run.path)).run_id == run.run_id
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot write"):
+        Partial.create(tmp_path / "file" / "runs", MANIFEST)
