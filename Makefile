@@ -12,7 +12,7 @@ help: ## list the targets
 .venv/installed: pyproject.toml constraints.txt
 	@echo "setup: Python packages into .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Storm Lab needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo "setup: python3 has no venv module; install your distribution's python3-venv"; exit 1; }
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "setup: $(PYTHON) cannot make virtual environments; install your distribution's python3-venv"; exit 1; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -33,7 +33,7 @@ notebooks: setup ## execute the committed notebooks on the reference data, in pl
 	@$(STORMLAB) notebooks --export
 
 lab: setup ## JupyterLab in the collection
-	@.venv/bin/jupyter lab --notebook-dir=notebooks
+	@.venv/bin/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: setup ## the benchmarks
 	@.venv/bin/python benchmarks/row_cost.py

@@ -122,6 +122,7 @@ class Summary:
             "plan_hash": manifest["plan_hash"],
             "host_id": manifest["host"]["host_id"],
             "server": {key: value for key, value in manifest["server"].items() if key != "command"},
+            "syn_evidence": "counters",
             "load": {**asdict(self.load), "target_address": manifest["target_address"]},
             "faults": manifest["plan"]["faults"],
             "planned": self.load.planned,

@@ -161,6 +161,8 @@ class Supervisor:
             "version": entry.version,
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
+            "accept_evidence": "none",
+            "allocator": "system",
             "pid": None,
         }
         self.manifest["server"] = about

@@ -26,6 +26,8 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
         figure, panels = plt.subplots(1, len(regimes), sharey=True, squeeze=False, figsize=(7.2, 4.0))
         for axes, regime in zip(panels[0], regimes, strict=True):
             labelled: set[str] = set()
+            crowded = len(runs[runs["cpu"] == regime]) > len(set(runs["server"]))
+            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
             storms = runs[runs["cpu"] == regime]
             for _, run in storms.iterrows():
                 colour, line = look(run["server"])
@@ -33,7 +35,7 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
                 shown = shares > 0
                 label = None if run["server"] in labelled else run["server"]
                 labelled.add(run["server"])
-                axes.plot(np.asarray(GRID_MS)[shown], shares[shown], color=colour, linestyle=line, label=label)
+                axes.plot(np.asarray(GRID_MS)[shown], shares[shown], color=colour, linestyle=line, label=label, **thin)
             log_time_axis(axes, GRID_MS[first], GRID_MS[last])
             percent_axis(axes, "y")
             axes.set_ylim(0, 1.02)
@@ -52,7 +54,7 @@ def _where_curves_rise(runs: pd.DataFrame) -> tuple[int, int]:
     """Indices into :data:`GRID_MS` between which all curves do all of their rising."""
     rises = np.flatnonzero(np.any(np.diff(np.stack(runs["latency_shares"].to_list()), axis=1, prepend=0) > 0, axis=0))
     return (
-        (max(0, int(rises[0]) - 1), min(len(GRID_MS) - 1, int(rises[-1]) + 1)) if len(rises) else (0, len(GRID_MS) - 1)
+        (max(0, int(rises[0]) - 1), min(len(GRID_MS) - 1, int(rises[-1]) + 2)) if len(rises) else (0, len(GRID_MS) - 1)
     )
 
 

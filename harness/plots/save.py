@@ -8,14 +8,17 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from harness.plots.style import STYLE
 from harness.store import default_data
 
+WIDTH_IN_NOTEBOOK_PX = 760
 
-def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, caption: str, alt: str) -> Path:
-    """Write ``<notebook>/<name>`` as .svg, .png and .json; returns the path of the SVG.
+
+def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, caption: str, alt: str) -> Image:
+    """Write ``<notebook>/<name>`` as .svg, .png and .json; returns the picture, which a notebook shows.
 
     The folder is ``figures/`` when the collection is exported, else the report of the user's own runs. The JSON names
     the runs, their plans and the machine, and holds the caption and the alternative text.
@@ -37,4 +40,5 @@ def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, captio
         "host_ids": sorted(set(runs["host_id"])),
     }
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    return path
+    plt.close(figure)
+    return Image(path.with_suffix(".png"), width=WIDTH_IN_NOTEBOOK_PX, alt=alt)

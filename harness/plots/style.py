@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ def log_time_axis(axes: Axes, low_ms: float, high_ms: float) -> None:
     """A logarithmic horizontal axis of milliseconds with plain labels, wherever it begins and ends."""
     axes.set_xscale("log")
     axes.set_xlim(low_ms, high_ms)
-    steps = (1.0,) if high_ms / low_ms > 100 else (1.0, 2.0, 5.0)
+    decades = math.log10(high_ms / low_ms)
+    steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
     axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, position: label_ms(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from harness.plots.style import look, storm_style
 from harness.stats import TIMELINE_STEP_S
 
+HEADROOM = 1.5
+"""Room above the bars for what is written there."""
+
 
 def answer_timelines(runs: pd.DataFrame, title: str) -> Figure:
     """Answers in each 100 ms after the start: a row for each server, a column for each CPU regime, one run in each.
@@ -19,7 +22,7 @@ def answer_timelines(runs: pd.DataFrame, title: str) -> Figure:
     """
     servers, regimes = list(dict.fromkeys(runs["server"])), list(dict.fromkeys(runs["cpu"]))
     last_step = 1 + max(int(np.flatnonzero(counts)[-1]) if np.any(counts) else 0 for counts in runs["answers_per_step"])
-    starts_s = np.arange(last_step) * TIMELINE_STEP_S
+    edges_s = np.arange(last_step + 1) * TIMELINE_STEP_S
     with storm_style():
         figure, panels = plt.subplots(
             len(servers),
@@ -30,8 +33,9 @@ def answer_timelines(runs: pd.DataFrame, title: str) -> Figure:
             figsize=(7.2, 0.55 + 0.62 * len(servers)),
         )
         for row, server in zip(panels, servers, strict=True):
+            of_server = runs[runs["server"] == server]
             for axes, regime in zip(row, regimes, strict=True):
-                chosen = runs[(runs["server"] == server) & (runs["cpu"] == regime)]
+                chosen = of_server[of_server["cpu"] == regime]
                 axes.set_yticks([])
                 axes.spines["left"].set_visible(False)
                 if chosen.empty:
@@ -39,13 +43,12 @@ def answer_timelines(runs: pd.DataFrame, title: str) -> Figure:
                     continue
                 run = chosen.iloc[0]
                 counts = np.asarray(run["answers_per_step"])[:last_step]
-                axes.bar(starts_s, counts, TIMELINE_STEP_S, align="edge", color=look(server)[0], linewidth=0)
+                axes.stairs(counts, edges_s, fill=True, color=look(server)[0], linewidth=0)
                 unanswered = 1 - run["success_rate"]
-                note = f"{counts.max():,} in 100 ms at most"
-                note += f", {unanswered:.1%} unanswered" if unanswered else ""
-                axes.text(
-                    0.99, 0.9, note, transform=axes.transAxes, ha="right", va="top", fontsize=7.5, color="#444444"
-                )
+                note = f"at most {counts.max():,} in 100 ms" + (f", {unanswered:.1%} unanswered" if unanswered else "")
+                small = {"fontsize": 7.5, "color": "#444444"}
+                axes.text(0.99, 0.97, note, transform=axes.transAxes, ha="right", va="top", **small)
+            row[0].set_ylim(0, HEADROOM * max(int(np.max(counts)) for counts in of_server["answers_per_step"]))
             row[0].set_ylabel(server, rotation=0, ha="right", va="center")
         for axes, regime in zip(panels[0], regimes, strict=True):
             axes.set_title(f"{regime} CPUs", fontweight="normal", fontsize=9)

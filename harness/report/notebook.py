@@ -65,7 +65,7 @@ def _ranges(runs: pd.DataFrame) -> dict[str, object]:
     return {
         "runs": len(runs),
         "backlog": span(runs["backlog_effective"], ".0f"),
-        "answered": span(runs["success_rate"], ".1%"),
+        "answered": span(runs["success_rate"], ".2%"),
         "first try": span(runs["first_try_share"], ".1%"),
         "p50": _latencies(runs["p50_ms"]),
         "p99": _latencies(runs["p99_ms"]),

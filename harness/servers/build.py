@@ -6,6 +6,7 @@ written outside the checkout, but for the toolchains' own caches.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -45,6 +46,7 @@ class Unit:
     program: str | None
     how_to_get: str
     build: Callable[[], None]
+    duration: str = ""
 
 
 def build_all(say: Callable[[str], None]) -> None:
@@ -60,14 +62,16 @@ def build_all(say: Callable[[str], None]) -> None:
             say(f"servers: {name}: up to date")
             continue
         begun = time.monotonic()
-        BUILT.mkdir(exist_ok=True)
+        say(f"servers: {name}: building{unit.duration}")
         try:
+            BUILT.mkdir(exist_ok=True)
             unit.build()
-        except BuildError as error:
-            _write_stamp(name, {"failed": str(error)})
+            _write_stamp(name, {"sources": stamp})
+        except (BuildError, OSError) as error:
+            with contextlib.suppress(OSError):
+                _write_stamp(name, {"failed": str(error)})
             say(f"servers: {name}: left out: {error}; {unit.how_to_get}, then run `make setup` again")
             continue
-        _write_stamp(name, {"sources": stamp})
         say(f"servers: {name}: built in {time.monotonic() - begun:.0f} s")
 
 
@@ -124,7 +128,10 @@ def _build_nothing() -> None:
 UNITS: dict[str, Unit] = {
     "python": Unit(None, "", _build_nothing),
     "rust": Unit(
-        "cargo", "install Rust (rustup, or your distribution's cargo) for Hyper, Actix and Tokio", _build_rust
+        "cargo",
+        "install Rust (rustup, or your distribution's cargo) for Hyper, Actix and Tokio",
+        _build_rust,
+        ", which takes a minute or two",
     ),
     "go": Unit("go", "install Go (your distribution's golang) for net/http", _build_go),
     "node": Unit("node", "install Node.js (your distribution's nodejs) for http", _build_node),
