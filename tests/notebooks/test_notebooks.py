@@ -75,14 +75,14 @@ def test_other_data_gives_another_answer(tmp_path: Path) -> None:
     """Nothing is typed by hand."""
     runs = results.read(store.REFERENCE / results.RUNS)
     changed = runs["scenario"].eq("short") & runs["server"].eq("go")
-    runs.loc[changed, "success_rate"] = 0.123
+    runs.loc[changed, "success_rate"] = 0.1234
     results.write(runs, tmp_path / "reference" / results.RUNS)
     done = execute(tmp_path, "01", environment={"STORMLAB_REFERENCE": str(tmp_path / "reference")})
     assert done.returncode == 0, done.stderr
     text = json.dumps(words_of(tmp_path / "report" / "01-stack-comparison.ipynb"))
     committed = json.dumps(words_of(store.PROJECT / "notebooks" / "01-stack-comparison.ipynb"))
-    assert "12.3%" in text
-    assert "12.3%" not in committed
+    assert "12.34%" in text
+    assert "12.34%" not in committed
 
 
 def test_measured_here_it_draws_the_same_figures(tmp_path: Path) -> None:
