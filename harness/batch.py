@@ -57,6 +57,8 @@ def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
     if missing:
         say(f"{len(missing)} storms of this plan have not been run here yet; running them now")
     for run in measure(missing, data, lambda step: _say_step(step, say)):
+        if run.interrupted:
+            raise KeyboardInterrupt
         if run.manifest["status"] == "complete":
             known.setdefault(run.identity, []).insert(0, run)
     return [run for trial in possible for run in known.get(identity(trial), ())[: plan.repeats]]

@@ -32,7 +32,10 @@ def check_run(
     """All checks of one run, in the order in which they are shown."""
     return [
         conservation(requests, load),
-        time_order(connections, ("scheduled_us", "issued_us", "established_us", "first_byte_us", "closed_us")),
+        time_order(
+            (connections, ("scheduled_us", "issued_us", "established_us", "first_byte_us", "closed_us")),
+            (requests, ("scheduled_us", "issued_us", "first_byte_us", "last_byte_us")),
+        ),
         input_queue(kernel.get("counters")),
         Check("generator", "pass" if generator.verdict == "ok" else "unknown", _generator_detail(generator)),
     ]
@@ -47,14 +50,15 @@ def conservation(requests: pa.Table, load: Load) -> Check:
     return Check("conservation", "pass" if holds else "fail", f"{load.planned} planned, {rows} rows with an outcome")
 
 
-def time_order(table: pa.Table, columns: Sequence[str]) -> Check:
-    """Nothing happens before what it depends on, in any row."""
-    times = [table[name].to_numpy().astype(float) for name in columns]
+def time_order(*tables: tuple[pa.Table, Sequence[str]]) -> Check:
+    """Nothing happens before what it depends on, in any row; for tables with their columns in order of time."""
     backwards = 0
-    latest = np.full(len(table), -np.inf)
-    for time_us in times:
-        backwards += int(np.count_nonzero(time_us < latest))  # comparisons with null, a NaN here, are false
-        latest = np.fmax(latest, time_us)
+    for table, columns in tables:
+        latest = np.full(len(table), -np.inf)
+        for name in columns:
+            time_us = table[name].to_numpy().astype(float)
+            backwards += int(np.count_nonzero(time_us < latest))  # comparisons with null, a NaN here, are false
+            latest = np.fmax(latest, time_us)
     return Check("time_order", "fail" if backwards else "pass", f"{backwards} times lie before what they depend on")
 
 

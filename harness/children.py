@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that end a storm in an orderly way."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """include/uapi/linux/prctl.h"""
 
@@ -69,12 +71,12 @@ def start(
 def end(process: subprocess.Popen[str], grace_s: float = 2.0) -> None:
     """End a child and its process group: politely, then for certain."""
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGCONT)
-            os.killpg(process.pid, number)
+        signal_group(process.pid, signal.SIGCONT)
+        signal_group(process.pid, number)
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
-            process.poll()
+            if process.poll() is not None:
+                _reap(process.pid)
             if not _group_exists(process.pid):
                 break
             time.sleep(0.005)
@@ -85,12 +87,25 @@ def end(process: subprocess.Popen[str], grace_s: float = 2.0) -> None:
         process.wait(1.0)
 
 
+def signal_group(group: int, number: int) -> None:
+    """Signal a process group, if it is still there and may be signalled (``sudo`` may not)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _reap(group: int) -> None:
+    """Take leave of adopted orphans of a group; as zombies they would keep it alive."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+
+
 def end_descendants() -> None:
     """End all children that are left, adopted ones included; for a process that adopts orphans."""
     deadline = time.monotonic() + 5.0
     while (children := _children()) and time.monotonic() < deadline:
         for pid in children:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -107,6 +122,8 @@ def _group_exists(group: int) -> bool:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        pass
     return True
 
 

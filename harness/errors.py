@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
 
 class StormLabError(Exception):
     """Base of all errors meant for the user; ``exit_code`` is the command line's."""
@@ -12,6 +18,22 @@ class StormLabError(Exception):
         super().__init__(message)
         self.message = message
         self.next_step = next_step
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``error`` of the contract."""
+        return {"code": self.exit_code, "message": self.message, "next_step": self.next_step}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> StormLabError:
+        error = cls(document["message"], document["next_step"])
+        error.exit_code = document["code"]
+        return error
+
+    @classmethod
+    def interrupted(cls, message: str) -> StormLabError:
+        error = cls(f"interrupted; {message}")
+        error.exit_code = INTERRUPTED
+        return error
 
 
 class PlanError(StormLabError):

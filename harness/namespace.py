@@ -8,7 +8,6 @@ are copied in: otherwise not the reader's machine would be tested.
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import os
 import socket
@@ -38,33 +37,52 @@ class Isolation:
 def enter() -> Isolation:
     """Move this process into a private network, or say why it stays on the host's loopback.
 
-    Must be called by a process with one thread. The host's ``net.ipv4.*`` and ``net.core.*`` settings are copied in.
+    Must be called by a process with one thread: others may not make user namespaces. The host's ``net.ipv4.*`` and
+    ``net.core.*`` settings are copied in.
     """
+    isolation = available()
+    if not isolation.isolated:
+        return isolation
     settings = read_settings()
-    reason = _unshare()
-    if reason:
-        return Isolation(False, reason)
-    _bring_loopback_up()
+    _become_isolated()
     current = read_settings()
     for key, value in settings.items():
         if current.get(key) not in (None, value):
             _write(key, value)
-    return Isolation(True)
+    return isolation
 
 
-def _unshare() -> str:
-    """Leave the host's network; returns why that failed, or nothing."""
+def available() -> Isolation:
+    """Whether a private network can be had here: rehearsed in a child, as half-way in there is no way back."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become_isolated()
+        except OSError as error:
+            os.write(writer, f"no private network namespace: {error.strerror or error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        reason = pipe.read()
+    os.waitpid(pid, 0)
+    return Isolation(not reason, reason)
+
+
+def _become_isolated() -> None:
+    """Leave the host's network. Raises: OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() == 0 and libc.unshare(CLONE_NEWNET) == 0:
-        return ""
-    user, group = os.geteuid(), os.getegid()
-    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        return f"no private network namespace: {os.strerror(code)} ({errno.errorcode.get(code, code)})"
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    return ""
+    if os.geteuid() != 0 or libc.unshare(CLONE_NEWNET) != 0:
+        user, group = os.geteuid(), os.getegid()
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        # The user stays who they are: a server that thinks it is root would change to a user that is not there.
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    _bring_loopback_up()
 
 
 def _bring_loopback_up() -> None:
@@ -115,17 +133,3 @@ def _write(key: str, value: str) -> bool:
 
 def _key(file: Path) -> str:
     return ".".join(file.relative_to(_SYSCTL).parts)
-
-
-def available() -> Isolation:
-    """Whether a private network can be had here, tried in a child so that this process stays where it is."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.write(writer, _unshare().encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        reason = pipe.read()
-    os.waitpid(pid, 0)
-    return Isolation(not reason, reason)

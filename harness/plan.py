@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -128,10 +129,8 @@ class Load:
                 f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; {MAX_SECONDS:g} s are the most",
             )
         if self.processes is not None:
-            _require(
-                1 <= self.processes <= min(self.clients, 256),
-                f"processes must be 1 to {min(self.clients, 256)}, not {self.processes}",
-            )
+            most = min(self.concurrency or self.clients, 256)
+            _require(1 <= self.processes <= most, f"processes must be 1 to {most} for this load, not {self.processes}")
         _choice("target host", self.target_host, Literal["127.0.0.1", "::1", "localhost"])
         _require(
             bool(re.fullmatch(r"/[!-~]*", self.path)),
@@ -148,9 +147,11 @@ class Load:
         return self.concurrency is None and self.rate is None
 
     @property
-    def peak_clients(self) -> int:
+    def peak_in_flight(self) -> int:
         """The most clients that can be under way at once."""
-        return self.concurrency or self.clients
+        if self.rate is not None:
+            return min(self.clients, math.ceil(self.rate * self.timeout_s * 1.1))
+        return self.clients if self.concurrency is None else self.concurrency
 
 
 @dataclass(frozen=True, slots=True)

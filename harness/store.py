@@ -12,16 +12,18 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from harness.errors import MachineError, PlanError
-from harness.events import Tables
+from harness.errors import INTERRUPTED, MachineError, PlanError
 from harness.plan import Trial
+
+if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
+    import pyarrow as pa
+
+    from harness.events import Tables
 
 PROJECT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
@@ -68,14 +70,24 @@ class Run:
         """(plan hash, host, hash of the server binary): runs with the same identity repeat each other."""
         return self.manifest["plan_hash"], self.manifest["host"]["host_id"], self.manifest["server"]["binary_hash"]
 
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """Why it failed, as ``{code, message, next_step}``."""
+        found: Mapping[str, Any] | None = self.manifest.get("error")
+        return found
+
+    @property
+    def interrupted(self) -> bool:
+        return self.error is not None and self.error["code"] == INTERRUPTED
+
     def connections(self) -> pa.Table:
-        return pq.read_table(self.path / CONNECTIONS)
+        return read_table(self.path / CONNECTIONS)
 
     def requests(self) -> pa.Table:
         """One row for each planned request; where each connection carries one, its row is the request's."""
         path = self.path / REQUESTS
         if path.exists():
-            return pq.read_table(path)
+            return read_table(path)
         table = self.connections()
         names = ["last_byte_us" if name == "closed_us" else name for name in table.column_names]
         return table.rename_columns(names)
@@ -118,9 +130,6 @@ class Partial:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         _write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
-    def update_manifest(self, **changes: Any) -> None:
-        self.write_manifest({**self.read_manifest(), **changes})
-
     def finish(self, tables: Tables, manifest: Mapping[str, Any]) -> Run:
         """Write the tables and the last manifest, drop the raw rows, and give the run its name.
 
@@ -132,15 +141,19 @@ class Partial:
             if tables.requests is not None:
                 write_table(tables.requests, self.path / REQUESTS)
             self.write_manifest(manifest)
-            for rows in self.path.glob("*.rows"):
-                rows.unlink()
-            final = self.path.with_name(self.run_id)
-            self.path.rename(final)
+            return self.rename(manifest)
         except OSError as error:
             raise MachineError(
                 f"cannot finish run {self.run_id}: {error.strerror or error}",
                 f"its rows are kept in {self.path}; free some space, then `stormlab list` brings it in",
             ) from error
+
+    def rename(self, manifest: Mapping[str, Any]) -> Run:
+        """The last step: everything is written, the raw rows are no longer needed. Raises: OSError."""
+        for rows in self.path.glob("*.rows"):
+            rows.unlink()
+        final = self.path.with_name(self.run_id)
+        self.path.rename(final)
         return Run(final, manifest)
 
     def remove(self) -> None:
@@ -155,17 +168,32 @@ def cannot_write(data: Path, error: OSError) -> MachineError:
 
 def runs(data: Path) -> Iterator[Run]:
     """All runs of a folder that are over, oldest first."""
-    if data.is_dir():
-        for path in sorted(data.iterdir()):
-            if not path.name.startswith(".") and (path / MANIFEST).is_file():
+    for path in _entries(data):
+        if not path.name.startswith(".") and (path / CONNECTIONS).is_file():
+            with suppress(OSError, ValueError):  # what is no run, or cannot be read as one, is not listed
                 yield Run(path, json.loads((path / MANIFEST).read_text()))
 
 
 def partials(data: Path) -> Iterator[Partial]:
     """Runs that are under way, or were when their process was killed."""
-    if data.is_dir():
-        for path in sorted(data.glob(".*.partial")):
+    for path in _entries(data):
+        if path.name.startswith(".") and path.name.endswith(".partial"):
             yield Partial(path)
+
+
+def _entries(data: Path) -> list[Path]:
+    try:
+        return sorted(data.iterdir()) if data.exists() else []
+    except OSError as error:
+        raise MachineError(
+            f"cannot read {data}: {error.strerror}", "choose another folder with --data or STORMLAB_DATA"
+        ) from error
+
+
+def read_table(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
 
 
 def find_run(data: Path, name: str) -> Run:
@@ -191,6 +219,8 @@ def find_run(data: Path, name: str) -> Run:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet as small as it gets: steps packed, repeated values in dictionaries, zstd over all."""
+    import pyarrow.parquet as pq
+
     packed = [name for name in table.column_names if name in _DELTA_PACKED]
     others = [name for name in table.column_names if name not in _DELTA_PACKED]
     pq.write_table(

@@ -1,8 +1,9 @@
-"""One storm from start to end, as a process of its own: ``python -m harness.supervisor FOLDER``.
+"""One storm from start to end, as a process of its own: ``python -m harness.supervisor FOLDER CWD CALLER``.
 
-It moves into a private network and takes along everything it starts there; being alone in its process, it may do what
-a notebook's kernel with its many threads may not. It reads the plan from the partial run in FOLDER, reports progress as
-JSON lines on standard output, and leaves a finished run. Whatever happens, it ends what it started and keeps the rows.
+It moves into a private network and takes along everything it starts there. While the storm runs it has a single thread,
+so it may do what a notebook's kernel may not: enter a user namespace, run code between fork and exec. It reads the plan
+from the partial run in FOLDER, starts the server in CWD, reports progress as JSON lines on standard output, and leaves
+a finished run. Whatever happens, it ends what it started and keeps the rows; if CALLER is gone, it stops.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ from types import FrameType
 from typing import Any
 
 from harness import children, host, namespace
-from harness.errors import MachineError, ServerError, StormLabError
-from harness.events import assemble
+from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.load.rows import Rows
 from harness.load.slices import Slice, agents_needed, cut, source_pool
 from harness.plan import MAX_SECONDS, Placement, Trial
 from harness.probe import counters
 from harness.probe.listener import listeners
-from harness.servers import catalogue
+from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
-from harness.store import Partial, Run
+from harness.store import SERVER_LOG, Partial, Run
 
 PRIVATE_PORT = 8080
 SHARED_PORTS = range(8100, 10_000)
 """Below the agents' source ports and below the range that the kernel hands out."""
+LOOPBACK_SOURCES = 2**24 - 2**17
+"""Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 START_IN_S = 0.05
 REPORT_EVERY_S = 0.25
 AGENTS_READY_WITHIN_S = 60.0
@@ -47,10 +49,11 @@ class Interrupted(BaseException):
 
 
 class Supervisor:
-    """The phases of a trial, in the order of :meth:`run`."""
+    """The phases of a trial, in the order of :meth:`run`. The server is started in ``folder``."""
 
-    def __init__(self, partial: Partial) -> None:
+    def __init__(self, partial: Partial, folder: Path) -> None:
         self.partial = partial
+        self.folder = folder
         self.manifest = partial.read_manifest()
         self.trial = Trial.from_json(self.manifest["plan"])
         self.slices: list[Slice] = []
@@ -80,10 +83,9 @@ class Supervisor:
                 raise
             error = failure
         except Interrupted:
-            error = _interrupted()
+            error = StormLabError.interrupted("what was recorded until then is kept")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, children.STOPPING)  # from here on it ends, and nothing else
             self._end_everything()
         if not self.begun:
             self.partial.remove()
@@ -114,6 +116,7 @@ class Supervisor:
             "isolated": isolation.isolated,
             "not_isolated_because": isolation.reason or None,
             "sysctls": {**kept, **host_only},
+            "counters": {},
         }
 
     def _lay_out(self) -> None:
@@ -128,7 +131,7 @@ class Supervisor:
         source = None
         if load.source_ports == "assigned":
             # On the host's loopback a former storm's ports may still be in TIME_WAIT: begin somewhere else each time.
-            begin = 0 if isolated else random.randrange(1, 2**22) * 4
+            begin = 0 if isolated else random.randrange(LOOPBACK_SOURCES)
             source = source_pool(str(self.target), load, [self.port, *in_use], first_address=begin)
         agents = agents_needed(load, len(client_cpus), host.files_limit()[1], one_cpu=len(client_cpus) == 1)
         self.slices = cut(
@@ -154,18 +157,15 @@ class Supervisor:
 
     def _start_server(self) -> None:
         planned = self.trial.server
-        entry = catalogue.find(planned)
-        argv = catalogue.argv(entry, planned, str(self.target), self.port)
-        about = self.manifest["server"] | {
-            "binary_hash": catalogue.binary_hash(argv),
-            "version": entry.version,
+        about = self.manifest["server"]
+        entry = Entry(name=about["name"], title=about["title"], command=about["command"])
+        about |= {
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
             "accept_evidence": "none",
             "allocator": "system",
             "pid": None,
         }
-        self.manifest["server"] = about
         soft, hard = host.files_limit()
         if planned.nofile is not None and planned.nofile > hard:
             raise MachineError(
@@ -175,15 +175,22 @@ class Supervisor:
         files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile)
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
-        self.server = RunningServer(argv, self.partial.path / "server.log", self.manifest["cpu"]["server"], files)
+        command = argv(entry, planned, str(self.target), self.port)
+        log = self.partial.path / SERVER_LOG
+        self.server = RunningServer(command, log, self.folder, self.manifest["cpu"]["server"], files)
         about["pid"] = self.server.pid
         self.partial.write_manifest(self.manifest)
         _say(phase="waiting for the server")
         self.server.wait_until_ready(planned.ready, str(self.target), self.port, self.trial.load.path)
+        self._read_backlog()
+        about["version"] = about["version"] or self.server.announced_version()
+
+    def _read_backlog(self) -> None:
+        """Ask the kernel; a server that was not waited for may not listen before the storm."""
+        assert self.server is not None
         listening = self.server.listener(self.port)
         if listening is not None:
-            about["backlog_effective"] = listening.backlog
-        about["version"] = entry.version or " ".join(self.server.ready_line()[2:])
+            self.manifest["server"]["backlog_effective"] = listening.backlog
 
     def _start_agents(self) -> None:
         for slice_ in self.slices:
@@ -227,6 +234,8 @@ class Supervisor:
             self.manifest["kernel"]["counters"] = counters.deltas(before, after)
             ended = self.server.exit_status
             self.manifest["server"]["ended"] = ended
+            if self.manifest["server"]["backlog_effective"] is None:
+                self._read_backlog()
         if ended is not None:
             raise ServerError(
                 f"the server ended during the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
@@ -264,7 +273,9 @@ class Supervisor:
 
     def _attempted(self) -> int:
         """Clients that have issued their first connect, or tried to and could not."""
-        return sum(rows.header["connections"][0] for rows in self.rows)
+        # An agent lets every client connect once before any does so again.
+        made = zip(self.slices, self.rows, strict=True)
+        return sum(min(slice_.clients, rows.header["connections"][0]) for slice_, rows in made)
 
     def _report(self, elapsed_ns: int) -> None:
         read = [rows.counters() for rows in self.rows]
@@ -276,6 +287,10 @@ class Supervisor:
     def _end_everything(self) -> None:
         for rows in self.rows:
             rows.ask_to_stop()
+        for agent in self.agents:
+            assert agent.stdin is not None
+            with contextlib.suppress(OSError):
+                agent.stdin.close()  # one that still waits for its start gives up
         deadline = time.monotonic() + AGENTS_STOP_WITHIN_S
         while any(agent.poll() is None for agent in self.agents) and self.begun and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -292,7 +307,7 @@ class Supervisor:
                 assert agent.stdout is not None
                 reports.append(json.loads(agent.stdout.readline()))
         self.manifest["agents"] = reports
-        self.manifest["error"] = None if error is None else as_json(error)
+        self.manifest["error"] = None if error is None else error.to_json()
 
     def _agent_log(self, agent: int) -> str:
         lines = (self.partial.path / f"agent-{agent}.log").read_text().split("\n")
@@ -316,17 +331,27 @@ def place(
                 f"{flag} {','.join(map(str, asked))} was asked for; usable here are {','.join(map(str, usable))}",
                 "choose among those",
             )
-    half = len(usable) // 2
-    if placement.cpu == "disjoint" and half == 0:
-        raise MachineError("--cpu disjoint was asked for; this machine has one usable CPU", "use --cpu shared")
-    server, clients = (usable[:half], usable[half:]) if placement.cpu == "disjoint" else (usable, usable)
-    if one_client_cpu:
+    server, clients = placement.server_cpus, placement.client_cpus
+    if placement.cpu == "disjoint":
+        half = usable[: len(usable) // 2]
+        server = server or tuple(half if clients is None else (cpu for cpu in usable if cpu not in clients))
+        clients = clients or tuple(cpu for cpu in usable if cpu not in server)
+        if not server or not clients or set(server) & set(clients):
+            raise MachineError(
+                f"--cpu disjoint was asked for; usable here are {','.join(map(str, usable))}, "
+                "which leaves none for one of the two",
+                "use --cpu shared, or CPU lists that do not overlap",
+            )
+    server, clients = server or tuple(usable), clients or tuple(usable)
+    if one_client_cpu and placement.client_cpus is None:
         clients = clients[-1:]
-    return tuple(placement.server_cpus or server), tuple(placement.client_cpus or clients)
+    return server, clients
 
 
 def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
     """Turn the agents' rows into the run's tables and give the run its last phase."""
+    from harness.events import assemble  # brings threads; the storm is over
+
     failed = manifest.get("error") is not None
     start_ns = manifest.get("start_ns", 0)
     tables = assemble(slices, rows, start_ns)
@@ -334,16 +359,6 @@ def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice]
     for log in partial.path.glob("agent-*.log"):
         log.unlink()
     return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})
-
-
-def as_json(error: StormLabError) -> dict[str, Any]:
-    return {"code": error.exit_code, "message": error.message, "next_step": error.next_step}
-
-
-def _interrupted() -> StormLabError:
-    error = StormLabError("interrupted; what was recorded until then is kept", "")
-    error.exit_code = 130
-    return error
 
 
 def _listeners() -> Sequence[Any]:
@@ -379,23 +394,33 @@ def _say(**fields: Any) -> None:
 
 
 def main() -> int:
-    children.die_with_parent(signal.SIGTERM)
-    children.adopt_orphans()
-
     def interrupt(number: int, frame: FrameType | None) -> None:
+        for one in children.STOPPING:  # once is enough: what follows must not be interrupted in turn
+            signal.signal(one, signal.SIG_IGN)
         raise Interrupted
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    folder, cwd, caller = sys.argv[1:]
+    partial = Partial(Path(folder))
+    children.die_with_parent(signal.SIGTERM)
+    children.adopt_orphans()
+    for number in children.STOPPING:
         signal.signal(number, interrupt)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # blocked by the caller until here
-    partial = Partial(Path(sys.argv[1]))
     try:
-        run = Supervisor(partial).run()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)  # blocked by the caller until here
+        if os.getppid() != int(caller):
+            raise Interrupted
+        run = Supervisor(partial, Path(cwd)).run()
     except StormLabError as error:
-        if not list(partial.path.glob("*.rows")) or not partial.read_manifest().get("start_ns"):
+        # Without a storm there is nothing to keep; with one, it could not be finished, and its rows stay for later.
+        if "start_ns" not in partial.read_manifest():
             partial.remove()
-        _say(error=as_json(error))
+        _say(error=error.to_json())
         return error.exit_code
+    except Interrupted:
+        if "start_ns" in partial.read_manifest():  # in the instant between the storm and its end: the caller finishes
+            return INTERRUPTED
+        partial.remove()
+        run = None
     _say(done=str(run.path) if run is not None else None)
     return 0
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from harness.children import STOPPING, signal_group
 from harness.errors import MachineError, StormLabError
 from harness.host import this_host
 from harness.load.rows import Rows
 from harness.load.slices import Slice
 from harness.plan import Trial
 from harness.servers import catalogue
-from harness.servers.catalogue import Entry
 from harness.store import PROJECT, Partial, Run, partials
 from harness.supervisor import conclude
 
 Report = Callable[[dict[str, Any]], None]
 """Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""
 ENDS_WITHIN_S = 20.0
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STARTS_WITHIN_S = 60.0
+"""A partial run younger than this may belong to a caller that is about to start its supervisor."""
 
 
 def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) -> Run:
@@ -34,58 +39,74 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
     Raises:
         PlanError: the server or one of its options is unknown.
         MachineError: it cannot be run here; nothing is kept.
-        KeyboardInterrupt: interrupted before anything was recorded. Later, the failed run is returned.
+        KeyboardInterrupt: interrupted before the storm, or when it was over. In the storm, the failed run is returned.
     """
-    entry = catalogue.find(trial.server)
-    catalogue.argv(entry, trial.server, "127.0.0.1", 1)  # refuse what cannot be started before anything is made
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until there is somebody to pass an interrupt on to
+    with _interrupts_noted() as interrupts:
+        partial, process = _start(trial, data)
     try:
-        partial, process = _start(trial, entry, data)
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        raise
-    try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if interrupts:
+            raise KeyboardInterrupt
         result = _follow(process, report)
-    except BaseException:
-        result = _interrupt(process)
-        if result is None and not partial.path.exists():
-            raise
+    except BaseException as stopped:
+        with _interrupts_noted():  # impatience meanwhile is forgiven
+            run = _outcome(process, partial, _interrupt(process))
+        if isinstance(stopped, KeyboardInterrupt) and run.interrupted:
+            return run
+        raise  # the storm was over already, or it was not Ctrl-C: what was recorded is kept
     return _outcome(process, partial, result)
 
 
-def _start(trial: Trial, entry: Entry, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
+def recover(data: Path) -> list[Run]:
+    """Bring in runs whose process was killed: what their agents had recorded becomes a failed run.
+
+    One that cannot be brought in, for lack of space or rights, stays for the next time.
+    """
+    recovered = []
+    for partial in partials(data):
+        with contextlib.suppress(OSError, ValueError, KeyError, MachineError):
+            if not _is_under_way(partial) and (run := _salvage(partial, "its process was killed")) is not None:
+                recovered.append(run)
+    return recovered
+
+
+def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
+    entry = catalogue.find(trial.server)
+    # What cannot be started is refused before anything is made; the address does not matter for that.
+    command = catalogue.argv(entry, trial.server, "127.0.0.1", 1)
     partial = Partial.create(
         data,
         {
             "plan": trial.to_json(),
             "plan_hash": trial.plan_hash,
             "host": this_host().to_json(),
-            "server": {"name": entry.name, "title": entry.title, "command": entry.command},
+            "server": {
+                "name": entry.name,
+                "title": entry.title,
+                "command": entry.command,
+                "version": entry.version,
+                "binary_hash": catalogue.binary_hash(command),
+            },
         },
     )
     # A session of its own: Ctrl-C reaches the caller alone, which passes it on once. It starts with interrupts
-    # blocked, as they are here, and lets them in when it can handle them.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.supervisor", str(partial.path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=PROJECT,
-        start_new_session=True,
-    )
+    # blocked and lets them in when it can handle them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.supervisor", str(partial.path), str(Path.cwd()), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROJECT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        partial.remove()
+        raise MachineError(f"cannot start {sys.executable}: {error.strerror}", "see `stormlab doctor`") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return partial, process
-
-
-def recover(data: Path) -> list[Run]:
-    """Bring in runs whose process was killed: what their agents had recorded becomes a failed run."""
-    recovered = []
-    for partial in partials(data):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if not _is_under_way(partial) and (run := _salvage(partial, "its process was killed")) is not None:
-                recovered.append(run)
-    return recovered
 
 
 def _follow(process: subprocess.Popen[str], report: Report) -> dict[str, Any] | None:
@@ -102,60 +123,85 @@ def _follow(process: subprocess.Popen[str], report: Report) -> dict[str, Any] | 
 
 
 def _interrupt(process: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """Pass an interruption on and wait for the supervisor to clean up; further Ctrl-C change nothing."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    """Pass an interruption on and wait for the supervisor to clean up."""
+    process.send_signal(signal.SIGINT)
     try:
-        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=ENDS_WITHIN_S)
-        lines = [json.loads(line) for line in output.splitlines()]
-        return next((line for line in reversed(lines) if "done" in line or "error" in line), None)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         return None
+    lines = [json.loads(line) for line in output.splitlines()]
+    return next((line for line in reversed(lines) if "done" in line or "error" in line), None)
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Inside, SIGINT and SIGTERM are only noted. Blocking them would not do: other threads would take them."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # interrupts go to the main thread
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in STOPPING}
+    try:
+        yield noted
     finally:
-        while signal.sigtimedwait(STOPPING, 0) is not None:
-            """Impatience meanwhile is forgiven."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str, Any] | None) -> Run:
     if result is not None and "error" in result:
-        error = StormLabError(result["error"]["message"], result["error"]["next_step"])
-        error.exit_code = result["error"]["code"]
-        raise error
+        raise StormLabError.from_json(result["error"])
     if result is not None and result["done"] is None:
         raise KeyboardInterrupt
     if result is not None:
         path = Path(result["done"])
         return Run(path, json.loads((path / "manifest.json").read_text()))
-    said = (
-        process.stderr.read().strip().splitlines() if process.stderr is not None and not process.stderr.closed else []
-    )
-    reason = f"its supervisor ended with {process.returncode}" + (f": {said[-1]}" if said else "")
-    run = _salvage(partial, reason)
+    final = partial.path.with_name(partial.run_id)
+    if final.exists():  # its last words were lost in an interrupt
+        return Run(final, json.loads((final / "manifest.json").read_text()))
+    said = "" if process.stderr is None or process.stderr.closed else process.stderr.read().strip()
+    reason = f"its supervisor ended with {process.returncode}" + (f": {said.splitlines()[-1]}" if said else "")
+    with contextlib.suppress(OSError, ValueError):
+        _end_orphans(partial)
+    run = _salvage(partial, reason) if partial.path.exists() else None
     if run is None:
         raise MachineError(f"the trial could not be run: {reason}", "see `stormlab doctor`")
     return run
 
 
-def _salvage(partial: Partial, reason: str) -> Run | None:
-    """Make a failed run of a partial one that nobody works on; one without a storm is removed."""
+def _end_orphans(partial: Partial) -> None:
+    """What a supervisor that was killed just now has started: the kernel ends its children, not theirs."""
     manifest = partial.read_manifest()
+    for pid in (manifest["server"].get("pid"), *manifest.get("agent_pids", ())):
+        if pid is not None:
+            signal_group(pid, signal.SIGKILL)
+
+
+def _salvage(partial: Partial, reason: str) -> Run | None:
+    """Make a run of a partial one that nobody works on; one without a storm is removed."""
+    manifest = partial.read_manifest()
+    if manifest["status"] in ("complete", "failed"):  # its process was killed in the very last step
+        return partial.rename(manifest)
     if "start_ns" not in manifest:
         partial.remove()
         return None
     slices = [Slice.from_json(document) for document in manifest["slices"]]
     rows = [Rows(partial.path / Path(s.rows_path).name, s.connection_rows, s.request_rows) for s in slices]
-    error = {"code": 3, "message": f"the run was cut short: {reason}", "next_step": "run it again"}
-    return conclude(partial, {**manifest, "agents": [], "error": error}, slices, rows)
+    error = MachineError(f"the run was cut short: {reason}", "run it again")
+    return conclude(partial, {**manifest, "agents": [], "error": error.to_json()}, slices, rows)
 
 
 def _is_under_way(partial: Partial) -> bool:
     """Whether a process still works on it: the supervisor, or the caller that has just made the folder."""
     pid = partial.read_manifest().get("supervisor_pid")
     if pid is None:
-        return (partial.path.stat().st_mtime + ENDS_WITHIN_S) > time.time()
+        return (partial.path.stat().st_mtime + STARTS_WITHIN_S) > time.time()
     with contextlib.suppress(OSError):
         return partial.path.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False

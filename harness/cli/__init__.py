@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness import __version__
+from harness.children import STOPPING
 from harness.cli import doctor, listing, notebooks, run, servers, show
 from harness.errors import PlanError, StormLabError
 from harness.report import tables
 
 COMMANDS = (doctor, servers, run, listing, show, notebooks)
-INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,17 +43,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.default_int_handler)  # both end a storm in the same orderly way
     try:
         options = build_parser().parse_args(words)
         code: int = options.run(options)
+        sys.stdout.flush()
     except StormLabError as error:
         return _fail(words, error)
     except KeyboardInterrupt:
-        interrupted = StormLabError("interrupted; nothing was recorded")
-        interrupted.exit_code = INTERRUPTED
-        return _fail(words, interrupted)
+        return _fail(words, StormLabError.interrupted("runs that were over are kept"))
     except BrokenPipeError:  # the reader of standard output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -62,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fail(words: Sequence[str], error: StormLabError) -> int:
     if "--json" in words:
-        document = {"code": error.exit_code, "message": error.message, "next_step": error.next_step}
-        tables.print_json({"error": document})
+        tables.print_json({"error": error.to_json()})
     else:
         print(f"stormlab: {error.message}" + (f"; {error.next_step}" if error.next_step else ""), file=sys.stderr)
     return error.exit_code

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import batch
 from harness.cli.options import Commands, add_data, add_json
-from harness.errors import MachineError, PlanError
+from harness.errors import INTERRUPTED, MachineError, PlanError
 from harness.plan import OPTIONS, Plan, load_plan, trial_from_options
 from harness.report import tables
 from harness.report.progress import Progress
@@ -19,6 +19,8 @@ from harness.summary import Summary
 from harness.trial import recover
 
 CHECK_FAILED = 1
+MOST_CPUS = 8192
+"""CONFIG_NR_CPUS of the largest kernels."""
 
 
 def add_to(commands: Commands) -> None:
@@ -73,13 +75,20 @@ def run(options: argparse.Namespace) -> int:
         try:
             for finished in batch.measure(trials, options.data, progress.follow):
                 runs.append(finished)
-                if _code(finished) == 130:
+                if _code(finished) == INTERRUPTED:
                     break
         except KeyboardInterrupt:
             if not runs:
                 raise
             progress.say("interrupted; the runs that were over are kept")
-            return _report(options, runs) and 130
+            _report(options, runs)
+            return INTERRUPTED
+        except MachineError as error:
+            if not runs:
+                raise
+            progress.say(f"stormlab: {error.message}; {error.next_step}; the runs that were over are kept")
+            _report(options, runs)
+            return error.exit_code
     return _report(options, runs)
 
 
@@ -134,7 +143,10 @@ def _cpus(text: str) -> list[int]:
     cpus: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        cpus.extend(range(int(first), int(last or first) + 1))
+        low, high = int(first), int(last or first)
+        if not 0 <= low <= high < MOST_CPUS:
+            raise ValueError
+        cpus.extend(range(low, high + 1))
     return cpus
 
 

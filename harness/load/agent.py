@@ -34,19 +34,26 @@ from harness.load.rows import NOT_READ, Outcome, Rows
 from harness.load.slices import Slice
 
 ISSUES_BETWEEN_POLLS = 16
-"""Connects in a row without a look at what became ready; at 20–60 µs each this bounds the lag to about 1 ms."""
+"""Connects in a row without a look at what became ready; at 20–60 µs each they add about 1 ms to the lag at most."""
 EVENTS_PER_POLL = 256
+RECEIVES_IN_A_ROW = 8
+"""Then it is the others' turn: an answer without end must not hold up the rest."""
+EXPIRE_EVERY_NS = 100_000_000
+"""How long a busy loop may go without looking for requests whose time is over."""
 RECEIVE_BYTES = 1 << 18
 LONGEST_WAIT_S = 0.05
 """How long the loop sleeps at most before it looks whether it was asked to stop."""
-SYN_RTO_NS = 1_000_000_000
-"""TCP_TIMEOUT_INIT (include/net/tcp.h): no SYN is retransmitted sooner, so sooner than that none was."""
+SYN_RTO_NS = 900_000_000
+"""TCP_TIMEOUT_INIT is 1 s (include/net/tcp.h), less a generous jiffy: sooner than that no SYN was retransmitted."""
 TCP_INFO_BYTES = 104
 _TCP_INFO = struct.Struct("=24xI72xI")
 """tcpi_unacked and tcpi_total_retrans of struct tcp_info (include/uapi/linux/tcp.h)."""
 _NEW_SOCKET = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+_EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+
+_NOT_HTTP = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+_TIMEOUTS = (Outcome.connect_timeout, Outcome.answer_timeout)
 
 _OUTCOME_OF_ERRNO = {
     errno.ECONNREFUSED: Outcome.refused,
@@ -128,7 +135,7 @@ class _Storm:
         self.per_client = slice_.requests_per_client
         self.family = socket.AF_INET6 if ":" in slice_.target else socket.AF_INET
         self.target = (slice_.target, slice_.port)
-        self.request = request_bytes(slice_.target, slice_.path, close=self.per_client == 1)
+        self.request = request_bytes(slice_.target, slice_.port, slice_.path, close=self.per_client == 1)
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.epoll = select.epoll()
         self.open: dict[int, Client] = {}
@@ -150,11 +157,12 @@ class _Storm:
 
     def run(self) -> None:
         if self.slice.rate is None:
-            self.ready.extend(itertools.islice(self.newcomers, self.slice.concurrency or self.slice.clients))
+            at_once = self.slice.clients if self.slice.concurrency is None else self.slice.concurrency
+            self.ready.extend(itertools.islice(self.newcomers, at_once))
         else:
             self.slots = self._pace(list(self.newcomers), self.slice.rate)
             self.next_slot = next(self.slots, None)
-        looked_ns = time.monotonic_ns()
+        looked_ns = expired_ns = time.monotonic_ns()
         while self.finished < self.slice.requests:
             self._issue()
             events, polled_ns, slept = self._poll()
@@ -166,9 +174,12 @@ class _Storm:
                 # Having slept, the loop was not late for what woke it up, only in what it did after.
                 lag_us = (time.monotonic_ns() - (polled_ns if slept else looked_ns)) // 1000
                 self.late_us[_two_digits(lag_us)] += len(events)
-            looked_ns = polled_ns
-            if len(events) < EVENTS_PER_POLL:  # else something may be ready that was not looked at
+            saw_all = len(events) < EVENTS_PER_POLL  # else something may have been ready that was not looked at
+            if saw_all:
+                looked_ns = polled_ns
+            if saw_all or polled_ns - expired_ns > EXPIRE_EVERY_NS:
                 self._expire(polled_ns)
+                expired_ns = polled_ns
             self._publish()
             if self.header["asked_to_stop"][0]:
                 self._give_up()
@@ -218,7 +229,6 @@ class _Storm:
     def _publish(self) -> None:
         self.header["answered"][0] = self.answered
         self.header["failed"][0] = self.finished - self.answered
-        self.header["connections"][0] = self.connections_made
 
     # ---- a request begins -----------------------------------------------------------------------------------
 
@@ -226,6 +236,9 @@ class _Storm:
         client.begun += 1
         client.under_way = True
         scheduled_ns = client.due_ns.popleft() if client.due_ns else 0
+        if scheduled_ns and scheduled_ns + self.timeout_ns <= time.monotonic_ns():
+            # Its deadline passed while the request before it held the client: it is issued, and ends, too late.
+            self.deadlines.appendleft((scheduled_ns + self.timeout_ns, client, client.begun))
         if client.state is State.IDLE:
             now_ns = time.monotonic_ns()
             self._write_begin(client, scheduled_ns, now_ns)
@@ -254,6 +267,7 @@ class _Storm:
         rows["scheduled_ns"][row] = scheduled_ns
         rows["syn_retransmits"][row] = rows["total_retransmits"][row] = rows["unacked"][row] = NOT_READ
         self.connections_made += 1
+        self.header["connections"][0] = self.connections_made
         source = self.slice.source
         try:
             connection = client.socket = socket.SocketType(self.family, _NEW_SOCKET, 0)
@@ -292,6 +306,8 @@ class _Storm:
             self._try_established(client)
         if mask & _READABLE and client.state in (State.WAITING, State.IDLE):
             self._receive(client)
+        if mask & select.EPOLLRDHUP and client.state is State.IDLE:  # the server's last answer on this connection
+            self._close(client, Outcome.answered, time.monotonic_ns(), 0)
 
     def _try_established(self, client: Client) -> None:
         """Send the request if the connection is there to take it; the kernel takes nothing before."""
@@ -323,13 +339,16 @@ class _Storm:
 
     def _receive(self, client: Client) -> None:
         """Read until the answer is complete or nothing is left: with edges, what is left unread stays unread."""
-        while True:
+        for _ in range(RECEIVES_IN_A_ROW):
             try:
                 received = client.socket.recv_into(self.buffer)
             except BlockingIOError:
                 return
             except OSError as error:
-                self._fail(client, error)
+                if client.state is State.IDLE:
+                    self._close(client, Outcome.answered, time.monotonic_ns(), 0)
+                else:
+                    self._fail(client, error)
                 return
             now_ns = time.monotonic_ns()
             if client.state is State.IDLE:  # the server ends it, or speaks unasked: of no use for another request
@@ -337,8 +356,11 @@ class _Storm:
                 return
             answer = client.answer
             if not received:
-                whole = answer is not None and answer.ends_with_stream
-                self._end(client, self._judge(answer) if answer and whole else Outcome.closed_early, now_ns)
+                if answer is not None and answer.ends_with_stream:
+                    answer.keep_alive = False
+                    self._end(client, self._judge(answer), now_ns)
+                else:
+                    self._end(client, Outcome.closed_early, now_ns)
                 return
             if answer is None:
                 answer = client.answer = Answer()
@@ -346,12 +368,13 @@ class _Storm:
             client.received += received
             try:
                 answer.feed(self.buffer[:received])
-            except httptools.HttpParserError:
+            except _NOT_HTTP:
                 self._end(client, Outcome.bad_answer, now_ns)
                 return
             if answer.complete:
                 self._end(client, self._judge(answer), now_ns)
                 return
+        self.epoll.modify(client.socket.fileno(), _EDGES)  # what is left to read makes another edge
 
     def _write_first_byte(self, client: Client, now_ns: int) -> None:
         first_byte_ns = self.rows["first_byte_ns"]
@@ -371,8 +394,8 @@ class _Storm:
 
     def _end(self, client: Client, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         """The request under way has ended, and its connection too unless it can carry another."""
-        if outcome is Outcome.answered and now_ns > self._deadline_ns(client):
-            outcome = Outcome.answer_timeout
+        if outcome not in (Outcome.not_issued, Outcome.other_error) and now_ns > self._deadline_ns(client):
+            outcome = self._timeout(client)
         client.under_way = False
         self.finished += 1
         self.answered += outcome is Outcome.answered
@@ -384,12 +407,19 @@ class _Storm:
             self.requests["errno"][request] = error
             self.requests["outcome"][request] = outcome
         answer = client.answer
-        if outcome is Outcome.answered and answer is not None and answer.keep_alive and client.begun < self.per_client:
+        kept = answer is not None and answer.complete and answer.keep_alive and outcome not in _TIMEOUTS
+        if answer is not None and kept and client.begun < self.per_client:
             answer.next()
             client.state = State.IDLE
         else:
             self._close(client, outcome, now_ns, error)
         self._continue(client)
+
+    def _timeout(self, client: Client) -> Outcome:
+        """Which timeout it is: by what there was at the deadline, not when this loop came to see it."""
+        established_ns = self.rows["established_ns"][client.row]
+        in_time = 0 < established_ns <= self._deadline_ns(client)
+        return Outcome.answer_timeout if in_time else Outcome.connect_timeout
 
     def _deadline_ns(self, client: Client) -> int:
         rows, index = self.rows, client.row
@@ -429,8 +459,7 @@ class _Storm:
         while deadlines and deadlines[0][0] <= now_ns:
             _, client, sequence = deadlines.popleft()
             if client.begun == sequence and client.under_way:
-                connecting = client.state is State.CONNECTING
-                self._end(client, Outcome.connect_timeout if connecting else Outcome.answer_timeout, now_ns)
+                self._end(client, self._timeout(client), time.monotonic_ns())
 
     def _give_up(self) -> None:
         """Asked to stop: what is under way ends here, what was not issued stays ``not_issued``."""

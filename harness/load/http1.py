@@ -57,8 +57,10 @@ class Answer:
         self.keep_alive = self.parser.should_keep_alive()
 
 
-def request_bytes(host: str, path: str, *, close: bool) -> bytes:
+def request_bytes(host: str, port: int, path: str, *, close: bool) -> bytes:
     """A GET as it goes over the wire; ``close`` asks the server to end the connection after the answer."""
     authority = f"[{host}]" if ":" in host else host
     connection = "Connection: close\r\n" if close else ""
-    return f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: stormlab\r\n{connection}\r\n".encode("ascii")
+    return f"GET {path} HTTP/1.1\r\nHost: {authority}:{port}\r\nUser-Agent: stormlab\r\n{connection}\r\n".encode(
+        "ascii"
+    )

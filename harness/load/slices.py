@@ -125,17 +125,17 @@ def agents_needed(load: Load, client_cpus: int, files_limit: int, one_cpu: bool)
     Raises:
         MachineError: ``processes`` was asked for, and is too few for the limit of open files.
     """
-    for_files = -(-load.peak_clients // max(1, files_limit - FILES_RESERVED))
+    for_files = -(-load.peak_in_flight // max(1, files_limit - FILES_RESERVED))
     if load.processes is not None:
         if load.processes < for_files:
             raise MachineError(
-                f"{load.peak_clients} connections at once were asked for with --processes {load.processes}; "
+                f"{load.peak_in_flight} connections at once were asked for with --processes {load.processes}; "
                 f"the hard limit of open files, {files_limit}, lets a process have {files_limit - FILES_RESERVED}",
                 f"use --processes {for_files} or leave it out",
             )
         return load.processes
     for_cpus = 1 if one_cpu else max(1, client_cpus // 2)
-    return max(for_files, min(for_cpus, load.peak_clients))
+    return max(for_files, min(for_cpus, load.concurrency or load.clients))
 
 
 def cut(

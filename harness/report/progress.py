@@ -22,9 +22,8 @@ RATE_OVER_S = 1.0
 class Progress:
     """Follows one storm after the other; use as a context manager."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self._console = Console(stderr=True, soft_wrap=True)
-        self._quiet = quiet
         self._live = (
             Live(console=self._console, transient=True, auto_refresh=False) if self._console.is_terminal else None
         )
@@ -33,14 +32,14 @@ class Progress:
         self._last_line = 0.0
 
     def __enter__(self) -> Progress:
-        if self._live is not None and not self._quiet:
+        if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None and not self._quiet:
+        if self._live is not None:
             self._live.stop()
 
     def follow(self, step: Step) -> _Follower:
@@ -48,13 +47,10 @@ class Progress:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        if not self._quiet:
-            self._console.print(Text(line))
+        self._console.print(Text(line))
 
     def show(self, line: str) -> None:
         """The line of the moment."""
-        if self._quiet:
-            return
         if self._live is not None:
             self._live.update(Text(line), refresh=True)
         elif time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_S:

@@ -47,6 +47,8 @@ class Unit:
     how_to_get: str
     build: Callable[[], None]
     duration: str = ""
+    runs_it: bool = False
+    """Whether the program is needed also to run what was built."""
 
 
 def build_all(say: Callable[[str], None]) -> None:
@@ -82,7 +84,7 @@ def missing(unit: str) -> Missing | None:
     needs = UNITS[unit]
     if needs.program is None:
         return None
-    if shutil.which(needs.program) is None and not _is_built(unit):
+    if shutil.which(needs.program) is None and (needs.runs_it or not _is_built(unit)):
         return Missing(f"{needs.program} is not installed", f"{needs.how_to_get}, then run `make setup`")
     if _is_built(unit):
         return None
@@ -134,7 +136,7 @@ UNITS: dict[str, Unit] = {
         ", which takes a minute or two",
     ),
     "go": Unit("go", "install Go (your distribution's golang) for net/http", _build_go),
-    "node": Unit("node", "install Node.js (your distribution's nodejs) for http", _build_node),
+    "node": Unit("node", "install Node.js (your distribution's nodejs) for http", _build_node, runs_it=True),
 }
 
 

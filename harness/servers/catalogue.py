@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +113,7 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
             )
     try:
         return [word.format_map(values) for word in shlex.split(command)]
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise PlanError(
             f"the command of {entry.name!r} cannot be read ({error}): {entry.command}",
             f"quote it as for a shell; placeholders are {', '.join('{' + name + '}' for name in values)}",
@@ -122,10 +124,11 @@ def binary_hash(command: list[str]) -> str:
     """Hash of the program and of every file named on its command line: what a run's identity needs to know of it."""
     digest = hashlib.sha256()
     for word in command:
-        path = Path(shutil.which(word) or word)
-        if path.is_file():
-            status = path.stat()
-            digest.update(_file_hash(str(path.resolve()), status.st_mtime_ns, status.st_size))
+        with suppress(OSError):  # a word may be no path at all, or name what cannot be read
+            path = Path(shutil.which(word) or word)
+            if path.is_file():
+                status = path.stat()
+                digest.update(_file_hash(str(path.resolve()), status.st_mtime_ns, status.st_size))
     return digest.hexdigest()[:16]
 
 
@@ -138,14 +141,15 @@ def _file_hash(path: str, modified_ns: int, size: int) -> bytes:
 def _read(path: Path) -> dict[str, Entry]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"cannot read the catalogue {path}: {error}", "correct the file or remove it") from error
     return {name: _entry(path, name, fields) for name, fields in document.items()}
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
     known = {"title", "command", "unit", "packages"}
-    if not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
+    if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
         raise PlanError(
             f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known - {'command'}))}",
             f'write [{name}] and below it command = "program --port {{port}}"',

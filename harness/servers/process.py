@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httptools
@@ -20,23 +21,32 @@ from harness.plan import Ready
 from harness.probe.listener import Listener, listener
 
 READY_WITHIN_S = 15.0
+ANSWERS_WITHIN_S = 2.0
+"""How long one request for readiness may take before another is tried."""
 STOPPED_WITHIN_S = 5.0
-LOG_TAIL_LINES = 8
+LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
+_READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
 
 
 class RunningServer:
-    """A server's process group. Its output goes straight to ``log``: nothing to read, nothing to fill up.
+    """A server's process group, in the folder of whoever asked for it. Its output goes straight to ``log``.
 
     Raises:
         ServerError: the program cannot be executed.
     """
 
-    def __init__(self, argv: Sequence[str], log: Path, cpus: Sequence[int], files: tuple[int, int]) -> None:
+    def __init__(
+        self, argv: Sequence[str], log: Path, folder: Path, cpus: Sequence[int], files: tuple[int, int]
+    ) -> None:
         self._log = log
         with log.open("wb") as output:
             try:
                 self._process = children.start(
-                    argv, stdout=output, stderr=subprocess.STDOUT, prepared=children.prepare(cpus, files)
+                    argv,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder,
+                    prepared=children.prepare(cpus, files),
                 )
             except OSError as error:
                 raise ServerError(
@@ -53,7 +63,11 @@ class RunningServer:
         code = self._process.poll()
         if code is None:
             return None
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        if code >= 0:
+            return f"exit status {code}"
+        with suppress(ValueError):  # real-time signals have no names
+            return f"killed by {signal.Signals(-code).name}"
+        return f"killed by signal {-code}"
 
     def wait_until_ready(self, ready: Ready, host: str, port: int, path: str) -> None:
         """Wait until it can take the storm, in the sense of ``ready``.
@@ -70,7 +84,8 @@ class RunningServer:
         while not checks[ready]():
             if self.exit_status is not None:
                 raise ServerError(
-                    f"the server ended before it was ready: {self.exit_status}{self._last_words()}", "see server.log"
+                    f"the server ended before it was ready: {self.exit_status}{self._last_words()}",
+                    "see server.log; a server that goes into the background must be told not to",
                 )
             if time.monotonic() > deadline:
                 raise ServerError(
@@ -81,7 +96,7 @@ class RunningServer:
 
     def listener(self, port: int) -> Listener | None:
         """Its listening socket as the kernel sees it; None where there is none or the kernel does not say."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             return listener(port)
         return None
 
@@ -91,7 +106,7 @@ class RunningServer:
         Raises:
             ServerError: it ended, or would not stop.
         """
-        os.killpg(self.pid, signal.SIGSTOP)
+        children.signal_group(self.pid, signal.SIGSTOP)
         deadline = time.monotonic() + STOPPED_WITHIN_S
         while not (seen := children.states(self.pid)) or set(seen) - {"T", "Z", "X"}:
             if self.exit_status is not None or time.monotonic() > deadline:
@@ -99,35 +114,39 @@ class RunningServer:
             time.sleep(0.001)
 
     def resume(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGCONT)
+        children.signal_group(self.pid, signal.SIGCONT)
 
     def end(self) -> None:
         children.end(self._process)
 
-    def ready_line(self) -> list[str]:
-        """The words of ``ready HOST:PORT VERSION``, where the server printed it."""
-        for line in self._log.read_text(errors="replace").splitlines():
-            if line.startswith("ready "):
-                return line.split(maxsplit=2)
-        return []
+    def announced_version(self) -> str:
+        """What it says of itself in its ready line, ``ready HOST:PORT VERSION``; empty where it says nothing."""
+        with self._log.open(errors="replace") as log:
+            found = _READY_LINE.search(log.read(LOG_TAIL_BYTES))
+        return found[1] if found else ""
 
     def _last_words(self) -> str:
-        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        with self._log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:]) if lines else "; its log is empty"
 
 
 def _answers(host: str, port: int, path: str) -> bool:
-    """Whether a real request gets a complete answer, of whatever status."""
+    """Whether a real request is answered, with whatever status; of a stream without end the head is enough."""
     answer = Answer()
+    deadline = time.monotonic() + ANSWERS_WITHIN_S
     with (
-        contextlib.suppress(OSError, httptools.HttpParserError),
-        socket.create_connection((host, port), timeout=2) as connection,
+        suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
+        socket.create_connection((host, port), timeout=ANSWERS_WITHIN_S) as connection,
     ):
-        connection.sendall(request_bytes(host, path, close=True))
-        while data := connection.recv(1 << 16):
+        connection.sendall(request_bytes(host, port, path, close=True))
+        while (left_s := deadline - time.monotonic()) > 0:
+            connection.settimeout(left_s)
+            data = connection.recv(1 << 16)
+            if not data:
+                return answer.ends_with_stream
             answer.feed(memoryview(data))
             if answer.complete:
                 return True
-        return answer.ends_with_stream
-    return False
+    return answer.headers_complete

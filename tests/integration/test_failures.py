@@ -235,3 +235,59 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_run(tmp_path: Path) -> N
         assert list((disk / "runs").iterdir()) == []
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_without_privileges_a_user_namespace_isolates_the_storm(stormlab: Call) -> None:
+    """Root without CAP_SYS_ADMIN stands for a user who is not root."""
+    prefix = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin") if os.geteuid() == 0 else ()
+    if prefix and shutil.which("setpriv") is None:
+        pytest.skip("setpriv (util-linux) is not installed")
+    can = subprocess.run([*prefix, "unshare", "--user", "--map-root-user", "--net", "true"], capture_output=True)
+    if can.returncode:
+        pytest.skip(f"user namespaces are not allowed here: {can.stderr.decode().strip()}")
+    result = stormlab("run", "--clients", "200", "--sysctl", "net.core.somaxconn=77", prefix=prefix)
+    assert result.code == 0, result.document
+    assert result.run["kernel"]["isolated"] is True
+    assert result.run["server"]["backlog_effective"] == 77
+    assert result.run["outcomes"]["answered"] == 200
+
+
+def test_the_users_folder_is_where_servers_are_found_and_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "serve"
+    server = Path("harness/servers/python/server.py").absolute()
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {server} --port "$1"\n')
+    script.chmod(0o755)
+    (tmp_path / "servers.toml").write_text('[mine]\ncommand = "./serve {port}"\n')
+    monkeypatch.chdir(tmp_path)
+    for words in (("--server", "mine"), ("--command", "./serve {port}")):
+        result = stormlab_json(tmp_path / "runs", "run", "--clients", "20", *words)
+        assert result.code == 0, result.document
+        assert result.run["outcomes"]["answered"] == 20
+
+
+def test_workers_that_a_server_leaves_behind_are_ended(stormlab: Call, tmp_path: Path) -> None:
+    mark = tmp_path / "left-behind"
+    server = Path("harness/servers/python/server.py").absolute()
+    command = f"sh -c '(exec -a {mark} sleep 1000 &) ; exec {sys.executable} {server} --port {{port}}'"
+    if not Path("/bin/bash").exists():
+        pytest.skip("bash is not installed")
+    result = stormlab("run", "--clients", "20", "--command", command.replace("sh -c", "bash -c"))
+    assert result.code == 0, result.document
+    assert not processes_naming(str(mark))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+def test_a_batch_that_is_interrupted_keeps_what_was_over(tmp_path: Path, delay_s: float) -> None:
+    process = start(tmp_path, "--clients", "20", "--repeats", "100")
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "runs").glob("2*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert {run["status"] for run in json.loads(output)["runs"]} <= {"complete", "failed"}
+    assert len(list((tmp_path / "runs").glob("2*"))) >= 2
+    assert not list((tmp_path / "runs").glob(".*"))

@@ -34,9 +34,9 @@ def test_an_outcome_must_be_there() -> None:
 def test_time_order_looks_past_what_did_not_happen() -> None:
     names = ("issued_us", "established_us", "closed_us")
     table = pa.table({"issued_us": [1, 5, None], "established_us": [2, None, None], "closed_us": [3, 6, None]})
-    assert time_order(table, names).status == "pass"
+    assert time_order((table, names)).status == "pass"
     backwards = table.set_column(2, "closed_us", pa.array([3, 4, None]))
-    assert time_order(backwards, names).status == "fail"
+    assert time_order((backwards, names)).status == "fail"
 
 
 def test_a_dropping_input_queue_withholds_the_verdict() -> None:

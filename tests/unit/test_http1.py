@@ -68,7 +68,7 @@ def test_connection_close_is_seen() -> None:
 
 
 def test_the_request() -> None:
-    assert request_bytes("127.0.0.1", "/x", close=True) == (
-        b"GET /x HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: stormlab\r\nConnection: close\r\n\r\n"
+    assert request_bytes("127.0.0.1", 8080, "/x", close=True) == (
+        b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: stormlab\r\nConnection: close\r\n\r\n"
     )
-    assert b"Host: [::1]\r\n" in request_bytes("::1", "/", close=False)
+    assert b"Host: [::1]:81\r\n" in request_bytes("::1", 81, "/", close=False)

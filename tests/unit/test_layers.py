@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store"]
+INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
 THOUGHT = ["harness.stats", "harness.generator", "harness.checks", "harness.summary", "harness.record", "harness.plots"]
 
 
@@ -31,3 +31,10 @@ def test_thought_starts_nothing(module: str) -> None:
 def test_an_agent_is_small() -> None:
     """It is started several times for every storm: what it imports is paid each time."""
     assert not imported_by("harness.load.agent") & {"numpy", "pyarrow", "argparse"}
+
+
+def test_a_supervisor_has_one_thread() -> None:
+    """Only then may it enter a user namespace; numpy and pyarrow start threads when they are imported."""
+    code = "import harness.supervisor, pathlib; print(len(list(pathlib.Path('/proc/self/task').iterdir())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -25,6 +25,7 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"rate": 0.0},
         {"rate": float("inf")},
         {"rate": 1.0},  # 50,000 s
+        {"concurrency": 2, "processes": 4},
         {"timeout_s": 0.0},
         {"timeout_s": float("nan")},
         {"stall_ms": -1.0},

@@ -60,6 +60,10 @@ def test_many_cpus_get_more_agents_but_never_more_than_clients() -> None:
     assert agents_needed(Load(clients=10), 16, 20_000, one_cpu=True) == 1
 
 
+def test_an_open_loop_needs_no_more_than_its_rate_can_have_under_way() -> None:
+    assert agents_needed(Load(clients=600_000, rate=1000.0), 1, 20_000, one_cpu=True) == 1
+
+
 def test_a_slice_survives_json() -> None:
     (slice_,) = slices_of(Load(clients=5, rate=7.0), 1)
     assert Slice.from_json(json.loads(json.dumps(slice_.to_json()))) == slice_

@@ -37,11 +37,13 @@ def under_way(data: Path, *, answered: int = 0, storm: bool = True) -> Partial:
             rows.connection["closed_ns"][index] = 2 * 10**9
             rows.connection["outcome"][index] = Outcome.answered
     no_such_process = 2**22 + 1
-    partial.update_manifest(
-        status="running", slices=[slice_.to_json()], agents_planned=1, supervisor_pid=no_such_process
-    )
-    if storm:
-        partial.update_manifest(start_ns=10**9)
+    running = {
+        "status": "running",
+        "slices": [slice_.to_json()],
+        "agents_planned": 1,
+        "supervisor_pid": no_such_process,
+    }
+    partial.write_manifest(partial.read_manifest() | running | ({"start_ns": 10**9} if storm else {}))
     return partial
 
 
@@ -81,6 +83,33 @@ def test_finishing_renames_and_leaves_no_raw_rows(tmp_path: Path) -> None:
     assert find_run(tmp_path, run.run_id[:-2]).path == run.path
     assert find_run(tmp_path, "latest").path == run.path
     assert find_run(tmp_path, str(run.path)).run_id == run.run_id
+
+
+def test_a_run_killed_in_its_very_last_step_gets_its_name(tmp_path: Path) -> None:
+    partial = under_way(tmp_path, answered=5)
+    with Rows(Path(slices_in(partial.path)[0].rows_path), LOAD.clients, 0) as rows:
+        tables = assemble(slices_in(partial.path), [rows], 10**9)
+    store.write_table(tables.connections, partial.path / store.CONNECTIONS)
+    partial.write_manifest({**partial.read_manifest(), "status": "complete"})
+    (run,) = recover(tmp_path)
+    assert run.manifest["status"] == "complete"
+    assert not list(run.path.glob("*.rows"))
+
+
+def test_one_that_cannot_be_brought_in_stays_and_stops_nobody(tmp_path: Path) -> None:
+    broken = under_way(tmp_path)
+    (broken.path / store.MANIFEST).write_text("{")
+    under_way(tmp_path, answered=1)
+    assert len(recover(tmp_path)) == 1
+    assert broken.path.exists()
+
+
+def test_what_is_no_run_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / store.CONNECTIONS).write_text("")
+    (tmp_path / "damaged" / store.MANIFEST).write_text("not json")
+    assert list(runs(tmp_path)) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
