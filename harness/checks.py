@@ -26,16 +26,31 @@ class Check:
     detail: str
 
 
+LONGEST_GAP_US = 100_000
+"""Between two samples; longer, and an episode of a full queue may have passed unseen."""
+
+
 def check_run(
-    connections: pa.Table, requests: pa.Table, load: Load, kernel: Mapping[str, Any], generator: Generator
+    connections: pa.Table,
+    requests: pa.Table,
+    samples: pa.Table | None,
+    load: Load,
+    kernel: Mapping[str, Any],
+    client_cpus: int,
+    generator: Generator,
 ) -> list[Check]:
     """All checks of one run, in the order in which they are shown."""
     return [
         conservation(requests, load),
         time_order(
             (connections, ("scheduled_us", "issued_us", "established_us", "first_byte_us", "closed_us")),
+            # The server may have accepted a connection before the client looked whether it is established.
+            (connections, ("issued_us", "accepted_us", "first_byte_us")),
             (requests, ("scheduled_us", "issued_us", "first_byte_us", "last_byte_us")),
         ),
+        kernel_counters(connections, kernel.get("counters")),
+        queue_bound(samples, client_cpus),
+        probe_coverage(samples, connections),
         input_queue(kernel.get("counters")),
         Check("generator", "pass" if generator.verdict == "ok" else "unknown", _generator_detail(generator)),
     ]
@@ -60,6 +75,58 @@ def time_order(*tables: tuple[pa.Table, Sequence[str]]) -> Check:
             backwards += int(np.count_nonzero(time_us < latest))  # comparisons with null, a NaN here, are false
             latest = np.fmax(latest, time_us)
     return Check("time_order", "fail" if backwards else "pass", f"{backwards} times lie before what they depend on")
+
+
+def kernel_counters(connections: pa.Table, counters: Mapping[str, int] | None) -> Check:
+    """SYN retransmissions of all rows against TCPSynRetrans of the namespace.
+
+    The kernel counts SYN-ACKs sent again there too (tcp_rtx_synack), so it may be ahead of the rows by as many as the
+    ledger saw, never behind.
+    """
+    if not counters or "TCPSynRetrans" not in counters:
+        return Check("kernel_counters", "unknown", "the kernel's counters were not read")
+    established = pc.is_valid(connections["established_us"])
+    of_rows = pc.if_else(established, connections["syn_retransmits"], connections["total_retransmits"])
+    unread = pc.sum(pc.and_(pc.is_valid(connections["issued_us"]), pc.is_null(of_rows))).as_py() or 0
+    rows, kernel = pc.sum(of_rows).as_py() or 0, counters["TCPSynRetrans"]
+    beyond_first = pc.subtract(connections["synacks_sent"].cast(pa.int32()), 1)
+    repeated = pc.sum(pc.max_element_wise(beyond_first, 0)).as_py() or 0
+    detail = f"{rows} SYN retransmissions in the rows, {kernel} counted by the kernel"
+    if rows == kernel:
+        return Check("kernel_counters", "pass", detail)
+    if unread:
+        return Check("kernel_counters", "unknown", f"{detail}; {unread} rows could not be read")
+    if rows > kernel:
+        return Check("kernel_counters", "fail", detail)
+    explained = kernel - rows <= repeated
+    reason = f"{repeated} SYN-ACKs were sent again, which it counts too" if repeated else "SYN-ACKs were not counted"
+    return Check("kernel_counters", "pass" if explained else "unknown", f"{detail}; {reason}")
+
+
+def queue_bound(samples: pa.Table | None, issuing_cpus: int) -> Check:
+    """The accept queue never held more than backlog + one for each CPU that issues.
+
+    It holds backlog + 1, as the kernel tests with ``>``; SYNs that arrive from several CPUs at once may each pass.
+    """
+    if samples is None or samples["accept_queue"].null_count == len(samples):
+        return Check("queue_bound", "unknown", "the queue was not sampled")
+    deepest, backlog = pc.max(samples["accept_queue"]).as_py(), pc.max(samples["backlog"]).as_py()
+    over = pc.any(pc.greater(samples["accept_queue"], pc.add(samples["backlog"], issuing_cpus))).as_py()
+    detail = f"at most {deepest} in a queue with backlog {backlog}, issued from {issuing_cpus} CPUs"
+    return Check("queue_bound", "fail" if over else "pass", detail)
+
+
+def probe_coverage(samples: pa.Table | None, connections: pa.Table) -> Check:
+    """The probe looked from before the first connect until after the last end, without a long gap."""
+    first, last = pc.min(connections["issued_us"]).as_py(), pc.max(connections["closed_us"]).as_py()
+    if samples is None or len(samples) < 2 or first is None or last is None:
+        return Check("probe_coverage", "unknown", "there are no samples of a storm")
+    times = samples["time_us"].to_numpy()
+    within = times[(times >= first) & (times <= last)]
+    gap_us = int(np.diff(np.concatenate([[first], within, [last]])).max())
+    covered = times[0] <= first and times[-1] >= last and gap_us <= LONGEST_GAP_US
+    detail = f"{len(within)} samples in the storm, {gap_us / 1000:.1f} ms apart at the most"
+    return Check("probe_coverage", "pass" if covered else "unknown", detail)
 
 
 def input_queue(counters: Mapping[str, int] | None) -> Check:

@@ -17,6 +17,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 """The signals that end a storm in an orderly way."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """include/uapi/linux/prctl.h"""
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
+CAP_NET_ADMIN, CAPABILITY_VERSION_3 = 12, 0x20080522
+"""include/uapi/linux/capability.h"""
 
 
 def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
@@ -27,6 +30,24 @@ def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
 def adopt_orphans() -> None:
     """Become the parent of what children leave behind, so that it can be found and ended."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Capabilities(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def keep_network_rights() -> None:
+    """Between fork and exec: let the program keep CAP_NET_ADMIN, which a user namespace gave to this process only."""
+    libc = ctypes.CDLL(None)
+    header, sets = _CapabilityHeader(CAPABILITY_VERSION_3, 0), (_Capabilities * 2)()
+    libc.capget(ctypes.byref(header), sets)
+    sets[0].inheritable |= 1 << CAP_NET_ADMIN
+    libc.capset(ctypes.byref(header), sets)
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0)
 
 
 def prepare(cpus: Sequence[int] | None = None, files: tuple[int, int] | None = None) -> Callable[[], None]:
@@ -127,13 +148,21 @@ def _group_exists(group: int) -> bool:
     return True
 
 
-def states(group: int) -> list[str]:
-    """The scheduler state (R, S, T, …) of every thread of a process group."""
-    found: list[str] = []
+def members(group: int) -> list[int]:
+    """The processes of a process group."""
+    found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group:
-                tasks = (stat.parent / "task").glob("*/stat")
-                found += [task.read_text().rpartition(")")[2].split()[0] for task in tasks]
+            if int(stat.read_text().rpartition(")")[2].split()[2]) == group:
+                found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def states(group: int) -> list[str]:
+    """The scheduler state (R, S, T, …) of every thread of a process group."""
+    found = []
+    for pid in members(group):
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                found.append(stat.read_text().rpartition(")")[2].split()[0])
     return found

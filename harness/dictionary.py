@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.events import CONNECTIONS, REQUESTS, Column
+from harness.events import CONNECTIONS, REQUESTS, SAMPLES, Column
 from harness.load.rows import Outcome
 from harness.results import COLUMNS
 from harness.store import PROJECT
@@ -35,6 +35,7 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | `manifest.json` | plan and its hash, host, server and versions, kernel settings, counters, agents' reports |
 | `connections.parquet` | a row for every planned connection, whatever became of it |
 | `requests.parquet` | a row for every planned request, if a connection carries several |
+| `samples.parquet` | the accept queue a thousand times a second; the server 100 and the counters 50 times a second |
 | `server.log` | what the server wrote |
 
 While a storm runs, its folder is `runs/.<run_id>.partial/`; it gets its name when it is over. A failed run is kept with
@@ -55,6 +56,10 @@ What the client saw. Every planned request ends in exactly one; their sum is the
 
 {requests}
 
+## samples.parquet
+
+{samples}
+
 ## reference/runs.parquet
 
 One row a run, which is what the notebooks stand on. Made from recorded runs by `python -m harness.reference [DIR]`.
@@ -67,7 +72,11 @@ def data_dictionary() -> str:
     """The text of ``data/README.md``."""
     outcomes = "\n".join(f"- `{outcome.name}`: {meaning}" for outcome, meaning in _OUTCOMES.items())
     return _TEXT.format(
-        outcomes=outcomes, connections=_table(CONNECTIONS), requests=_table(REQUESTS), runs=_table(COLUMNS)
+        outcomes=outcomes,
+        connections=_table(CONNECTIONS),
+        requests=_table(REQUESTS),
+        samples=_table(SAMPLES),
+        runs=_table(COLUMNS),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.load.rows import CONNECTION_COLUMNS, NOT_READ, REQUEST_COLUMNS, Outcome, Rows
 from harness.load.slices import Slice
+from harness.probe.sampler import COUNTER_FIELDS, FIELDS, NOT_SAMPLED, RECORD
 
 SCHEMA_VERSION = 1
 OUTCOMES = tuple(outcome.name for outcome in Outcome)
@@ -51,6 +53,7 @@ CONNECTIONS = (
     ),
     Column("issued_us", pa.int64(), "µs", "just before connect(); null where no SYN left the client"),
     Column("established_us", pa.int64(), "µs", "when the client saw the connection established"),
+    Column("accepted_us", pa.int64(), "µs", "when the server got it, by its own stamp; null where it did not say"),
     Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of an answer"),
     Column("closed_us", pa.int64(), "µs", "when its last answer was complete, it failed, or the client gave it up"),
     Column(
@@ -60,6 +63,9 @@ CONNECTIONS = (
         "total_retransmits", pa.uint16(), "packets", "all segments sent again by the client, SYNs included, at the end"
     ),
     Column("unacked", pa.uint16(), "packets", "segments sent and not acknowledged, at the end"),
+    Column("syns_left", pa.uint16(), "packets", "SYNs that left the client's IP layer; null without the ledger"),
+    Column("syns_arrived", pa.uint16(), "packets", "of these, SYNs that reached TCP; null without the ledger"),
+    Column("synacks_sent", pa.uint16(), "packets", "SYN-ACKs sent to it; null without the ledger"),
     Column("bytes_received", pa.int64(), "bytes", "bytes of all its answers, headers included"),
     Column("status", pa.int16(), "", "HTTP status of its last answer; null where there was none"),
     Column("errno", pa.int16(), "", "errno of the failure; null where no system call failed"),
@@ -77,11 +83,29 @@ REQUESTS = (
         "µs",
         "just before connect() for the first on a connection, else just before it was sent",
     ),
+    Column("accepted_us", pa.int64(), "µs", "when the server got its connection, by its own stamp"),
     Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of its answer"),
     Column("last_byte_us", pa.int64(), "µs", "when its answer was complete; null unless it was answered"),
     Column("status", pa.int16(), "", "HTTP status of the answer; null where there was none"),
     Column("errno", pa.int16(), "", "errno of the failure; null where no system call failed"),
     Column("outcome", _CATEGORY, "", "what the client saw; the same words as for connections"),
+)
+_COUNTED = "of the namespace, since it was made; by the kernel's name"
+SAMPLES = (
+    Column("time_us", pa.int64(), "µs", "when the sample was taken"),
+    Column(
+        "accept_queue",
+        pa.int32(),
+        "connections",
+        "complete connections waiting to be accepted; null where nobody listened",
+    ),
+    Column("backlog", pa.int32(), "connections", "the listening socket's backlog"),
+    Column("server_files", pa.int32(), "files", "open files of the server's fullest process; null between its samples"),
+    Column("server_files_limit", pa.int32(), "files", "the soft limit of that process"),
+    Column("server_threads_runnable", pa.int32(), "threads", "threads of the server running or waiting for a CPU"),
+    Column("server_cpu_us", pa.int64(), "µs", "CPU time of the server since it began, user and system"),
+    Column("server_rss_bytes", pa.int64(), "bytes", "resident memory of the server"),
+    *(Column(name, pa.int64(), "packets", _COUNTED) for name in COUNTER_FIELDS),
 )
 
 
@@ -102,6 +126,7 @@ class Tables:
 
     connections: pa.Table
     requests: pa.Table | None
+    samples: pa.Table | None = None
 
 
 def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> Tables:
@@ -115,6 +140,9 @@ def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> 
         one_each = slice_.request_rows == 0
         made = slice_.clients if one_each else rows.counters()["connections"]
         read = {name: _copy(rows.connection[name])[:made] for name in CONNECTION_COLUMNS}
+        kept = rows.counters()["ledger"]
+        for name in ("syns_left", "syns_arrived", "synacks_sent"):
+            read[name] = read[name].astype(np.int64) if kept else np.full(made, NOT_READ, np.int64)
         read["agent"] = np.full(made, slice_.agent, np.int32)
         read["connection"] = np.arange(first_connection, first_connection + made, dtype=np.int32)
         if one_each:  # also those never tried have their client
@@ -140,6 +168,19 @@ def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> 
 Arrays = dict[str, NDArray[np.int64]]
 
 
+def samples_table(path: Path, start_ns: int) -> pa.Table:
+    """The probe's samples as a table with the columns of :data:`SAMPLES`; a record cut short is left out."""
+    data = path.read_bytes()
+    whole = len(data) // RECORD.size * RECORD.size
+    read = np.frombuffer(data[:whole], np.int64).reshape(-1, len(FIELDS))
+    arrays = []
+    for index, column in enumerate(SAMPLES):
+        values = (read[:, 0] - start_ns) // 1000 if index == 0 else read[:, index]
+        null = np.zeros(len(values), np.bool_) if index == 0 else values == NOT_SAMPLED
+        arrays.append(_nullable(values, null, column.type))
+    return pa.Table.from_arrays(arrays, schema=schema(SAMPLES))
+
+
 def _copy(view: memoryview[int]) -> NDArray[np.int64]:
     return np.array(view)
 
@@ -159,10 +200,12 @@ def _connection_table(rows: Arrays, addresses: Sequence[str], start_ns: int) -> 
         "local_address": _dictionary(rows["address"], addresses, bound),
         "local_port": _nullable(rows["local_port"], ~bound, pa.uint16()),
         "outcome": _dictionary(rows["outcome"], OUTCOMES),
-        **_common(rows, ("scheduled_ns", "issued_ns", "established_ns", "first_byte_ns", "closed_ns"), start_ns),
+        **_common(
+            rows, ("scheduled_ns", "issued_ns", "established_ns", "accepted_ns", "first_byte_ns", "closed_ns"), start_ns
+        ),
     }
     tried = rows["issued_ns"] > 0
-    for name in ("syn_retransmits", "total_retransmits", "unacked"):
+    for name in ("syn_retransmits", "total_retransmits", "unacked", "syns_left", "syns_arrived", "synacks_sent"):
         made[name] = _nullable(rows[name], ~tried | (rows[name] == NOT_READ), pa.uint16())
     return _table(CONNECTIONS, rows, made)
 
@@ -172,7 +215,7 @@ def _request_table(rows: Arrays, start_ns: int) -> pa.Table:
     made: dict[str, pa.Array] = {
         "connection": _nullable(rows["connection"], rows["connection"] < 0, pa.int32()),
         "outcome": _dictionary(rows["outcome"], OUTCOMES),
-        **_common(rows, ("scheduled_ns", "issued_ns", "first_byte_ns", "last_byte_ns"), start_ns),
+        **_common(rows, ("scheduled_ns", "issued_ns", "accepted_ns", "first_byte_ns", "last_byte_ns"), start_ns),
     }
     return _table(REQUESTS, rows, made)
 

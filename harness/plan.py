@@ -61,6 +61,8 @@ class Server:
     nofile: int | None = None
     """Its limit of open files; None: the caller's."""
     ready: Ready = "answered"
+    stamps: bool = True
+    """Whether the lab's servers say when they accepted each connection."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -189,6 +191,10 @@ class Trial:
     load: Load = field(default_factory=Load)
     placement: Placement = field(default_factory=Placement)
     faults: Faults = field(default_factory=Faults)
+    probe: bool = True
+    """Whether queue, counters and server are sampled meanwhile."""
+    ledger: bool = True
+    """Whether the SYNs and SYN-ACKs of each connection are counted, where nftables is there."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Kernel settings of the trial's private namespace, sorted by name."""
 
@@ -220,6 +226,8 @@ class Trial:
             load=Load(**document["load"]),
             placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
             faults=Faults(**document["faults"]),
+            probe=document.get("probe", True),
+            ledger=document.get("ledger", True),
             sysctls=tuple((key, value) for key, value in document["sysctls"]),
         )
 
@@ -251,7 +259,7 @@ OPTIONS: dict[str, str] = {
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
     if (part, item.name) != ("server", "name")
-} | {"server": "server", "sysctl": "trial"}
+} | {"server": "server", "sysctl": "trial", "probe": "trial", "ledger": "trial"}
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
 
@@ -268,6 +276,8 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
         if name == "sysctl":
             sysctls = value
+        elif name in ("probe", "ledger"):
+            continue
         elif name == "server":
             parts["server"]["name"] = value
         elif name == "backlog" and value == "default":
@@ -280,6 +290,8 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             load=Load(**parts["load"]),
             placement=Placement(**parts["placement"]),
             faults=Faults(**parts["faults"]),
+            probe=bool(options.get("probe", True)),
+            ledger=bool(options.get("ledger", True)),
             sysctls=tuple((str(key), str(value)) for key, value in sysctls.items()),
         )
     except TypeError as error:  # a string where a number belongs, from a plan file

@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only o
 PROJECT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
 """The committed data; the variable is for trying the notebooks on other data."""
-MANIFEST, SERVER_LOG, CONNECTIONS, REQUESTS = "manifest.json", "server.log", "connections.parquet", "requests.parquet"
+MANIFEST, SERVER_LOG = "manifest.json", "server.log"
+CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
 
 _DELTA_PACKED = (
     "connection",
@@ -38,9 +39,12 @@ _DELTA_PACKED = (
     "scheduled_us",
     "issued_us",
     "established_us",
+    "accepted_us",
     "first_byte_us",
     "last_byte_us",
     "closed_us",
+    "time_us",
+    "server_cpu_us",
 )
 """Columns that go up by small steps; the rest repeat few values, for which a dictionary is best."""
 
@@ -82,6 +86,11 @@ class Run:
 
     def connections(self) -> pa.Table:
         return read_table(self.path / CONNECTIONS)
+
+    def samples(self) -> pa.Table | None:
+        """What the probe saw, or None where there was none."""
+        path = self.path / SAMPLES
+        return read_table(path) if path.exists() else None
 
     def requests(self) -> pa.Table:
         """One row for each planned request; where each connection carries one, its row is the request's."""
@@ -138,8 +147,9 @@ class Partial:
         """
         try:
             write_table(tables.connections, self.path / CONNECTIONS)
-            if tables.requests is not None:
-                write_table(tables.requests, self.path / REQUESTS)
+            for table, name in ((tables.requests, REQUESTS), (tables.samples, SAMPLES)):
+                if table is not None:
+                    write_table(table, self.path / name)
             self.write_manifest(manifest)
             return self.rename(manifest)
         except OSError as error:
@@ -150,8 +160,8 @@ class Partial:
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
         """The last step: everything is written, the raw rows are no longer needed. Raises: OSError."""
-        for rows in self.path.glob("*.rows"):
-            rows.unlink()
+        for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples")):
+            raw.unlink()
         final = self.path.with_name(self.run_id)
         self.path.rename(final)
         return Run(final, manifest)

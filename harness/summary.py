@@ -60,12 +60,33 @@ class Summary:
 
     @functools.cached_property
     def checks(self) -> list[Check]:
-        return check_run(self.connections, self.requests, self.load, self.run.manifest["kernel"], self.generator)
+        manifest = self.run.manifest
+        return check_run(
+            self.connections,
+            self.requests,
+            self.run.samples(),
+            self.load,
+            manifest["kernel"],
+            len(manifest["cpu"]["clients"]),
+            self.generator,
+        )
 
     @functools.cached_property
     def timeline(self) -> NDArray[np.int64]:
         """Answers in each step of :data:`harness.stats.TIMELINE_STEP_S`."""
         return stats.timeline(_numbers(self.answered, "last_byte_us"))
+
+    @property
+    def accept_evidence(self) -> str:
+        """The tier of what is known of accept times: where the server's stamps were taken, or ``none``."""
+        stamped = self.connections["accepted_us"].null_count < len(self.connections)
+        return str(self.run.manifest["server"]["accept_stamp"]) if stamped else "none"
+
+    @property
+    def syn_evidence(self) -> str:
+        """The tier of what is known of each SYN: counted for each connection, or for the namespace as a whole."""
+        column = self.connections["syns_arrived"]
+        return "ledger" if column.null_count < len(column) else "counters"
 
     @property
     def success_rate(self) -> float:
@@ -121,8 +142,11 @@ class Summary:
             "begun": manifest["begun"],
             "plan_hash": manifest["plan_hash"],
             "host_id": manifest["host"]["host_id"],
-            "server": {key: value for key, value in manifest["server"].items() if key != "command"},
-            "syn_evidence": "counters",
+            "server": {
+                **{key: value for key, value in manifest["server"].items() if key not in ("command", "accept_stamp")},
+                "accept_evidence": self.accept_evidence,
+            },
+            "syn_evidence": self.syn_evidence,
             "load": {**asdict(self.load), "target_address": manifest["target_address"]},
             "faults": manifest["plan"]["faults"],
             "planned": self.load.planned,

@@ -9,6 +9,7 @@ a finished run. Whatever happens, it ends what it started and keeps the rows; if
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from typing import Any
 
 from harness import children, host, namespace
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
+from harness.ledger import Ledger
 from harness.load.rows import Rows
 from harness.load.slices import Slice, agents_needed, cut, source_pool
 from harness.plan import MAX_SECONDS, Placement, Trial
@@ -39,6 +41,7 @@ SHARED_PORTS = range(8100, 10_000)
 LOOPBACK_SOURCES = 2**24 - 2**17
 """Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 START_IN_S = 0.05
+PROBE_SAMPLES = "probe.samples"
 REPORT_EVERY_S = 0.25
 AGENTS_READY_WITHIN_S = 60.0
 AGENTS_STOP_WITHIN_S = 3.0
@@ -60,6 +63,8 @@ class Supervisor:
         self.rows: list[Rows] = []
         self.agents: list[subprocess.Popen[str]] = []
         self.server: RunningServer | None = None
+        self.ledger: Ledger | None = None
+        self.probe: subprocess.Popen[str] | None = None
         self.begun = False
         """Whether the storm has begun: from then on there is something to keep."""
 
@@ -75,6 +80,8 @@ class Supervisor:
             self._lay_out()
             self._start_server()
             self._start_agents()
+            self._start_probe()
+            self._open_ledger()
             self._storm()
         except ServerError as failure:
             error, self.begun = failure, True
@@ -162,7 +169,6 @@ class Supervisor:
         about |= {
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
-            "accept_evidence": "none",
             "allocator": "system",
             "pid": None,
         }
@@ -214,6 +220,32 @@ class Supervisor:
                 raise MachineError(
                     f"agent {slice_.agent} did not start: {self._agent_log(slice_.agent)}", "see `stormlab doctor`"
                 )
+
+    def _start_probe(self) -> None:
+        """Watch the listener, the server and the counters from a process of its own, on the clients' CPUs."""
+        assert self.server is not None
+        if not self.trial.probe or self.server.listener(self.port) is None:
+            return
+        words = (self.port, self.target, self.partial.path / PROBE_SAMPLES, ",".join(map(str, self.slices[0].cpus)))
+        self.probe = children.start(
+            [sys.executable, "-m", "harness.probe.sampler", *map(str, (*words, *children.members(self.server.pid)))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert self.probe.stdout is not None
+        if self.probe.stdout.readline() != "ready\n":
+            raise MachineError("the probe did not start", "run without it: --no-probe")
+
+    def _open_ledger(self) -> None:
+        why_not = "it was not asked for" if not self.trial.ledger else None
+        why_not = why_not or Ledger.impossible(self.slices, self.manifest["kernel"]["isolated"])
+        self.manifest["no_ledger_because"] = why_not
+        if why_not is None:
+            _say(phase="preparing to count packets")
+            ledger = Ledger(self.port, self.slices, children.keep_network_rights)
+            ledger.open()
+            self.ledger = ledger
 
     def _storm(self) -> None:
         assert self.server is not None
@@ -294,10 +326,20 @@ class Supervisor:
         deadline = time.monotonic() + AGENTS_STOP_WITHIN_S
         while any(agent.poll() is None for agent in self.agents) and self.begun and time.monotonic() < deadline:
             time.sleep(0.01)
+        if self.probe is not None:
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                report, _ = self.probe.communicate(timeout=2.0)
+                self.manifest["probe"] = json.loads(report)
+            children.end(self.probe, grace_s=0.2)
         if self.server is not None:
             self.server.end()
         for agent in self.agents:
             children.end(agent, grace_s=0.2)
+        if self.ledger is not None and self.begun:
+            try:
+                self.ledger.write_into(self.rows)
+            except MachineError as error:  # the rows are there without it
+                self.manifest["no_ledger_because"] = error.message
         children.end_descendants()
 
     def _note_outcome(self, error: StormLabError | None) -> None:
@@ -350,11 +392,13 @@ def place(
 
 def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
     """Turn the agents' rows into the run's tables and give the run its last phase."""
-    from harness.events import assemble  # brings threads; the storm is over
+    from harness.events import assemble, samples_table  # brings threads; the storm is over
 
     failed = manifest.get("error") is not None
     start_ns = manifest.get("start_ns", 0)
     tables = assemble(slices, rows, start_ns)
+    if (partial.path / PROBE_SAMPLES).exists():
+        tables = dataclasses.replace(tables, samples=samples_table(partial.path / PROBE_SAMPLES, start_ns))
     kept = {key: value for key, value in manifest.items() if key not in ("slices", "agent_pids", "supervisor_pid")}
     for log in partial.path.glob("agent-*.log"):
         log.unlink()

@@ -84,6 +84,7 @@ def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
                 "title": entry.title,
                 "command": entry.command,
                 "version": entry.version,
+                "accept_stamp": entry.accept_stamp,
                 "binary_hash": catalogue.binary_hash(command),
             },
         },

@@ -272,7 +272,7 @@ class _Storm:
         try:
             connection = client.socket = socket.SocketType(self.family, _NEW_SOCKET, 0)
             if source is not None:
-                address, port = source.pair(row * self.slice.stride + self.slice.agent)
+                address, port = self.slice.pair(row)
                 connection.bind((source.addresses[address], port))
                 rows["address"][row], rows["local_port"][row] = address, port
         except OSError as error:
@@ -405,6 +405,7 @@ class _Storm:
             self.requests["last_byte_ns"][request] = now_ns if outcome is Outcome.answered else 0
             self.requests["status"][request] = status
             self.requests["errno"][request] = error
+            self.requests["accepted_ns"][request] = client.answer.accepted_ns if client.answer is not None else 0
             self.requests["outcome"][request] = outcome
         answer = client.answer
         kept = answer is not None and answer.complete and answer.keep_alive and outcome not in _TIMEOUTS
@@ -451,6 +452,7 @@ class _Storm:
         rows["outcome"][row] = outcome
         if client.answer is not None:
             rows["status"][row] = client.answer.status
+            rows["accepted_ns"][row] = client.answer.accepted_ns
             client.answer.forget_parser()
             client.answer = None
 

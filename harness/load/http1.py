@@ -5,6 +5,8 @@ from __future__ import annotations
 import httptools
 
 NO_ANSWER = 0
+ACCEPT_STAMP = b"x-accept-ns"
+"""Header in which the lab's servers say when they got the connection."""
 
 
 class Answer:
@@ -14,7 +16,7 @@ class Answer:
     length, the end of the stream ends the answer (RFC 9112 section 6.3, rule 8).
     """
 
-    __slots__ = ("complete", "framed", "headers_complete", "keep_alive", "parser", "status")
+    __slots__ = ("accepted_ns", "complete", "framed", "headers_complete", "keep_alive", "parser", "status")
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -23,6 +25,8 @@ class Answer:
         self.framed = False
         self.keep_alive = True
         self.status = NO_ANSWER
+        self.accepted_ns = 0
+        """When the server got the connection, CLOCK_MONOTONIC, if it says so."""
 
     def feed(self, data: memoryview) -> None:
         """Raises: httptools.HttpParserError: this is not HTTP."""
@@ -42,8 +46,11 @@ class Answer:
         return self.headers_complete and not self.framed
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
             self.framed = True
+        elif name == ACCEPT_STAMP and value.isdigit() and len(value) < 19:
+            self.accepted_ns = int(value)
 
     def on_headers_complete(self) -> None:
         self.headers_complete = True

@@ -36,12 +36,13 @@ NOT_READ = 0xFFFF
 """Stands in a ``uint16`` column for a TCP_INFO field that was not read."""
 
 # Times are CLOCK_MONOTONIC nanoseconds. The type is that of struct and memoryview.cast.
-HEADER = ("issued", "answered", "failed", "connections", "asked_to_stop")
+HEADER = ("issued", "answered", "failed", "connections", "asked_to_stop", "ledger")
 Code = Literal["q", "i", "H", "h", "B"]
 CONNECTION_COLUMNS: dict[str, Code] = {
     "scheduled_ns": "q",
     "issued_ns": "q",
     "established_ns": "q",
+    "accepted_ns": "q",
     "first_byte_ns": "q",
     "closed_ns": "q",
     "bytes_received": "q",
@@ -52,6 +53,9 @@ CONNECTION_COLUMNS: dict[str, Code] = {
     "syn_retransmits": "H",
     "total_retransmits": "H",
     "unacked": "H",
+    "syns_left": "H",
+    "syns_arrived": "H",
+    "synacks_sent": "H",
     "status": "h",
     "errno": "h",
     "outcome": "B",
@@ -59,6 +63,7 @@ CONNECTION_COLUMNS: dict[str, Code] = {
 REQUEST_COLUMNS: dict[str, Code] = {
     "scheduled_ns": "q",
     "issued_ns": "q",
+    "accepted_ns": "q",
     "first_byte_ns": "q",
     "last_byte_ns": "q",
     "connection": "i",

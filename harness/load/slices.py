@@ -105,6 +105,11 @@ class Slice:
     def request_rows(self) -> int:
         return self.requests if self.requests_per_client > 1 else 0
 
+    def pair(self, row: int) -> tuple[int, int]:
+        """The (index of the source address, source port) of the connection in a row; different in all slices."""
+        assert self.source is not None
+        return self.source.pair(row * self.stride + self.agent)
+
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
         if self.source is not None:

@@ -12,11 +12,12 @@ NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 TCP_LISTEN = 10
 _HEADER = struct.Struct("=IHHII")
+_REQUEST_HEAD = struct.Struct("=BBBxI")
 _REQUEST = struct.Struct("=BBBxI48x")
 """struct inet_diag_req_v2: family, protocol, extensions, states, an empty socket id."""
 _PORT = struct.Struct(">H")
 _QUEUES = struct.Struct("=II")
-_PORT_OFFSET, _ADDRESS_OFFSET, _QUEUES_OFFSET = 4, 8, 56
+_STATE_OFFSET, _PORT_OFFSET, _ADDRESS_OFFSET, _QUEUES_OFFSET = 1, 4, 8, 56
 """Within struct inet_diag_msg (include/uapi/linux/inet_diag.h)."""
 
 
@@ -42,6 +43,28 @@ def listeners() -> list[Listener]:
 def listener(port: int) -> Listener | None:
     """The socket that listens on ``port``, or None. Raises: OSError, as :func:`listeners`."""
     return next((found for found in listeners() if found.port == port), None)
+
+
+class ListenerWatch:
+    """Asks for one listening socket again and again, which costs a few microseconds a time: no dump is involved."""
+
+    def __init__(self, port: int, address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = socket.inet_pton(family, address)
+        # struct inet_diag_sockid: source and destination port, source and destination address, interface, cookie.
+        identity = _PORT.pack(port) + bytes(2) + packed.ljust(16, b"\0") + bytes(16) + bytes(4) + b"\xff" * 8
+        request = _REQUEST_HEAD.pack(family, socket.IPPROTO_TCP, 0, 1 << TCP_LISTEN) + identity
+        self._request = _HEADER.pack(_HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0) + request
+        self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+
+    def read(self) -> tuple[int, int] | None:
+        """(depth, backlog), or None while nobody listens."""
+        self._link.send(self._request)
+        data = self._link.recv(1 << 13)
+        if _HEADER.unpack_from(data)[1] != SOCK_DIAG_BY_FAMILY or data[_HEADER.size + _STATE_OFFSET] != TCP_LISTEN:
+            return None
+        depth, backlog = _QUEUES.unpack_from(data, _HEADER.size + _QUEUES_OFFSET)
+        return depth, backlog
 
 
 def _dump(family: int) -> Iterator[Listener]:

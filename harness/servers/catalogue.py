@@ -21,10 +21,11 @@ from harness.servers import build
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
-_OPTIONAL = ("backlog", "body_bytes", "work_us", "workers")
+_OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps")
 """Options of a server that reach it through a placeholder of the same name."""
 _CONTRACT = (
-    "--host {host} --port {port} --backlog {backlog} --body-bytes {body_bytes} --work-us {work_us} --workers {workers}"
+    "--host {host} --port {port} --backlog {backlog} --body-bytes {body_bytes} --work-us {work_us} "
+    "--workers {workers} --stamps {stamps}"
 )
 """What ``{options}`` stands for: the contract of the lab's own servers (servers/README.md)."""
 
@@ -38,6 +39,8 @@ class Entry:
     command: str
     unit: str | None = None
     packages: tuple[str, ...] = ()
+    accept_stamp: str = "handed_over"
+    """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
     @property
     def missing(self) -> build.Missing | None:
@@ -97,6 +100,7 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         "backlog": "default" if server.backlog is None else str(server.backlog),
         "body_bytes": str(server.body_bytes),
         "work_us": str(server.work_us),
+        "stamps": "on" if server.stamps else "off",
         "workers": "default" if server.workers is None else str(server.workers),
         "python": sys.executable,
         "servers": str(build.SOURCES),
@@ -147,7 +151,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    known = {"title", "command", "unit", "packages"}
+    known = {"title", "command", "unit", "packages", "accept_stamp"}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
     if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
         raise PlanError(
@@ -161,4 +165,5 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
         command=fields["command"],
         unit=fields.get("unit"),
         packages=tuple(fields.get("packages", ())),
+        accept_stamp=str(fields.get("accept_stamp", "handed_over")),
     )

@@ -33,6 +33,26 @@ def clean(run: dict[str, object]) -> int:
     return int(pc.sum(first_try).as_py())
 
 
+def test_every_lost_syn_is_accounted_for(stormlab: Call) -> None:
+    """Sent and not arrived: this host's input queue. Arrived and not answered: the listener."""
+    run = stormlab("run", "--clients", "4000", "--backlog", "128", "--stall-ms", "1200", "--timeout", "4").run
+    if run["syn_evidence"] != "ledger":
+        pytest.skip("nftables (Debian's nftables) is not installed, or there is no private namespace")
+    table = pq.read_table(Path(run["path"]) / "connections.parquet").to_pandas().astype({"syns_left": "int64"})
+    counters = run["kernel"]["counters"]
+    sent = table["syns_left"] - 1
+    again = table["syn_retransmits"].where(table["established_us"].notna(), table["total_retransmits"])
+    assert (sent == again).all()
+    lost_before_tcp = (table["syns_left"] - table["syns_arrived"]).sum()
+    # Other packets than SYNs can be lost there too, never fewer.
+    assert 0 <= lost_before_tcp <= counters["lo_rx_dropped"]
+    (check,) = [check for check in run["checks"] if check["name"] == "kernel_counters"]
+    assert check["status"] == "pass", check["detail"]
+    (bound,) = [check for check in run["checks"] if check["name"] == "queue_bound"]
+    assert bound["status"] == "pass"
+    assert "at most 129" in bound["detail"]
+
+
 @pytest.mark.parametrize("backlog", [16, 511])
 @pytest.mark.parametrize("server", STACKS)
 def test_backlog_plus_one_come_through(stormlab: Call, server: str, backlog: int) -> None:

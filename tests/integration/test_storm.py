@@ -55,7 +55,14 @@ def test_a_burst_is_recorded_whole(stormlab: Call) -> None:
     assert {"ListenOverflows", "TCPSynRetrans", "lo_rx_dropped"} <= set(run["kernel"]["counters"])
     assert {check["name"] for check in run["checks"]} >= {"conservation", "time_order", "input_queue", "generator"}
     folder = Path(run["path"])
-    assert sorted(path.name for path in folder.iterdir()) == ["connections.parquet", "manifest.json", "server.log"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "connections.parquet",
+        "manifest.json",
+        "samples.parquet",
+        "server.log",
+    ]
+    assert run["server"]["accept_evidence"] == "handed_over"
+    assert not {check["name"] for check in run["checks"] if check["status"] == "fail"}
     table = pq.read_table(folder / "connections.parquet")
     assert table.column_names == [column.name for column in CONNECTIONS]
     assert pc.count_distinct(table["client"]).as_py() == 3000
@@ -71,6 +78,25 @@ def test_kept_connections_have_a_row_for_every_request(stormlab: Call) -> None:
     assert table.column_names == [column.name for column in REQUESTS]
     assert len(table) == 1000
     assert pc.min(pc.subtract(table["last_byte_us"], table["issued_us"])).as_py() > 0
+
+
+def test_accept_stamps_lie_between_connect_and_answer(stormlab: Call) -> None:
+    run = stormlab("run", "--clients", "300").run
+    table = pq.read_table(Path(run["path"]) / "connections.parquet")
+    assert table["accepted_us"].null_count == 0
+    assert pc.all(pc.less_equal(table["issued_us"], table["accepted_us"])).as_py()
+    assert pc.all(pc.less_equal(table["accepted_us"], table["first_byte_us"])).as_py()
+
+
+def test_what_witnesses_can_be_left_out(stormlab: Call) -> None:
+    run = stormlab("run", "--clients", "100", "--no-stamps", "--no-probe", "--no-ledger").run
+    assert run["server"]["accept_evidence"] == "none"
+    assert run["syn_evidence"] == "counters"
+    table = pq.read_table(Path(run["path"]) / "connections.parquet")
+    assert table["accepted_us"].null_count == table["syns_arrived"].null_count == 100
+    assert not (Path(run["path"]) / "samples.parquet").exists()
+    statuses = {check["name"]: check["status"] for check in run["checks"]}
+    assert statuses["queue_bound"] == statuses["probe_coverage"] == "unknown"
 
 
 def test_a_closed_loop_keeps_to_its_concurrency(stormlab: Call) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.checks import conservation, input_queue, time_order
+from harness.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
 from harness.generator import judge
 from harness.plan import Load
 from harness.stats import Latencies
@@ -44,6 +44,54 @@ def test_a_dropping_input_queue_withholds_the_verdict() -> None:
     assert input_queue({"lo_rx_dropped": 1}).status == "unknown"
     assert "no verdict" in input_queue({"lo_rx_dropped": 1}).detail
     assert input_queue(None).status == "unknown"
+
+
+def rows_with(synacks: list[int | None], **columns: list[int | None]) -> pa.Table:
+    return pa.table(
+        {
+            "issued_us": pa.array([1] * len(synacks)),
+            **{name: pa.array(values, pa.int64()) for name, values in columns.items()},
+            "synacks_sent": pa.array(synacks, pa.uint16()),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "synacks", "status"),
+    [
+        (5, [1, 1, 0], "pass"),
+        (6, [2, 1, 0], "pass"),
+        (6, [1, 1, 0], "unknown"),
+        (6, [None, None, None], "unknown"),
+        (4, [1, 1, 0], "fail"),
+    ],
+)
+def test_syn_retransmissions_against_the_kernel(kernel: int, synacks: list[int | None], status: str) -> None:
+    table = rows_with(synacks, established_us=[1, 2, None], syn_retransmits=[0, 2, None], total_retransmits=[4, 3, 3])
+    assert kernel_counters(table, {"TCPSynRetrans": kernel}).status == status
+    assert kernel_counters(table, {}).status == "unknown"
+
+
+@pytest.mark.parametrize(("depth", "status"), [(129, "pass"), (130, "pass"), (131, "fail")])
+def test_the_queue_is_never_above_backlog_and_issuing_cpus(depth: int, status: str) -> None:
+    samples = pa.table({"accept_queue": [0, depth, None], "backlog": [128, 128, None]})
+    assert queue_bound(samples, 2).status == status
+    assert queue_bound(None, 2).status == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("times", "status"),
+    [
+        ([0, 90_000, 180_000, 200_001], "pass"),
+        ([0, 90_000, 180_000], "unknown"),
+        ([0, 200_001], "unknown"),
+        ([20, 90_000, 180_000, 200_001], "unknown"),
+    ],
+)
+def test_the_probe_must_have_seen_the_whole_storm(times: list[int], status: str) -> None:
+    connections = pa.table({"issued_us": [10, 20], "closed_us": [30, 200_000]})
+    assert probe_coverage(pa.table({"time_us": times}), connections).status == status
+    assert probe_coverage(None, connections).status == "unknown"
 
 
 def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:

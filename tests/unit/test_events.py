@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.events import CONNECTIONS, REQUESTS, assemble, schema
+from harness.events import CONNECTIONS, REQUESTS, SAMPLES, assemble, samples_table, schema
 from harness.load.rows import Outcome, Rows
 from harness.load.slices import Slice, cut, source_pool
 from harness.plan import Load
+from harness.probe.sampler import FIELDS, NOT_SAMPLED, RECORD
 from harness.store import write_table
 
 START_NS = 1_000_000_000_000
@@ -41,6 +42,7 @@ def test_values_arrive_with_their_units(tmp_path: Path) -> None:
         "local_port": 40_000,
         "issued_ns": START_NS + 5_000,
         "established_ns": START_NS + 1_000_007_999,
+        "accepted_ns": START_NS + 1_000_008_000,
         "first_byte_ns": START_NS + 1_000_010_000,
         "closed_ns": START_NS + 1_000_011_000,
         "syn_retransmits": 1,
@@ -62,15 +64,46 @@ def test_values_arrive_with_their_units(tmp_path: Path) -> None:
         "scheduled_us": None,
         "issued_us": 5,
         "established_us": 1_000_007,
+        "accepted_us": 1_000_008,
         "first_byte_us": 1_000_010,
         "closed_us": 1_000_011,
         "syn_retransmits": 1,
         "total_retransmits": 2,
         "unacked": 0,
+        "syns_left": None,
+        "syns_arrived": None,
+        "synacks_sent": None,
         "bytes_received": 99,
         "status": 200,
         "errno": None,
         "outcome": "answered",
+    }
+
+
+def test_the_ledger_is_in_the_table_where_there_was_one(tmp_path: Path) -> None:
+    slices, (rows,) = rows_of(Load(clients=2), 1, tmp_path)
+    rows.connection["issued_ns"][0] = START_NS
+    rows.connection["syns_left"][0] = 3
+    rows.connection["syns_arrived"][0] = 2
+    rows.header["ledger"][0] = 1
+    table = assemble(slices, [rows], START_NS).connections
+    assert table["syns_left"].to_pylist() == [3, None]
+    assert table["syns_arrived"].to_pylist() == [2, None]
+    assert table["synacks_sent"].to_pylist() == [0, None]
+
+
+def test_samples_keep_what_was_not_sampled_null(tmp_path: Path) -> None:
+    path = tmp_path / "probe.samples"
+    values = {"time_ns": START_NS + 5_000, "accept_queue": 7, "backlog": 128}
+    record = RECORD.pack(*(values.get(name, NOT_SAMPLED) for name in FIELDS))
+    path.write_bytes(record + record[:20])
+    table = samples_table(path, START_NS)
+    assert table.schema.equals(schema(SAMPLES))
+    (row,) = table.to_pylist()
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "time_us": 5,
+        "accept_queue": 7,
+        "backlog": 128,
     }
 
 
@@ -116,7 +149,7 @@ def test_tables_have_the_documented_schema_also_after_parquet(tmp_path: Path) ->
 
 
 def test_every_column_says_what_it_is() -> None:
-    for column in (*CONNECTIONS, *REQUESTS):
+    for column in (*CONNECTIONS, *REQUESTS, *SAMPLES):
         assert column.description
         assert (column.unit == "µs") == column.name.endswith("_us")
         assert isinstance(column.type, pa.DataType)

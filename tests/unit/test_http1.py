@@ -67,6 +67,15 @@ def test_connection_close_is_seen() -> None:
     assert not fed(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").keep_alive
 
 
+@pytest.mark.parametrize(
+    ("value", "accepted_ns"), [(b"123456789012345", 123456789012345), (b"", 0), (b"-1", 0), (b"9" * 40, 0), (b"x", 0)]
+)
+def test_the_accept_stamp_is_read_where_it_is_one(value: bytes, accepted_ns: int) -> None:
+    answer = fed(b"HTTP/1.1 200 OK\r\nX-Accept-Ns: " + value + b"\r\nContent-Length: 0\r\n\r\n")
+    assert answer.accepted_ns == accepted_ns
+    assert answer.complete
+
+
 def test_the_request() -> None:
     assert request_bytes("127.0.0.1", 8080, "/x", close=True) == (
         b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: stormlab\r\nConnection: close\r\n\r\n"

@@ -6,6 +6,7 @@ const http = require('node:http');
 const net = require('node:net');
 const { parseArgs } = require('node:util');
 
+const HEADERS = Symbol('the headers of all answers of a connection');
 const MAX_INT = 2 ** 31 - 1; // listen(2) takes a C int
 
 function fail(message, status) {
@@ -25,6 +26,7 @@ function options() {
         'body-bytes': text('12'),
         'work-us': text('0'),
         workers: text('default'),
+        stamps: text('on'),
       },
     }));
   } catch (error) {
@@ -42,6 +44,7 @@ function options() {
     fail('--backlog 0: Node.js takes 0 for "not given" and listens with 511; use 1 or more', 2);
   }
   if (!net.isIP(values.host)) fail(`--host ${values.host}: not an IP address`, 2);
+  if (!['on', 'off'].includes(values.stamps)) fail(`--stamps ${values.stamps}: not on or off`, 2);
   return {
     host: values.host,
     port: number('port', 1, 65535),
@@ -49,6 +52,7 @@ function options() {
     bodyBytes: number('body-bytes', 0),
     workUs: number('work-us', 0),
     workers: orDefault('workers') ?? 1,
+    stamps: values.stamps === 'on',
   };
 }
 
@@ -56,7 +60,7 @@ function announce(host, port) {
   console.log(`ready ${net.isIPv6(host) ? `[${host}]` : host}:${port} node ${process.version}`);
 }
 
-function serve({ host, port, backlog, bodyBytes, workUs }) {
+function serve({ host, port, backlog, bodyBytes, workUs, stamps }) {
   const body = Buffer.alloc(bodyBytes, 'x');
   const headers = { 'Content-Type': 'text/plain', 'Content-Length': bodyBytes };
   const server = http.createServer((request, response) => {
@@ -64,9 +68,16 @@ function serve({ host, port, backlog, bodyBytes, workUs }) {
       const end = performance.now() + workUs / 1000;
       while (performance.now() < end);
     }
-    response.writeHead(200, headers);
+    response.writeHead(200, request.socket[HEADERS] ?? headers);
     response.end(body);
   });
+  if (stamps) {
+    // Prepended, to be called before the listener with which node:http sets the connection up.
+    server.prependListener('connection', (socket) => {
+      const acceptNs = process.hrtime.bigint(); // CLOCK_MONOTONIC
+      socket[HEADERS] = { ...headers, 'X-Accept-Ns': String(acceptNs) };
+    });
+  }
   // Left unheard, an 'error' would end the process too, but with a stack trace.
   server.on('error', (error) => fail(error.message, 1));
   if (backlog === undefined) server.listen(port, host);

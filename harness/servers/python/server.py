@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import ipaddress
 import multiprocessing
 import os
@@ -34,6 +35,7 @@ class Options:
     body_bytes: int
     work_us: int
     workers: int | None
+    stamps: bool
 
 
 def number(least: int, most: int = MAX_INT) -> Callable[[str], int]:
@@ -63,7 +65,10 @@ def parse_options() -> Options:
     add("--body-bytes", type=number(0), default=12, metavar="N")
     add("--work-us", type=number(0), default=0, metavar="N")
     add("--workers", type=number_or_default(1), metavar="N|default")
-    options = Options(**vars(parser.parse_args()))
+    add("--stamps", choices=("on", "off"), default="on")
+    given = parser.parse_args()
+    given.stamps = given.stamps == "on"
+    options = Options(**vars(given))
     if options.backlog == 0:
         parser.error("--backlog 0: asyncio accepts `backlog` connections a turn, so none; use 1 or more")
     return options
@@ -71,26 +76,38 @@ def parse_options() -> Options:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers every request of every connection alike."""
+    """Answers every request of every connection alike: the head, the connection's stamp, one of the two tails."""
 
+    head: bytes
     keeping: bytes
     closing: bytes
     body_bytes: int
     work_ns: int
+    stamps: bool
 
     @classmethod
     def of(cls, options: Options) -> Answers:
-        """Write the two answers there are: to a client that stays, to one that leaves."""
+        """Write the two answers there are, but for the stamp: to a client that stays, to one that leaves."""
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {options.body_bytes}\r\n"
         body = b"x" * options.body_bytes
         return cls(
-            keeping=head.encode() + b"\r\n" + body,
-            closing=head.encode() + b"Connection: close\r\n\r\n" + body,
+            head=head.encode(),
+            keeping=b"\r\n" + body,
+            closing=b"Connection: close\r\n\r\n" + body,
             body_bytes=options.body_bytes,
             work_ns=options.work_us * 1000,
+            stamps=options.stamps,
         )
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connection(self) -> asyncio.StreamReaderProtocol:
+        """Make what asyncio.start_server would make for a new connection, stamped.
+
+        asyncio calls this one turn of its loop after accept(), its callback for a new client two, converse() three.
+        """
+        stamp = b"X-Accept-Ns: %d\r\n" % time.monotonic_ns() if self.stamps else b""
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), functools.partial(self.converse, self.head + stamp))
+
+    async def converse(self, begin: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection's requests, one after the other."""
         try:
             closing = False
@@ -103,7 +120,7 @@ class Answers:
                     while time.monotonic_ns() < end_ns:
                         pass
                 closing = CLOSE.search(head) is not None
-                answer = self.closing if closing else self.keeping
+                answer = begin + (self.closing if closing else self.keeping)
                 if head.startswith(b"HEAD "):
                     answer = answer[: len(answer) - self.body_bytes]
                 writer.write(answer)
@@ -149,17 +166,18 @@ def leave(*_: object) -> None:
 async def serve(options: Options, listener: socket.socket | None, announcing: bool) -> None:
     """Serve until SIGTERM, on `listener` or, without one, on a socket of asyncio's own."""
     signal.signal(signal.SIGTERM, leave)
-    asyncio.get_running_loop().set_exception_handler(accept_failures_once_a_second())
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(accept_failures_once_a_second())
 
-    converse = Answers.of(options).converse
+    connection = Answers.of(options).connection
     backlog: dict[str, Any] = {}
     if options.backlog is not None:
         # The kernel cuts it to this too; asyncio, out of descriptors, would try to accept 2**31 times.
         backlog["backlog"] = min(options.backlog, int(SOMAXCONN.read_text()))
     if listener is not None:
-        server = await asyncio.start_server(converse, sock=listener, **backlog)
+        server = await loop.create_server(connection, sock=listener, **backlog)
     else:
-        server = await asyncio.start_server(converse, str(options.host), options.port, **backlog)
+        server = await loop.create_server(connection, str(options.host), options.port, **backlog)
 
     if announcing:
         host = f"[{options.host}]" if options.host.version == 6 else options.host

@@ -15,6 +15,16 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Copy)]
 pub struct Asked(pub Option<u32>);
 
+/// The header that carries a connection's accept stamp.
+pub const STAMP: &str = "x-accept-ns";
+
+/// Whether answers say when their connection was accepted.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Stamps {
+    On,
+    Off,
+}
+
 #[derive(Clone, Copy, Parser)]
 pub struct Options {
     /// IP address to listen on
@@ -35,6 +45,9 @@ pub struct Options {
     /// Worker threads
     #[arg(long, value_name = "N|default", default_value = "default", value_parser = number_or_default::<1>)]
     pub workers: Asked,
+    /// Whether answers carry their connection's accept time
+    #[arg(long, default_value = "on")]
+    pub stamps: Stamps,
 }
 
 /// The options of a server that makes its own listener.
@@ -132,6 +145,25 @@ fn std_listener(address: SocketAddr, backlog: Option<u32>) -> io::Result<TcpList
     };
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
+}
+
+impl Stamps {
+    /// What the clock says now, in nanoseconds; with `off` it is not read.
+    pub fn take(self) -> Option<u64> {
+        (self == Stamps::On).then(monotonic_ns)
+    }
+}
+
+/// `CLOCK_MONOTONIC`, as other programs on this machine see it. `Instant` reads
+/// the same clock but does not give the number away.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec that lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Keeps the calling thread busy; a duration of zero does not even read the clock.

@@ -1,9 +1,10 @@
 //! Actix Web, written as its documentation writes a server.
 
+use actix_web::http::header::HeaderValue;
 use actix_web::web::{self, Bytes};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use clap::Parser;
-use storm_servers::{Asked, Error, Options, announce, spin};
+use storm_servers::{Asked, Error, Options, STAMP, Stamps, announce, monotonic_ns, spin};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[actix_web::main]
@@ -18,14 +19,24 @@ async fn main() -> Result<(), Error> {
     let work = options.work();
     let mut server = HttpServer::new(move || {
         let body = body.clone();
-        App::new().default_service(web::to(move || {
+        App::new().default_service(web::to(move |request: HttpRequest| {
             let body = body.clone();
             async move {
                 spin(work);
-                HttpResponse::Ok().content_type("text/plain").body(body)
+                let mut response = HttpResponse::Ok();
+                if let Some(stamp) = request.conn_data::<HeaderValue>() {
+                    response.insert_header((STAMP, stamp.clone()));
+                }
+                response.content_type("text/plain").body(body)
             }
         }))
     });
+    if options.stamps == Stamps::On {
+        // Called by the worker, once it has the connection from the thread that accepts.
+        server = server.on_connect(|_, connection| {
+            connection.insert(HeaderValue::from(monotonic_ns()));
+        });
+    }
     if let Asked(Some(backlog)) = options.backlog {
         server = server.backlog(backlog);
     }

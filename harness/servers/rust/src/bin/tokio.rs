@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use storm_servers::{Error, RuntimeOptions, announce, spin};
+use storm_servers::{Error, RuntimeOptions, STAMP, announce, spin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink};
 use tokio::net::TcpStream;
 
@@ -23,40 +23,47 @@ async fn serve(options: RuntimeOptions) -> Result<(), Error> {
     loop {
         // As in tokio's documentation: an error of accept(), EMFILE too, ends the server.
         let (stream, _) = listener.accept().await?;
+        let accepted = options.shared.stamps.take();
         let answers = answers.clone();
         tokio::spawn(async move {
             // An error here is a client that gave up: its side of the storm counts it.
-            let _ = converse(stream, &answers, work).await;
+            let _ = converse(stream, accepted, &answers, work).await;
         });
     }
 }
 
+/// An answer is the head, the connection's accept stamp, and one of the two tails.
 struct Answers {
-    keeping: Vec<u8>,
-    closing: Vec<u8>,
+    head: String,
+    keeping: String,
+    closing: String,
     body_bytes: usize,
 }
 
 impl Answers {
     fn new(body_bytes: usize) -> Self {
         let body = "x".repeat(body_bytes);
-        let answer = |connection| {
-            format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
-                 Content-Length: {body_bytes}\r\n{connection}\r\n{body}"
-            )
-            .into_bytes()
-        };
         Answers {
-            keeping: answer(""),
-            closing: answer("Connection: close\r\n"),
+            head: format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\
+                 Content-Length: {body_bytes}\r\n"
+            ),
+            keeping: format!("\r\n{body}"),
+            closing: format!("Connection: close\r\n\r\n{body}"),
             body_bytes,
         }
     }
 }
 
 /// Answers one connection's requests, one after the other.
-async fn converse(stream: TcpStream, answers: &Answers, work: Duration) -> io::Result<()> {
+async fn converse(
+    stream: TcpStream,
+    accepted: Option<u64>,
+    answers: &Answers,
+    work: Duration,
+) -> io::Result<()> {
+    let stamp = accepted.map(|ns| format!("{STAMP}: {ns}\r\n"));
+    let stamp = stamp.unwrap_or_default();
     // What a read brings beyond one request (pipelining) stays in the buffer for the next.
     let mut stream = BufReader::new(stream);
     let mut head = Vec::new();
@@ -75,7 +82,7 @@ async fn converse(stream: TcpStream, answers: &Answers, work: Duration) -> io::R
         spin(work);
         let closing = text.contains(" http/1.0\r\n")
             || header(&text, "connection").is_some_and(|value| value.contains("close"));
-        let answer = if closing {
+        let tail = if closing {
             &answers.closing
         } else {
             &answers.keeping
@@ -85,7 +92,9 @@ async fn converse(stream: TcpStream, answers: &Answers, work: Duration) -> io::R
         } else {
             0
         };
-        stream.write_all(&answer[..answer.len() - unsent]).await?;
+        let tail = &tail[..tail.len() - unsent];
+        let answer = [&answers.head, &stamp, tail].concat();
+        stream.write_all(answer.as_bytes()).await?;
         if closing {
             return Ok(());
         }

@@ -1,0 +1,134 @@
+"""The probe's process: ``python -m harness.probe.sampler PORT ADDRESS OUTPUT CPUS PID…``.
+
+Watches one listening socket, the processes of one server and the namespace's counters, on the clock of everything else
+(CLOCK_MONOTONIC), until its standard input is closed. Each sample is a record of int64 in OUTPUT. What costs more is
+looked at less often and :data:`NOT_SAMPLED` in between, so that watching does not become load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import select
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.probe.counters import LO_RX_DROPPED, read_counters
+from harness.probe.listener import ListenerWatch
+
+INTERVAL_NS = 1_000_000
+SERVER_EVERY, COUNTERS_EVERY = 10, 20
+"""In samples: the server's processes at 100 Hz, the counters at 50 Hz."""
+NOT_SAMPLED = -1
+QUEUE_FIELDS = ("accept_queue", "backlog")
+SERVER_FIELDS = (
+    "server_files",
+    "server_files_limit",
+    "server_threads_runnable",
+    "server_cpu_us",
+    "server_rss_bytes",
+)
+COUNTER_FIELDS = (
+    "ListenOverflows",
+    "ListenDrops",
+    "TCPSynRetrans",
+    "TCPTimeouts",
+    "SyncookiesSent",
+    "TCPReqQFullDrop",
+    LO_RX_DROPPED,
+)
+FIELDS = ("time_ns", *QUEUE_FIELDS, *SERVER_FIELDS, *COUNTER_FIELDS)
+RECORD = struct.Struct(f"={len(FIELDS)}q")
+_FLUSH_EVERY = 100
+_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_NO_QUEUE = (NOT_SAMPLED,) * len(QUEUE_FIELDS)
+_NO_SERVER = (NOT_SAMPLED,) * len(SERVER_FIELDS)
+_NO_COUNTERS = (NOT_SAMPLED,) * len(COUNTER_FIELDS)
+
+
+def watch(port: int, address: str, pids: Sequence[int], output: Path) -> dict[str, float]:
+    """Sample until standard input ends; returns what it cost and how even it was."""
+    listener = ListenerWatch(port, address)
+    limits = [_files_limit(pid) for pid in pids]
+    begun_ns = time.monotonic_ns()
+    due_ns, number, longest_gap_ns, previous_ns = begun_ns, 0, 0, begun_ns
+    with output.open("wb") as file:
+        while True:
+            now_ns = time.monotonic_ns()
+            longest_gap_ns = max(longest_gap_ns, now_ns - previous_ns)
+            previous_ns = now_ns
+            queue = listener.read()
+            server = _server(pids, limits) if number % SERVER_EVERY == 0 else _NO_SERVER
+            counters = _counters() if number % COUNTERS_EVERY == 0 else _NO_COUNTERS
+            file.write(RECORD.pack(now_ns, *(queue or _NO_QUEUE), *server, *counters))
+            number += 1
+            if number % _FLUSH_EVERY == 0:
+                file.flush()
+            # A sample that is late is not made up for: the next is due an interval after now.
+            due_ns = max(due_ns + INTERVAL_NS, time.monotonic_ns())
+            if select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0]:
+                break
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "samples": number,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "ran_s": (time.monotonic_ns() - begun_ns) / 1e9,
+        "longest_gap_ms": longest_gap_ns / 1e6,
+    }
+
+
+def _server(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
+    """Files and their limit of the fullest process; runnable threads, CPU and memory of all."""
+    fullest = (NOT_SAMPLED, NOT_SAMPLED)
+    runnable = cpu_us = rss_bytes = 0
+    for pid, limit in zip(pids, limits, strict=True):
+        with contextlib.suppress(OSError, IndexError):
+            # Since Linux 6.2 the size of this folder is the number of open files: no need to list it.
+            files = os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 (Path is slower)
+            fullest = max(fullest, (files, limit))
+            fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            cpu_us += (int(fields[11]) + int(fields[12])) * _TICK_US
+            rss_bytes += int(fields[21]) * _PAGE_BYTES
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+                stat = _read(f"/proc/{pid}/task/{task}/stat")
+                runnable += stat[stat.rindex(b")") + 2 : stat.rindex(b")") + 3] == b"R"
+    return (*fullest, runnable, cpu_us, rss_bytes)
+
+
+def _counters() -> tuple[int, ...]:
+    counters = read_counters()
+    return tuple(counters.get(name, NOT_SAMPLED) for name in COUNTER_FIELDS)
+
+
+def _files_limit(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+    return NOT_SAMPLED
+
+
+def _read(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(file, 1024)
+    finally:
+        os.close(file)
+
+
+def main() -> int:
+    port, address, output, cpus, *pids = sys.argv[1:]
+    os.sched_setaffinity(0, [int(cpu) for cpu in cpus.split(",")])
+    gc.freeze()
+    print("ready", flush=True)
+    print(json.dumps(watch(int(port), address, [int(pid) for pid in pids], Path(output))), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
