@@ -4,6 +4,7 @@ The floors, from the ground up; each imports only what lies below it::
 
     plan  events  host            what to run · the tables · what this machine is and allows
     namespace  servers/  load/    the instruments
+    probe/  ledger                queue, counters and server on one clock · the SYNs of each connection
     store                         runs on disk, in phases
     trial                         one storm from start to end
     stats  summary  checks        thought: pure functions of the record

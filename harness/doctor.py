@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import host, namespace
+from harness.ledger import NFT_MISSING, nft_path
 from harness.load.slices import FILES_RESERVED
 from harness.plan import Load
 from harness.probe.listener import listeners
@@ -39,6 +40,7 @@ def examine(data: Path) -> list[Finding]:
         _private_network(),
         _sock_diag(),
         _input_queue(),
+        _nftables(),
         _data(data),
         *(_toolchain(name) for name, unit in build.UNITS.items() if unit.program is not None),
         _servers(),
@@ -92,6 +94,12 @@ def _input_queue() -> Finding:
         return Finding("input_queue", "unknown", "net.core.netdev_max_backlog cannot be read")
     detail = f"loopback's input queue holds {packets} packets; bursts of more connections lose retransmitted SYNs there"
     return Finding("input_queue", "pass", detail)
+
+
+def _nftables() -> Finding:
+    if nft_path() is None:
+        return Finding("nftables", "fail", NFT_MISSING, "install it to have the SYNs of each connection counted")
+    return Finding("nftables", "pass", "the SYNs of each connection can be counted")
 
 
 def _data(data: Path) -> Finding:

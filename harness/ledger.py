@@ -43,7 +43,7 @@ class Ledger:
             return "the source ports are the kernel's choice, so no pair is known beforehand"
         if sum(slice_.connection_rows for slice_ in slices) > MOST_PAIRS:
             return f"more than {MOST_PAIRS} connections are possible"
-        return None if _nft() else NFT_MISSING
+        return None if nft_path() else NFT_MISSING
 
     def open(self) -> None:
         """Make the sets and begin to count.
@@ -78,10 +78,13 @@ class Ledger:
         return (
             "table inet storm {\n"
             f"{sets}"
+            # Nearly all packets are let go by the first rule, which is what makes counting cheap.
             "chain leave { type filter hook postrouting priority 300; policy accept;\n"
+            "tcp flags & syn == 0 accept\n"
             f"tcp dport {self._port} {syn} {client} @syns_left\n"
             f"tcp sport {self._port} {synack} {answered} @synacks_sent\n}}\n"
             "chain arrive { type filter hook input priority -300; policy accept;\n"
+            "tcp flags & syn == 0 accept\n"
             f"tcp dport {self._port} {syn} {client} @syns_arrived\n}}\n"
             "}\n"
         )
@@ -105,7 +108,7 @@ class Ledger:
     def _run(self, script: str | None, *words: str) -> str:
         words = words or ("-f", "-")
         done = subprocess.run(
-            [_nft() or "nft", *words],
+            [nft_path() or "nft", *words],
             input=script,
             capture_output=True,
             text=True,
@@ -118,5 +121,6 @@ class Ledger:
         return done.stdout
 
 
-def _nft() -> str | None:
+def nft_path() -> str | None:
+    """Where nft is; also where a user who is not root does not have it on the path."""
     return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")

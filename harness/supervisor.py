@@ -31,6 +31,7 @@ from harness.load.slices import Slice, agents_needed, cut, source_pool
 from harness.plan import MAX_SECONDS, Placement, Trial
 from harness.probe import counters
 from harness.probe.listener import listeners
+from harness.probe.sampler import interval_us
 from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
 from harness.store import SERVER_LOG, Partial, Run
@@ -226,7 +227,9 @@ class Supervisor:
         assert self.server is not None
         if not self.trial.probe or self.server.listener(self.port) is None:
             return
-        words = (self.port, self.target, self.partial.path / PROBE_SAMPLES, ",".join(map(str, self.slices[0].cpus)))
+        every_us = interval_us(len(host.usable_cpus()))
+        clients = ",".join(map(str, self.slices[0].cpus))
+        words = (self.port, self.target, every_us, self.partial.path / PROBE_SAMPLES, clients)
         self.probe = children.start(
             [sys.executable, "-m", "harness.probe.sampler", *map(str, (*words, *children.members(self.server.pid)))],
             stdin=subprocess.PIPE,
