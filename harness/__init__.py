@@ -5,10 +5,10 @@ The floors, from the ground up; each imports only what lies below it::
     plan  events  host            what to run · the tables · what this machine is and allows
     namespace  servers/  load/    the instruments
     probe/  ledger                queue, counters and server on one clock · the SYNs of each connection
-    store                         runs on disk, in phases
-    trial                         one storm from start to end
+    store  conclude               runs on disk, in phases · from rows to tables, the last of them
+    layout  supervisor  trial     where it happens · one storm from start to end · as its caller sees it
     stats  summary  checks        thought: pure functions of the record
-    record                        the door: plan in, runs out
+    batch  results  record        many trials · one row a run · the door: plan in, runs out
     plots/  report/               figures · what the terminal says
     doctor  notebooks  cli/       the commands
 """

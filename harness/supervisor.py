@@ -9,7 +9,6 @@ a finished run. Whatever happens, it ends what it started and keeps the rows; if
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import random
@@ -18,31 +17,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from harness import children, host, namespace
+from harness.conclude import PROBE_SAMPLES, conclude
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
+from harness.layout import free_port, place, ports_in_use
 from harness.ledger import Ledger
 from harness.load.rows import Rows
 from harness.load.slices import Slice, agents_needed, cut, source_pool
-from harness.plan import MAX_SECONDS, Placement, Trial
+from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
-from harness.probe.listener import listeners
 from harness.probe.sampler import interval_us
 from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
 from harness.store import SERVER_LOG, Partial, Run
 
 PRIVATE_PORT = 8080
-SHARED_PORTS = range(8100, 10_000)
-"""Below the agents' source ports and below the range that the kernel hands out."""
 LOOPBACK_SOURCES = 2**24 - 2**17
 """Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 START_IN_S = 0.05
-PROBE_SAMPLES = "probe.samples"
 REPORT_EVERY_S = 0.25
 AGENTS_READY_WITHIN_S = 60.0
 AGENTS_STOP_WITHIN_S = 3.0
@@ -130,9 +126,9 @@ class Supervisor:
     def _lay_out(self) -> None:
         """Decide addresses, ports, CPUs and slices, and make room for every planned row."""
         load = self.trial.load
-        in_use = [found.port for found in _listeners()]
+        in_use = ports_in_use()
         isolated = self.manifest["kernel"]["isolated"]
-        self.port = PRIVATE_PORT if isolated else _free_port(in_use)
+        self.port = PRIVATE_PORT if isolated else free_port(in_use)
         self.target = socket.getaddrinfo(load.target_host, self.port, type=socket.SOCK_STREAM)[0][4][0]
         stalled_burst = self.trial.faults.stall_ms is not None and load.is_burst
         server_cpus, client_cpus = place(self.trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
@@ -357,75 +353,6 @@ class Supervisor:
     def _agent_log(self, agent: int) -> str:
         lines = (self.partial.path / f"agent-{agent}.log").read_text().split("\n")
         return next((line for line in reversed(lines) if line.strip()), "it said nothing")
-
-
-def place(
-    placement: Placement, usable: Sequence[int], *, one_client_cpu: bool
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(CPUs of the server, CPUs of the clients).
-
-    In a stalled burst all agents share one CPU: SYNs that arrive from several at once may each pass the test of the
-    accept queue, and then more than backlog + 1 get in.
-
-    Raises:
-        MachineError: CPUs were asked for that are not there.
-    """
-    for flag, asked in (("--server-cpus", placement.server_cpus), ("--client-cpus", placement.client_cpus)):
-        if asked is not None and (not asked or not set(asked) <= set(usable)):
-            raise MachineError(
-                f"{flag} {','.join(map(str, asked))} was asked for; usable here are {','.join(map(str, usable))}",
-                "choose among those",
-            )
-    server, clients = placement.server_cpus, placement.client_cpus
-    if placement.cpu == "disjoint":
-        half = usable[: len(usable) // 2]
-        server = server or tuple(half if clients is None else (cpu for cpu in usable if cpu not in clients))
-        clients = clients or tuple(cpu for cpu in usable if cpu not in server)
-        if not server or not clients or set(server) & set(clients):
-            raise MachineError(
-                f"--cpu disjoint was asked for; usable here are {','.join(map(str, usable))}, "
-                "which leaves none for one of the two",
-                "use --cpu shared, or CPU lists that do not overlap",
-            )
-    server, clients = server or tuple(usable), clients or tuple(usable)
-    if one_client_cpu and placement.client_cpus is None:
-        clients = clients[-1:]
-    return server, clients
-
-
-def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
-    """Turn the agents' rows into the run's tables and give the run its last phase."""
-    from harness.events import assemble, samples_table  # brings threads; the storm is over
-
-    failed = manifest.get("error") is not None
-    start_ns = manifest.get("start_ns", 0)
-    tables = assemble(slices, rows, start_ns)
-    if (partial.path / PROBE_SAMPLES).exists():
-        tables = dataclasses.replace(tables, samples=samples_table(partial.path / PROBE_SAMPLES, start_ns))
-    kept = {key: value for key, value in manifest.items() if key not in ("slices", "agent_pids", "supervisor_pid")}
-    for log in partial.path.glob("agent-*.log"):
-        log.unlink()
-    return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})
-
-
-def _listeners() -> Sequence[Any]:
-    with contextlib.suppress(OSError):
-        return listeners()
-    return ()
-
-
-def _free_port(in_use: Sequence[int]) -> int:
-    """A port on the host's loopback that nobody listens on.
-
-    Raises:
-        MachineError: all are taken.
-    """
-    candidates = [port for port in SHARED_PORTS if port not in in_use]
-    for port in random.sample(candidates, len(candidates)):
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
-    raise MachineError(f"no free port in {SHARED_PORTS.start}–{SHARED_PORTS.stop - 1} on loopback", "end some servers")
 
 
 def _tell(agent: subprocess.Popen[str], line: str) -> None:

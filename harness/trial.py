@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from harness.children import STOPPING, signal_group
+from harness.conclude import conclude
 from harness.errors import MachineError, StormLabError
 from harness.host import this_host
 from harness.load.rows import Rows
@@ -24,7 +25,6 @@ from harness.load.slices import Slice
 from harness.plan import Trial
 from harness.servers import catalogue
 from harness.store import PROJECT, Partial, Run, partials
-from harness.supervisor import conclude
 
 Report = Callable[[dict[str, Any]], None]
 """Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""

@@ -1,0 +1,30 @@
+"""The last phase of a run: from the rows that agents left to the run's tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from harness.load.rows import Rows
+from harness.load.slices import Slice
+from harness.store import Partial, Run
+
+PROBE_SAMPLES = "probe.samples"
+ONLY_WHILE_RUNNING = ("slices", "agent_pids", "supervisor_pid")
+"""Keys of the manifest that name paths and processes of this machine."""
+
+
+def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
+    """Turn the agents' rows into the run's tables and give the run its last phase."""
+    from harness.events import assemble, samples_table  # brings threads; the storm is over
+
+    failed = manifest.get("error") is not None
+    start_ns = manifest.get("start_ns", 0)
+    tables = assemble(slices, rows, start_ns)
+    if (partial.path / PROBE_SAMPLES).exists():
+        tables = dataclasses.replace(tables, samples=samples_table(partial.path / PROBE_SAMPLES, start_ns))
+    kept = {key: value for key, value in manifest.items() if key not in ONLY_WHILE_RUNNING}
+    for log in partial.path.glob("agent-*.log"):
+        log.unlink()
+    return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})
