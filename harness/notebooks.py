@@ -83,7 +83,7 @@ def execute(
                     str(draft),
                     parameters=dict(parameters) or None,
                     kernel_name=KERNEL,
-                    cwd=str(NOTEBOOKS),
+                    cwd=str(Path.cwd()),
                     progress_bar=False,
                     stdout_file=live,
                     extra_arguments=["--log-level=ERROR"],  # ipykernel warns of TCP without encryption; it is loopback

@@ -116,7 +116,8 @@ class Partial:
     def create(cls, data: Path, manifest: Mapping[str, Any]) -> Partial:
         """Begin a run in phase ``planned``."""
         now = dt.datetime.now(dt.UTC)
-        run_id = f"{now:%Y%m%d-%H%M%S}-{manifest['server']['name']}-{secrets.token_hex(3)}"
+        moment = f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}"  # ids in order of time, also within a second
+        run_id = f"{moment}-{manifest['server']['name']}-{secrets.token_hex(2)}"
         partial = cls(data / f".{run_id}.partial")
         try:
             partial.path.mkdir(parents=True)

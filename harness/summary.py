@@ -112,6 +112,14 @@ class Summary:
         lived = self.connections.filter(both)
         return stats.peak_overlap(_numbers(lived, "issued_us"), _numbers(lived, "closed_us"))
 
+    @functools.cached_property
+    def first_try(self) -> int:
+        """Connections answered without any retransmission."""
+        clean = pc.and_(
+            pc.equal(self.connections["outcome"], "answered"), pc.equal(self.connections["total_retransmits"], 0)
+        )
+        return int(pc.sum(clean).as_py() or 0)
+
     @property
     def failed_checks(self) -> list[Check]:
         return [check for check in self.checks if check.status == "fail"]
@@ -155,6 +163,7 @@ class Summary:
             "outcomes": self.outcomes,
             "causes": None,
             "success_rate": self.success_rate,
+            "first_try": self.first_try,
             "latency_ms": self.latency_ms(),
             "throughput_per_s": _round(self.throughput_per_s),
             "wall_s": _round(self.wall_s),

@@ -335,6 +335,7 @@ class Supervisor:
         for agent in self.agents:
             children.end(agent, grace_s=0.2)
         if self.ledger is not None and self.begun:
+            _say(phase="reading the packet counts")
             try:
                 self.ledger.write_into(self.rows)
             except MachineError as error:  # the rows are there without it

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in STOPPING:
         signal.signal(number, signal.default_int_handler)  # both end a storm in the same orderly way
     try:
-        options = build_parser().parse_args(words)
+        options, unknown = build_parser().parse_known_args(words)
+        if unknown:
+            raise PlanError(f"unrecognized: {' '.join(unknown)}", f"see `stormlab {options.command} --help`")
         code: int = options.run(options)
         sys.stdout.flush()
     except StormLabError as error:

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         tables.print_json({"runs": [summary.to_json() for summary in summaries]})
     elif summaries:
-        tables.print_batch(summaries)
+        tables.print_list(summaries)
     else:
         print(f"no runs in {options.data}; record one with `stormlab run`")
     return 0

@@ -36,8 +36,8 @@ def add_to(commands: Commands) -> None:
     add_json(parser)
 
     load = parser.add_argument_group("load").add_argument
-    load("--clients", type=int, metavar="N", help="(default: 50000)")
-    load("--requests-per-client", type=int, metavar="N", help="(default: 1)")
+    load("--clients", type=_count, metavar="N", help="(default: 50000)")
+    load("--requests-per-client", type=_count, metavar="N", help="(default: 1)")
     load("--concurrency", type=int, metavar="N", help="closed loop: this many clients at a time")
     load("--rate", type=float, metavar="N", help="open loop: this many requests a second")
     load("--timeout", dest="timeout_s", type=float, metavar="S", help="seconds each request may take (default: 10)")
@@ -48,7 +48,7 @@ def add_to(commands: Commands) -> None:
 
     server = parser.add_argument_group("server").add_argument
     server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
-    server("--workers", type=int, metavar="N")
+    server("--workers", type=int, metavar="N", help="threads or processes (default: its runtime's own choice)")
     server("--work-us", type=int, metavar="N", help="busy work for each request")
     server("--body-bytes", type=int, metavar="N", help="(default: 12)")
     server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
@@ -132,6 +132,14 @@ def _report(options: argparse.Namespace, runs: Sequence[Run]) -> int:
 def _code(run: Run) -> int:
     error = run.manifest.get("error")
     return int(error["code"]) if error else 0
+
+
+def _count(text: str) -> int:
+    """An integer; also as people write large ones, 50,000 or 50_000."""
+    return int(text.replace(",", ""))
+
+
+_count.__name__ = "number"
 
 
 def _number_or_default(text: str) -> int | str:

@@ -14,7 +14,11 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser("show", help="show one run", allow_abbrev=False)
     parser.set_defaults(run=run)
     parser.add_argument(
-        "run_name", metavar="RUN", help="id of a run, the beginning of one, `latest`, or a run's folder"
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        default="latest",
+        help="id of a run, the beginning of one, a run's folder, or `latest` (default)",
     )
     add_data(parser)
     add_json(parser)

@@ -46,7 +46,9 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
         panels[0][0].set_ylabel("share of all requests answered")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         handles, labels = _all_handles(panels[0])
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(8, len(labels)))
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(8, len(labels)), handlelength=1.6, columnspacing=1.2
+        )
     return figure
 
 

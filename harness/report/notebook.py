@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -14,7 +16,9 @@ def host_caption(runs: pd.DataFrame) -> str:
     """The machine or machines the runs were measured on, and when, for captions."""
     hosts = [Host.from_json(json.loads(text)).caption for text in dict.fromkeys(runs["host"])]
     first, last = min(runs["begun"])[:10], max(runs["begun"])[:10]
-    return f"Measured on {'; '.join(hosts)}; {first if first == last else f'{first} to {last}'}."
+    when = first if first == last else f"{first} to {last}"
+    watched = any(json.loads(plan).get("probe") for plan in dict.fromkeys(runs["plan"]))
+    return f"Measured on {'; '.join(hosts)}; {when}{'' if watched else '; without stamps, probe and ledger'}."
 
 
 def overview(runs: pd.DataFrame) -> pd.DataFrame:
@@ -52,25 +56,30 @@ def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:
     return counted.reset_index().sort_values("status", kind="stable", ignore_index=True)
 
 
-def span(values: pd.Series, form: str) -> str:
-    """``3 % to 9 %``, or one value where all are the same; null values (beyond the answered) are named as such."""
+def percent(share: float) -> str:
+    """Rounded down, so that 100.00% is all of them."""
+    return f"{math.floor(share * 10_000) / 100:.2f}%"
+
+
+def span(values: pd.Series, form: Callable[[float], str]) -> str:
+    """``3 to 9``, or one value where all look the same."""
     known = values.dropna()
     if known.empty:
         return NO_VALUE
-    low, high = format(known.min(), form), format(known.max(), form)
+    low, high = form(known.min()), form(known.max())
     return low if low == high else f"{low} to {high}"
 
 
 def _ranges(runs: pd.DataFrame) -> dict[str, object]:
     return {
         "runs": len(runs),
-        "backlog": span(runs["backlog_effective"], ".0f"),
-        "answered": span(runs["success_rate"], ".2%"),
-        "first try": span(runs["first_try_share"], ".1%"),
+        "backlog": span(runs["backlog_effective"], "{:.0f}".format),
+        "answered": span(runs["success_rate"], percent),
+        "first try": span(runs["first_try_share"], "{:.1%}".format),
         "p50": _latencies(runs["p50_ms"]),
         "p99": _latencies(runs["p99_ms"]),
-        "answers/s": span(runs["throughput_per_s"], ",.0f"),
-        "lost in input queue": span(runs["lo_rx_dropped"], ",.0f"),
+        "answers/s": span(runs["throughput_per_s"], "{:,.0f}".format),
+        "lost in input queue": span(runs["lo_rx_dropped"], "{:,.0f}".format),
         "generator": ", ".join(sorted(set(runs["generator"]))),
     }
 

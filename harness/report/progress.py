@@ -23,7 +23,7 @@ class Progress:
     """Follows one storm after the other; use as a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, soft_wrap=True)
+        self._console = Console(stderr=True)
         self._live = (
             Live(console=self._console, transient=True, auto_refresh=False) if self._console.is_terminal else None
         )
@@ -47,7 +47,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._console.print(Text(line))
+        self._console.print(Text(line), soft_wrap=True)
 
     def show(self, line: str) -> None:
         """The line of the moment."""
@@ -75,8 +75,9 @@ class _Follower:
             return
         elapsed_s, answered, failed = report["elapsed_s"], report["answered"], report["failed"]
         since_s = elapsed_s - self._earlier[0]
+        if since_s >= RATE_OVER_S or elapsed_s < RATE_OVER_S:
+            self._rate = (answered - self._earlier[1]) / max(since_s, 1e-3)
         if since_s >= RATE_OVER_S:
-            self._rate = (answered - self._earlier[1]) / since_s
             self._earlier = (elapsed_s, answered)
         in_flight = max(0, report["issued"] - answered - failed)
         left_s = max(0.0, self._lasts_at_most_s - elapsed_s)
@@ -84,9 +85,8 @@ class _Follower:
             left_s = min(left_s, (report["planned"] - answered - failed) / self._rate)
         left = f"{left_s:.0f} s left at most" if left_s < math.inf else "time left not known yet"
         self._progress.show(
-            f"{self._title}: {elapsed_s:.1f} s, {self._rate:,.0f} answers/s, {in_flight:,} in flight, "
-            f"{answered:,} answered, {failed:,} failed of {report['planned']:,}; "
-            f"{left}{self._batch}"
+            f"{self._title}: {elapsed_s:.1f} s, {left}{self._batch}, {self._rate:,.0f} answers/s, "
+            f"{in_flight:,} in flight, {answered:,} answered, {failed:,} failed of {report['planned']:,}"
         )
 
 

@@ -39,6 +39,26 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], *, righ
     console().print(table)
 
 
+def print_list(summaries: Sequence[Summary]) -> None:
+    """Many runs in order of time, a line each: what was run, and what came of it."""
+    print_rows(
+        ("run", "load", "CPUs", "backlog", "answered", "p50", "p99"),
+        [
+            (
+                summary.run.run_id + ("" if _complete(summary) else " (failed)"),
+                brief_load(summary),
+                summary.run.manifest["cpu"]["regime"],
+                or_dash(summary.run.manifest["server"]["backlog_effective"]),
+                f"{summary.success_rate:.1%}",
+                quantile(summary.latency_ms()["p50"]),
+                quantile(summary.latency_ms()["p99"]),
+            )
+            for summary in summaries
+        ],
+        right=("backlog", "answered", "p50", "p99"),
+    )
+
+
 def print_batch(summaries: Sequence[Summary]) -> None:
     """Many runs, a line each: stack by scenario and regime."""
     numbers = ("backlog", "answered", "p50", "p99", "answers/s", "dropped by input queue")
@@ -76,6 +96,8 @@ def print_run(summary: Summary) -> None:
     latency, only = run["latency_ms"], run["latency_ms"]["answered_only"]
     asked = "its default" if server["backlog_requested"] is None else server["backlog_requested"]
     counters = kernel.get("counters", {})
+    reference = "connect" if run["load"]["rate"] is None else "the slot in which it was due"
+    agents = f"{run['generator']['agents']} agent" + ("s" if run["generator"]["agents"] > 1 else "")
     facts = [
         ("run", run["run_id"]),
         ("server", f"{server['name']}: {server['version'] or server['title']}"),
@@ -88,20 +110,25 @@ def print_run(summary: Summary) -> None:
         ),
         ("outcomes", ", ".join(f"{count:,} {name}" for name, count in run["outcomes"].items() if count)),
         ("success", f"{run['success_rate']:.2%} of {run['planned']:,} planned"),
+        ("first try", f"{run['first_try']:,} connections answered without any retransmission"),
         ("latency", f"p50 {quantile(latency['p50'])}, p90 {quantile(latency['p90'])}, p99 {quantile(latency['p99'])}"),
+        ("measured", f"over all requests, from {reference} to the last byte"),
         ("of the answered", f"p50 {quantile(only['p50'])}, p99 {quantile(only['p99'])}, max {quantile(only['max'])}"),
         ("answers/s", or_dash(run["throughput_per_s"], ",.0f")),
         ("in flight", f"{run['peak_in_flight']:,} connections at the most"),
         ("kernel", ", ".join(f"{name} {counters.get(name, 0):,}" for name in SHOWN_COUNTERS) if counters else NO_VALUE),
         (
             "generator",
-            f"{run['generator']['agents']} agents, {run['generator']['verdict']}: {run['generator']['because']}",
+            f"{agents}, {run['generator']['verdict']}: {run['generator']['because']}",
         ),
         ("checks", "; ".join(f"{check['name']} {check['status']}" for check in run["checks"])),
         *((f"{check['name']}?", check["detail"]) for check in run["checks"] if check["status"] == "unknown"),
         ("folder", run["path"]),
     ]
-    print_rows(("", ""), facts)
+    begun = run["issued"] > 0
+    print_rows(
+        ("what", "found"), facts if begun else [fact for fact in facts if fact[0] in ("run", "server", "folder")]
+    )
 
 
 SHOWN_COUNTERS = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "SyncookiesSent", "lo_rx_dropped")
@@ -115,6 +142,12 @@ def describe_load(load: dict[str, Any]) -> str:
     elif load["rate"]:
         how = f"{load['rate']:,.0f} requests a second"
     return f"{load['clients']:,} clients{many}, {how}, timeout {load['timeout_s']:g} s, to {load['target_address']}"
+
+
+def brief_load(summary: Summary) -> str:
+    load, stall_ms = summary.load, summary.run.trial.faults.stall_ms
+    how = f", {load.rate:,.0f}/s" if load.rate else f", {load.concurrency:,} at a time" if load.concurrency else ""
+    return f"{load.clients:,} × {load.requests_per_client:,}{how}" + (f", stall {stall_ms:g} ms" if stall_ms else "")
 
 
 def scenario(summary: Summary) -> str:

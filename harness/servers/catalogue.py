@@ -21,6 +21,8 @@ from harness.servers import build
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
+"""In the checkout, for notebooks opened anywhere in it, or in the folder one works in, which wins."""
+PROJECT = Path(__file__).parent.parent.parent
 _OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps")
 """Options of a server that reach it through a placeholder of the same name."""
 _CONTRACT = (
@@ -45,7 +47,14 @@ class Entry:
     @property
     def missing(self) -> build.Missing | None:
         """Why it cannot be started here, or None."""
-        return build.missing(self.unit) if self.unit else None
+        if self.unit is not None:
+            return build.missing(self.unit)
+        program = next(iter(shlex.split(self.command)), "")
+        if "{" in program or shutil.which(program) is not None:
+            return None
+        return build.Missing(
+            f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
+        )
 
     @property
     def version(self) -> str:
@@ -61,9 +70,10 @@ def catalogue() -> dict[str, Entry]:
         PlanError: the user's file is not valid.
     """
     entries = _read(OWN)
-    users = Path(os.environ.get("STORMLAB_SERVERS", USERS))
-    if users.exists():
-        entries |= _read(users)
+    named = os.environ.get("STORMLAB_SERVERS")
+    for users in [Path(named)] if named else [PROJECT / USERS, Path(USERS)]:
+        if users.exists():
+            entries |= _read(users)
     return entries
 
 
@@ -158,7 +168,14 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
             f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known - {'command'}))}",
             f'write [{name}] and below it command = "program --port {{port}}"',
         )
-    Server(command=fields["command"])  # the one rule for commands: they contain {port}
+    try:
+        Server(command=fields["command"])
+        shlex.split(fields["command"])
+    except (PlanError, ValueError) as error:
+        raise PlanError(
+            f"the command of {name!r} in {path} is no use: {fields['command']!r}",
+            "it must contain {port} or {options}, and be quoted as for a shell",
+        ) from error
     return Entry(
         name=name,
         title=str(fields.get("title", fields["command"])),

@@ -34,7 +34,7 @@ def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "servers.toml").write_text("[mine]\ncommand = \"prog 'a b' --port {port}\"\n")
     monkeypatch.chdir(tmp_path)
     entry = find(Server("mine"))
-    assert argv(entry, Server("mine"), "127.0.0.1", 81) == ["prog", "a b", "--port", "81"]
+    assert argv(entry, Server("mine"), "127.0.0.1", 81) == ["sh", "a b", "--port", "81"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,13 @@ def test_a_users_entry_that_cannot_be_meant_is_refused(
     monkeypatch.setenv("STORMLAB_SERVERS", str(tmp_path / "mine.toml"))
     with pytest.raises(PlanError):
         catalogue()
+
+
+def test_a_users_program_that_is_not_there_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "servers.toml").write_text('[mine]\ncommand = "./no-such-program {port}"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MachineError, match="no-such-program"):
+        find(Server("mine"))
 
 
 def test_an_option_that_a_command_cannot_pass_on_is_refused() -> None:
