@@ -31,7 +31,7 @@ def test_lab_servers_take_every_option_of_the_contract() -> None:
 
 
 def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "servers.toml").write_text("[mine]\ncommand = \"prog 'a b' --port {port}\"\n")
+    (tmp_path / "servers.toml").write_text("[mine]\ncommand = \"sh 'a b' --port {port}\"\n")
     monkeypatch.chdir(tmp_path)
     entry = find(Server("mine"))
     assert argv(entry, Server("mine"), "127.0.0.1", 81) == ["sh", "a b", "--port", "81"]
