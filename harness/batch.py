@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import store
-from harness.errors import MachineError
 from harness.host import this_host
 from harness.plan import Plan, Trial
 from harness.servers import catalogue
@@ -65,21 +64,28 @@ def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
 
 
 def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
-    """Those whose server and CPUs are there; the reason for leaving out is said once each."""
-    left_out: dict[str, None] = {}
+    """Those whose server and CPUs are there; for the others, each reason is said once."""
+    left_out: dict[str, dict[str, None]] = {}
     possible = []
     for trial in trials:
-        try:
-            catalogue.find(trial.server)
-            if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
-                raise MachineError("disjoint CPUs need two; this machine has one")
-        except MachineError as error:
-            left_out[f"left out: {error.message}" + (f"; {error.next_step}" if error.next_step else "")] = None
-        else:
+        reason = _why_not(trial)
+        if reason is None:
             possible.append(trial)
-    for reason in left_out:
-        say(reason)
+        else:
+            left_out.setdefault(reason, {})[catalogue.known(trial.server).name] = None
+    for reason, names in left_out.items():
+        say(f"left out: {', '.join(names)}: {reason}")
     return possible
+
+
+def _why_not(trial: Trial) -> str | None:
+    """Why a trial cannot be run here. Raises: PlanError: its server is unknown."""
+    entry = catalogue.known(trial.server)
+    if trial.server.command is None and entry.missing is not None:
+        return f"{entry.missing.reason}; {entry.missing.next_step}"
+    if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
+        return "disjoint CPUs need two; this machine has one"
+    return None
 
 
 def identity(trial: Trial) -> tuple[str, str, str]:

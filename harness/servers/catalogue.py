@@ -78,11 +78,23 @@ def catalogue() -> dict[str, Entry]:
 
 
 def find(server: Server) -> Entry:
-    """The entry that a planned server means; a command makes one of its own.
+    """The entry of a planned server that can be started here.
 
     Raises:
         PlanError: no such name.
         MachineError: it is known, but could not be built here.
+    """
+    entry = known(server)
+    if server.command is None and entry.missing is not None:
+        raise MachineError(f"server {server.name!r} cannot run here: {entry.missing.reason}", entry.missing.next_step)
+    return entry
+
+
+def known(server: Server) -> Entry:
+    """The entry that a planned server means, whether it can be started or not; a command makes one of its own.
+
+    Raises:
+        PlanError: no such name.
     """
     if server.command is not None:
         return Entry(name="command", title=server.command, command=server.command)
@@ -92,10 +104,7 @@ def find(server: Server) -> Entry:
             f"no server is called {server.name!r}; known are {', '.join(entries)}",
             f"choose one of them, add yours to {USERS}, or use --command",
         )
-    entry = entries[server.name]
-    if entry.missing is not None:
-        raise MachineError(f"server {server.name!r} cannot run here: {entry.missing.reason}", entry.missing.next_step)
-    return entry
+    return entries[server.name]
 
 
 def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
