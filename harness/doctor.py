@@ -8,17 +8,15 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from harness import host, namespace
+from harness.checks import Status
 from harness.ledger import NFT_MISSING, nft_path
 from harness.load.slices import FILES_RESERVED
 from harness.plan import Load
 from harness.probe.listener import listeners
 from harness.servers import build
 from harness.servers.catalogue import catalogue
-
-Status = Literal["pass", "fail", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
