@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def _why_not(trial: Trial) -> str | None:
         return f"{entry.missing.reason}; {entry.missing.next_step}"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
+    if trial.host_sysctls and os.geteuid() != 0:
+        return "it changes a setting of the host, which only root may"
     return None
 
 
@@ -104,4 +107,4 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
 
 def _say_step(step: Step, say: Say) -> Report:
     say(str(step))
-    return lambda progress: None
+    return lambda progress: say(progress["notice"]) if "notice" in progress else None

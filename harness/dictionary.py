@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness import cause
 from harness.events import CONNECTIONS, REQUESTS, SAMPLES, Column
 from harness.load.rows import Outcome
 from harness.results import COLUMNS
@@ -37,6 +38,7 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | `requests.parquet` | a row for every planned request, if a connection carries several |
 | `samples.parquet` | accept queue, every 1 ms (5 ms on fewer than 4 CPUs); server, every 20 ms; counters, every 50 ms |
 | `server.log` | what the server wrote |
+| `causes.parquet` | derived: cause and phases of every connection; can be deleted, and is then made again |
 
 While a storm runs, its folder is `runs/.<run_id>.partial/`; it gets its name when it is over. A failed run is kept with
 `status` "failed" and its `error`. Times are microseconds from the start of the run, whose CLOCK_MONOTONIC nanoseconds
@@ -55,6 +57,16 @@ What the client saw. Every planned request ends in exactly one; their sum is the
 ## requests.parquet
 
 {requests}
+
+## causes.parquet
+
+A connection has one cause, by the first of these rules that matches. Its phases are durations and sum to its life, from
+its pacing slot, or its issue where it has none, until its end; a connection without an end has none. The table's
+metadata hold the version of the rules.
+
+{reasons}
+
+{causes}
 
 ## samples.parquet
 
@@ -75,6 +87,8 @@ def data_dictionary() -> str:
         outcomes=outcomes,
         connections=_table(CONNECTIONS),
         requests=_table(REQUESTS),
+        reasons="\n".join(f"- `{name}`: {meaning}" for name, meaning in cause.MEANINGS.items()),
+        causes=_table(cause.COLUMNS),
         samples=_table(SAMPLES),
         runs=_table(COLUMNS),
     )

@@ -52,9 +52,27 @@ CONNECTIONS = (
         "the pacing slot of its first request; null in bursts and closed loops, which have none",
     ),
     Column("issued_us", pa.int64(), "µs", "just before connect(); null where no SYN left the client"),
-    Column("established_us", pa.int64(), "µs", "when the client saw the connection established"),
+    Column(
+        "synack_us",
+        pa.int64(),
+        "µs",
+        "when the SYN-ACK had come, by the kernel's clock; null where the client saw it within 8 ms of connect()",
+    ),
+    Column("established_us", pa.int64(), "µs", "when the client saw the connection established, and sent its request"),
+    Column(
+        "resent_us",
+        pa.int64(),
+        "µs",
+        "when its first request was sent for the last time, by the kernel's clock; null where once was enough",
+    ),
     Column("accepted_us", pa.int64(), "µs", "when the server got it, by its own stamp; null where it did not say"),
     Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of an answer"),
+    Column(
+        "arrived_us",
+        pa.int64(),
+        "µs",
+        "when what it received last had come, by the kernel's clock; null where the client read it within 8 ms",
+    ),
     Column("closed_us", pa.int64(), "µs", "when its last answer was complete, it failed, or the client gave it up"),
     Column(
         "syn_retransmits", pa.uint16(), "packets", "SYNs sent again until it was established; null where it never was"
@@ -102,8 +120,11 @@ SAMPLES = (
     Column("backlog", pa.int32(), "connections", "the listening socket's backlog"),
     Column("server_files", pa.int32(), "files", "open files of the server's fullest process; null between its samples"),
     Column("server_files_limit", pa.int32(), "files", "the soft limit of that process"),
-    Column("server_threads_runnable", pa.int32(), "threads", "threads of the server running or waiting for a CPU"),
+    Column("server_threads", pa.int32(), "threads", "threads of the server"),
+    Column("server_threads_runnable", pa.int32(), "threads", "of these, running or waiting for a CPU"),
+    Column("server_threads_stopped", pa.int32(), "threads", "of these, stopped by a signal or a debugger"),
     Column("server_cpu_us", pa.int64(), "µs", "CPU time of the server since it began, user and system"),
+    Column("server_wait_us", pa.int64(), "µs", "time its threads were ready to run and waited for a CPU, since then"),
     Column("server_rss_bytes", pa.int64(), "bytes", "resident memory of the server"),
     *(Column(name, pa.int64(), "packets", _COUNTED) for name in COUNTER_FIELDS),
 )
@@ -200,9 +221,7 @@ def _connection_table(rows: Arrays, addresses: Sequence[str], start_ns: int) -> 
         "local_address": _dictionary(rows["address"], addresses, bound),
         "local_port": _nullable(rows["local_port"], ~bound, pa.uint16()),
         "outcome": _dictionary(rows["outcome"], OUTCOMES),
-        **_common(
-            rows, ("scheduled_ns", "issued_ns", "established_ns", "accepted_ns", "first_byte_ns", "closed_ns"), start_ns
-        ),
+        **_common(rows, [name for name in CONNECTION_COLUMNS if name.endswith("_ns")], start_ns),
     }
     tried = rows["issued_ns"] > 0
     for name in ("syn_retransmits", "total_retransmits", "unacked", "syns_left", "syns_arrived", "synacks_sent"):

@@ -105,6 +105,22 @@ def read_settings() -> dict[str, str]:
     return found
 
 
+def is_private(key: str) -> bool:
+    """Whether a private network has a setting of this name to itself; looked up in one."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become_isolated()
+            os._exit(0 if setting_path(key).exists() else 1)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def setting_path(key: str) -> Path:
+    return _SYSCTL / key.replace(".", "/")
+
+
 def set_private(settings: Mapping[str, str]) -> None:
     """Set kernel settings in this process's private namespace.
 
@@ -112,10 +128,10 @@ def set_private(settings: Mapping[str, str]) -> None:
         MachineError: a setting does not exist in a namespace, or the kernel refuses the value.
     """
     for key, value in settings.items():
-        if key in HOST_ONLY or not (_SYSCTL / key.replace(".", "/")).exists():
+        if key in HOST_ONLY or not setting_path(key).exists():
             raise MachineError(
                 f"--sysctl {key}={value} was asked for; a network namespace has no such setting",
-                "see /proc/sys/net inside `unshare --user --map-root-user --net` for those it has",
+                "if this host has it, root can set it for the length of the run: --host-sysctl",
             )
         if not _write(key, value):
             raise MachineError(
@@ -125,7 +141,7 @@ def set_private(settings: Mapping[str, str]) -> None:
 
 def _write(key: str, value: str) -> bool:
     try:
-        (_SYSCTL / key.replace(".", "/")).write_text(value)
+        setting_path(key).write_text(value)
     except OSError:
         return False
     return True

@@ -197,14 +197,16 @@ class Trial:
     """Whether the SYNs and SYN-ACKs of each connection are counted, where nftables is there."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Kernel settings of the trial's private namespace, sorted by name."""
+    host_sysctls: tuple[tuple[str, str], ...] = ()
+    """Settings of the host that no namespace has, changed for the length of the run, sorted by name."""
 
     def __post_init__(self) -> None:
-        for key, _ in self.sysctls:
-            _require(
-                bool(re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key)),
-                f"--sysctl sets net.* of the private namespace, not {key!r}",
-            )
-        object.__setattr__(self, "sysctls", tuple(sorted(self.sysctls)))
+        for option, name in (("--sysctl", "sysctls"), ("--host-sysctl", "host_sysctls")):
+            settings = tuple(sorted(getattr(self, name)))
+            for key, _ in settings:
+                known = bool(re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key))
+                _require(known, f"{option} sets net.*, not {key!r}")
+            object.__setattr__(self, name, settings)
 
     @property
     def plan_hash(self) -> str:
@@ -229,6 +231,7 @@ class Trial:
             probe=document.get("probe", True),
             ledger=document.get("ledger", True),
             sysctls=tuple((key, value) for key, value in document["sysctls"]),
+            host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
         )
 
 
@@ -259,7 +262,7 @@ OPTIONS: dict[str, str] = {
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
     if (part, item.name) != ("server", "name")
-} | {"server": "server", "sysctl": "trial", "probe": "trial", "ledger": "trial"}
+} | {"server": "server", "sysctl": "trial", "host_sysctl": "trial", "probe": "trial", "ledger": "trial"}
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
 
@@ -270,12 +273,12 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
         PlanError: an option is unknown, or a value means nothing.
     """
     parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
-    sysctls: Mapping[str, Any] = {}
+    settings: dict[str, Mapping[str, Any]] = {"sysctl": {}, "host_sysctl": {}}
     for name, value in options.items():
         if name not in OPTIONS:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
-        if name == "sysctl":
-            sysctls = value
+        if name in settings:
+            settings[name] = value
         elif name in ("probe", "ledger"):
             continue
         elif name == "server":
@@ -292,10 +295,16 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             faults=Faults(**parts["faults"]),
             probe=bool(options.get("probe", True)),
             ledger=bool(options.get("ledger", True)),
-            sysctls=tuple((str(key), str(value)) for key, value in sysctls.items()),
+            sysctls=_settings(settings["sysctl"]),
+            host_sysctls=_settings(settings["host_sysctl"]),
         )
     except TypeError as error:  # a string where a number belongs, from a plan file
         raise PlanError(f"an option has a value of the wrong type: {error}") from error
+
+
+def _settings(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    _require(isinstance(table, Mapping), f"kernel settings must be a table of names and values, not {table!r}")
+    return tuple((str(key), str(value)) for key, value in table.items())
 
 
 # ---- plans: experiments as data ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness import cause
 from harness.events import Column
 from harness.store import write_table
 from harness.summary import Summary
@@ -37,6 +38,7 @@ COLUMNS = (
     Column("planned", pa.int32(), "requests", "clients × requests per client"),
     Column("backlog_effective", pa.int32(), "connections", "the listening socket's, read back from the kernel"),
     Column("outcomes", pa.string(), _JSON, "requests by outcome"),
+    Column("causes", pa.string(), _JSON, "connections by cause; null in runs recorded before there were witnesses"),
     Column("success_rate", pa.float64(), "share", "answered / planned"),
     Column("p50_ms", pa.float64(), "ms", "median latency of all requests; null where it lies among the unanswered"),
     Column("p99_ms", pa.float64(), "ms", "99th percentile, in the same way"),
@@ -78,6 +80,7 @@ def line(summary: Summary) -> dict[str, object]:
         "planned": summary.load.planned,
         "backlog_effective": manifest["server"]["backlog_effective"],
         "outcomes": json.dumps(summary.outcomes),
+        "causes": json.dumps(cause.counts(summary.causes)),
         "success_rate": summary.success_rate,
         "p50_ms": latency["p50"],
         "p99_ms": latency["p99"],

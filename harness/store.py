@@ -30,6 +30,8 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 """The committed data; the variable is for trying the notebooks on other data."""
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
+CAUSES, VERSION_KEY = "causes.parquet", b"rules_version"
+"""What was thought about the record, beside it; never part of it."""
 
 _DELTA_PACKED = (
     "connection",
@@ -38,13 +40,17 @@ _DELTA_PACKED = (
     "local_port",
     "scheduled_us",
     "issued_us",
+    "synack_us",
     "established_us",
+    "resent_us",
     "accepted_us",
     "first_byte_us",
+    "arrived_us",
     "last_byte_us",
     "closed_us",
     "time_us",
     "server_cpu_us",
+    "server_wait_us",
 )
 """Columns that go up by small steps; the rest repeat few values, for which a dictionary is best."""
 
@@ -91,6 +97,25 @@ class Run:
         """What the probe saw, or None where there was none."""
         path = self.path / SAMPLES
         return read_table(path) if path.exists() else None
+
+    def thought(self, version: str) -> pa.Table | None:
+        """What was kept of it by rules of this ``version``; None where it has to be thought again."""
+        path = self.path / CAUSES
+        try:
+            table = read_table(path) if path.exists() else None
+        except (OSError, ValueError):  # damaged: it can be made again
+            return None
+        return (
+            table if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode() else None
+        )
+
+    def keep_thought(self, table: pa.Table) -> None:
+        """Keep what was thought about it; where that is not possible, or the run is committed, it is not kept."""
+        if REFERENCE not in self.path.parents:
+            draft = self.path / f".{CAUSES}.{os.getpid()}"
+            with suppress(OSError):
+                write_table(table, draft)
+                draft.replace(self.path / CAUSES)
 
     def requests(self) -> pa.Table:
         """One row for each planned request; where each connection carries one, its row is the request's."""

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness import stats
+from harness import cause, stats
 from harness.checks import Check, check_run
+from harness.episodes import Episode, episodes
 from harness.events import OUTCOMES
 from harness.generator import Generator, judge
 from harness.plan import Load
@@ -28,6 +29,10 @@ class Summary:
     @functools.cached_property
     def connections(self) -> pa.Table:
         return self.run.connections()
+
+    @functools.cached_property
+    def samples(self) -> pa.Table | None:
+        return self.run.samples()
 
     @functools.cached_property
     def requests(self) -> pa.Table:
@@ -64,12 +69,38 @@ class Summary:
         return check_run(
             self.connections,
             self.requests,
-            self.run.samples(),
+            self.samples,
             self.load,
             manifest["kernel"],
             len(manifest["cpu"]["clients"]),
             self.generator,
         )
+
+    @functools.cached_property
+    def causes(self) -> pa.Table:
+        """Cause and phases of each connection, columns as in :data:`harness.cause.COLUMNS`; made when not kept."""
+        kept = self.run.thought(str(cause.RULES_VERSION))
+        if kept is not None and len(kept) == len(self.connections):
+            return kept
+        made = cause.causes(self.connections, self.samples, self.circumstances)
+        self.run.keep_thought(made)
+        return made
+
+    @property
+    def circumstances(self) -> cause.Circumstances:
+        manifest = self.run.manifest
+        return cause.Circumstances(
+            load=self.load,
+            counters=manifest["kernel"].get("counters", {}),
+            target=manifest["target_address"],
+            accept_stamp=str(manifest["server"]["accept_stamp"]),
+            listeners=manifest["server"].get("listeners", 1),
+        )
+
+    @functools.cached_property
+    def episodes(self) -> list[Episode]:
+        """Stretches of a full accept queue, each with what drove it."""
+        return episodes(self.samples)
 
     @functools.cached_property
     def timeline(self) -> NDArray[np.int64]:
@@ -78,9 +109,10 @@ class Summary:
 
     @property
     def accept_evidence(self) -> str:
-        """The tier of what is known of accept times: where the server's stamps were taken, or ``none``."""
-        stamped = self.connections["accepted_us"].null_count < len(self.connections)
-        return str(self.run.manifest["server"]["accept_stamp"]) if stamped else "none"
+        """The tier of what is known of accept times: the server's stamps, bounds from the samples, or ``none``."""
+        if self.connections["accepted_us"].null_count < len(self.connections):
+            return str(self.run.manifest["server"]["accept_stamp"])
+        return "bounded" if pc.any(pc.equal(self.causes["accept_evidence"], "bounded")).as_py() else "none"
 
     @property
     def syn_evidence(self) -> str:
@@ -139,7 +171,7 @@ class Summary:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """RUN as CONTRACT defines it; causes are null until they exist."""
+        """RUN as CONTRACT defines it."""
         manifest = self.run.manifest
         generator = asdict(self.generator)
         return {
@@ -161,7 +193,7 @@ class Summary:
             "issued": self.load.planned - self.requests["issued_us"].null_count,
             "connections": len(self.connections) - self.connections["issued_us"].null_count,
             "outcomes": self.outcomes,
-            "causes": None,
+            "causes": cause.counts(self.causes),
             "success_rate": self.success_rate,
             "first_try": self.first_try,
             "latency_ms": self.latency_ms(),

@@ -191,9 +191,11 @@ class Supervisor:
     def _read_backlog(self) -> None:
         """Ask the kernel; a server that was not waited for may not listen before the storm."""
         assert self.server is not None
-        listening = self.server.listener(self.port)
-        if listening is not None:
-            self.manifest["server"]["backlog_effective"] = listening.backlog
+        listening = self.server.listeners(self.port)
+        if listening:
+            self.manifest["server"]["backlog_effective"] = listening[0].backlog
+            # With SO_REUSEPORT each has a queue of its own; an address of the other family is not called.
+            self.manifest["server"]["listeners"] = sum(one.address == listening[0].address for one in listening)
 
     def _start_agents(self) -> None:
         for slice_ in self.slices:
@@ -221,7 +223,7 @@ class Supervisor:
     def _start_probe(self) -> None:
         """Watch the listener, the server and the counters from a process of its own, on the clients' CPUs."""
         assert self.server is not None
-        if not self.trial.probe or self.server.listener(self.port) is None:
+        if not self.trial.probe or not self.server.listeners(self.port):
             return
         every_us = interval_us(len(host.usable_cpus()))
         clients = ",".join(map(str, self.slices[0].cpus))

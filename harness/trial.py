@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness import host_settings
 from harness.children import STOPPING, signal_group
 from harness.conclude import conclude
 from harness.errors import MachineError, StormLabError
@@ -27,7 +28,8 @@ from harness.servers import catalogue
 from harness.store import PROJECT, Partial, Run, partials
 
 Report = Callable[[dict[str, Any]], None]
-"""Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``."""
+"""Called a few times a second with ``elapsed_s``, ``planned``, ``issued``, ``answered``, ``failed``, or ``phase``;
+``notice`` is said once."""
 ENDS_WITHIN_S = 20.0
 STARTS_WITHIN_S = 60.0
 """A partial run younger than this may belong to a caller that is about to start its supervisor."""
@@ -41,6 +43,13 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
         MachineError: it cannot be run here; nothing is kept.
         KeyboardInterrupt: interrupted before the storm, or when it was over. In the storm, the failed run is returned.
     """
+    with host_settings.changed(dict(trial.host_sysctls)) as notice:
+        if notice:
+            report({"notice": notice})
+        return _run(trial, data, report)
+
+
+def _run(trial: Trial, data: Path, report: Report) -> Run:
     with _interrupts_noted() as interrupts:
         partial, process = _start(trial, data)
     try:

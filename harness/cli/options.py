@@ -22,5 +22,15 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run_name",
+        metavar="RUN",
+        nargs="?",
+        default="latest",
+        help="id of a run, the beginning of one, a run's folder, or `latest` (default)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")

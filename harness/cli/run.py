@@ -65,6 +65,13 @@ def add_to(commands: Commands) -> None:
     faults(
         "--sysctl", type=_setting, action="append", metavar="KEY=VALUE", help="set in the private namespace; repeatable"
     )
+    faults(
+        "--host-sysctl",
+        type=_setting,
+        action="append",
+        metavar="KEY=VALUE",
+        help="root only: set on this host for the length of the run, for what no namespace has; repeatable",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -100,8 +107,9 @@ def _plan(options: argparse.Namespace) -> Plan:
     chosen: dict[str, Any] = {name: value for name, value in given.items() if name in OPTIONS and name != "command"}
     if "server_command" in given:
         chosen["command"] = given["server_command"]
-    if options.sysctl:
-        chosen["sysctl"] = dict(options.sysctl)
+    for name in ("sysctl", "host_sysctl"):
+        if name in chosen:
+            chosen[name] = dict(chosen[name])
     if options.plan is None:
         return Plan("run", "", (trial_from_options(chosen),), 1 if options.repeats is None else options.repeats)
     if chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness import store
-from harness.cli.options import Commands, add_data, add_json
+from harness.cli.options import Commands, add_data, add_json, add_run
 from harness.report import tables
 from harness.summary import Summary
 
@@ -13,13 +13,7 @@ from harness.summary import Summary
 def add_to(commands: Commands) -> None:
     parser = commands.add_parser("show", help="show one run", allow_abbrev=False)
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "run_name",
-        metavar="RUN",
-        nargs="?",
-        default="latest",
-        help="id of a run, the beginning of one, a run's folder, or `latest` (default)",
-    )
+    add_run(parser)
     add_data(parser)
     add_json(parser)
 

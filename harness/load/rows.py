@@ -41,9 +41,12 @@ Code = Literal["q", "i", "H", "h", "B"]
 CONNECTION_COLUMNS: dict[str, Code] = {
     "scheduled_ns": "q",
     "issued_ns": "q",
+    "synack_ns": "q",
     "established_ns": "q",
+    "resent_ns": "q",
     "accepted_ns": "q",
     "first_byte_ns": "q",
+    "arrived_ns": "q",
     "closed_ns": "q",
     "bytes_received": "q",
     "client": "i",

@@ -21,7 +21,7 @@ import httptools
 from harness.load.http1 import Answer, request_bytes
 from harness.load.rows import NOT_READ, Outcome, Rows
 from harness.load.slices import Slice
-from harness.load.tcp_info import tcp_info
+from harness.load.tcp_info import ESTABLISHED, RESOLUTION_NS, TcpInfo, counted, tcp_info
 
 ISSUES_BETWEEN_POLLS = 16
 """Connects in a row without a look at what became ready; at 20–60 µs each they add about 1 ms to the lag at most."""
@@ -33,8 +33,8 @@ EXPIRE_EVERY_NS = 100_000_000
 RECEIVE_BYTES = 1 << 18
 LONGEST_WAIT_S = 0.05
 """How long the loop sleeps at most before it looks whether it was asked to stop."""
-SYN_RTO_NS = 900_000_000
-"""TCP_TIMEOUT_INIT is 1 s (include/net/tcp.h), less a generous jiffy: sooner than that no SYN was retransmitted."""
+RTO_MIN_NS = 190_000_000
+"""TCP_RTO_MIN is 200 ms (include/net/tcp.h), less a generous jiffy: sooner than that nothing was sent again."""
 _NEW_SOCKET = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
@@ -268,6 +268,10 @@ class Storm:
 
     def _try_established(self, client: Client) -> None:
         """Send the request if the connection is there to take it; the kernel takes nothing before."""
+        rows, row = self.rows, client.row
+        late = time.monotonic_ns() - rows["issued_ns"][row] > RESOLUTION_NS
+        # Asked before sending: the request's own acknowledgement may come at once.
+        info = tcp_info(client.socket) if late else None
         try:
             client.socket.send(self.request)
         except BlockingIOError:
@@ -275,11 +279,11 @@ class Storm:
         except OSError as error:
             self._fail(client, error)
             return
-        now_ns = time.monotonic_ns()
-        row = client.row
-        self.rows["established_ns"][row] = now_ns
-        early = now_ns - self.rows["issued_ns"][row] < SYN_RTO_NS
-        self.rows["syn_retransmits"][row] = 0 if early else tcp_info(client.socket)[1]
+        now_ns = rows["established_ns"][row] = time.monotonic_ns()
+        rows["syn_retransmits"][row] = 0
+        if info is not None:
+            rows["syn_retransmits"][row] = counted(info.retransmits)
+            rows["synack_ns"][row] = now_ns - info.last_ack_ms_ago * 1_000_000
         client.state = State.WAITING
 
     def _send(self, client: Client) -> None:
@@ -334,9 +338,11 @@ class Storm:
         self.epoll.modify(client.socket.fileno(), _EDGES)  # what is left to read makes another edge
 
     def _write_first_byte(self, client: Client, now_ns: int) -> None:
-        first_byte_ns = self.rows["first_byte_ns"]
-        if not first_byte_ns[client.row]:
-            first_byte_ns[client.row] = now_ns
+        rows, row = self.rows, client.row
+        if not rows["first_byte_ns"][row]:
+            rows["first_byte_ns"][row] = now_ns
+            if self.per_client > 1 and now_ns - rows["established_ns"][row] > RTO_MIN_NS:
+                self._write_resent(row, tcp_info(client.socket))  # later it would be another request's
         if self.per_client > 1:
             first_byte_ns = self.requests["first_byte_ns"]
             request = client.index * self.per_client + client.begun - 1
@@ -398,8 +404,7 @@ class Storm:
     def _close(self, client: Client, outcome: Outcome, now_ns: int, error: int) -> None:
         rows, row = self.rows, client.row
         if client.state is not State.CLOSED:
-            unacked, retransmits = tcp_info(client.socket)
-            rows["unacked"][row], rows["total_retransmits"][row] = unacked, retransmits
+            self._write_last_words(client, tcp_info(client.socket), now_ns)
             rows["closed_ns"][row] = now_ns
             self.open.pop(client.socket.fileno(), None)
             client.socket.close()
@@ -412,6 +417,23 @@ class Storm:
             rows["accepted_ns"][row] = client.answer.accepted_ns
             client.answer.forget_parser()
             client.answer = None
+
+    def _write_last_words(self, client: Client, info: TcpInfo, now_ns: int) -> None:
+        """What the kernel knows of a connection that is about to end, and when what was not read in time had come."""
+        rows, row = self.rows, client.row
+        rows["unacked"][row], rows["total_retransmits"][row] = counted(info.unacked), counted(info.retransmits)
+        if client.state is State.CONNECTING and info.state == ESTABLISHED:  # but this loop did not come to see it
+            rows["synack_ns"][row] = time.monotonic_ns() - info.last_ack_ms_ago * 1_000_000
+        if client.state is State.WAITING:
+            if not (self.per_client > 1 and rows["first_byte_ns"][row]):
+                self._write_resent(row, info)
+            arrived_ns = time.monotonic_ns() - info.last_received_ms_ago * 1_000_000
+            if info.bytes_received and now_ns - arrived_ns > RESOLUTION_NS:
+                rows["arrived_ns"][row] = arrived_ns
+
+    def _write_resent(self, row: int, info: TcpInfo) -> None:
+        if info.retransmits > self.rows["syn_retransmits"][row]:
+            self.rows["resent_ns"][row] = time.monotonic_ns() - info.last_sent_ms_ago * 1_000_000
 
     def _expire(self, now_ns: int) -> None:
         deadlines = self.deadlines

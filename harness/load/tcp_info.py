@@ -1,18 +1,40 @@
-"""What the kernel tells of a connection: the two fields of struct tcp_info that say what was sent again."""
+"""What the kernel tells of a connection: the fields of struct tcp_info that say what was sent again, and when."""
 
 from __future__ import annotations
 
 import socket
 import struct
+from typing import NamedTuple
 
 from harness.load.rows import NOT_READ
 
-TCP_INFO_BYTES = 104
-_TCP_INFO = struct.Struct("=24xI72xI")
-"""tcpi_unacked and tcpi_total_retrans of struct tcp_info (include/uapi/linux/tcp.h)."""
+ESTABLISHED = 1
+"""include/net/tcp_states.h"""
+RESOLUTION_NS = 8_000_000
+"""The kernel's dates are in jiffies. Two of them at HZ=250: more than that between two dates is no artefact."""
+_TCP_INFO_BYTES = 136
+_TCP_INFO = struct.Struct("=B23xI16xI4xII40xI24xQ")
+"""The fields of :class:`TcpInfo` in struct tcp_info (include/uapi/linux/tcp.h)."""
 
 
-def tcp_info(connection: socket.SocketType) -> tuple[int, int]:
-    """(unacknowledged segments, all retransmitted segments, SYNs included) of a connection."""
-    unacked, retransmits = _TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES))
-    return min(unacked, NOT_READ - 1), min(retransmits, NOT_READ - 1)
+class TcpInfo(NamedTuple):
+    """Of one connection, now; ``_ms_ago`` as of the moment it is read."""
+
+    state: int
+    unacked: int
+    last_sent_ms_ago: int
+    """Data, retransmitted or not."""
+    last_received_ms_ago: int
+    last_ack_ms_ago: int
+    retransmits: int
+    """All segments sent again, SYNs included."""
+    bytes_received: int
+
+
+def tcp_info(connection: socket.SocketType) -> TcpInfo:
+    return TcpInfo._make(_TCP_INFO.unpack(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)))
+
+
+def counted(segments: int) -> int:
+    """As it fits into a ``uint16`` column."""
+    return min(segments, NOT_READ - 1)

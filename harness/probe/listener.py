@@ -40,9 +40,9 @@ def listeners() -> list[Listener]:
     return [found for family in (socket.AF_INET, socket.AF_INET6) for found in _dump(family)]
 
 
-def listener(port: int) -> Listener | None:
-    """The socket that listens on ``port``, or None. Raises: OSError, as :func:`listeners`."""
-    return next((found for found in listeners() if found.port == port), None)
+def listening_on(port: int) -> list[Listener]:
+    """The sockets that listen on ``port``: none, one, or several. Raises: OSError, as :func:`listeners`."""
+    return [found for found in listeners() if found.port == port]
 
 
 class ListenerWatch:

@@ -28,8 +28,11 @@ QUEUE_FIELDS = ("accept_queue", "backlog")
 SERVER_FIELDS = (
     "server_files",
     "server_files_limit",
+    "server_threads",
     "server_threads_runnable",
+    "server_threads_stopped",
     "server_cpu_us",
+    "server_wait_us",
     "server_rss_bytes",
 )
 COUNTER_FIELDS = (
@@ -95,11 +98,12 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
 
 
 def _server(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
-    """Files and their limit of the fullest process; runnable threads, CPU and memory of all."""
+    """Files and their limit of the fullest process; threads, CPU and memory of all."""
     fullest = (NOT_SAMPLED, NOT_SAMPLED)
-    runnable = cpu_us = rss_bytes = 0
+    cpu_us = rss_bytes = wait_ns = 0
+    states = bytearray()
     for pid, limit in zip(pids, limits, strict=True):
-        with contextlib.suppress(OSError, IndexError):
+        with contextlib.suppress(OSError, IndexError, ValueError):
             # Since Linux 6.2 the size of this folder is the number of open files: no need to list it.
             files = os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 (Path is slower)
             fullest = max(fullest, (files, limit))
@@ -108,8 +112,18 @@ def _server(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
             rss_bytes += int(fields[21]) * _PAGE_BYTES
             for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
                 stat = _read(f"/proc/{pid}/task/{task}/stat")
-                runnable += stat[stat.rindex(b")") + 2 : stat.rindex(b")") + 3] == b"R"
-    return (*fullest, runnable, cpu_us, rss_bytes)
+                states.append(stat[stat.rindex(b")") + 2])
+                # Time on a CPU and time waiting for one, ns (Documentation/scheduler/sched-stats.rst).
+                wait_ns += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[1])
+    return (
+        *fullest,
+        len(states),
+        states.count(b"R"),
+        states.count(b"T") + states.count(b"t"),
+        cpu_us,
+        wait_ns // 1000,
+        rss_bytes,
+    )
 
 
 def _counters() -> tuple[int, ...]:

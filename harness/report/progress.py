@@ -70,6 +70,9 @@ class _Follower:
         self._rate = 0.0
 
     def __call__(self, report: dict[str, Any]) -> None:
+        if "notice" in report:
+            self._progress.say(report["notice"])
+            return
         if "phase" in report:
             self._progress.show(f"{self._title}: {report['phase']}")
             return

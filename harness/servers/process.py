@@ -18,7 +18,7 @@ from harness import children
 from harness.errors import ServerError
 from harness.load.http1 import Answer, request_bytes
 from harness.plan import Ready
-from harness.probe.listener import Listener, listener
+from harness.probe.listener import Listener, listening_on
 
 READY_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 2.0
@@ -77,7 +77,7 @@ class RunningServer:
         """
         checks: dict[Ready, Callable[[], bool]] = {
             "answered": lambda: _answers(host, port, path),
-            "listening": lambda: self.listener(port) is not None,
+            "listening": lambda: bool(self.listeners(port)),
             "none": lambda: True,
         }
         deadline = time.monotonic() + READY_WITHIN_S
@@ -94,11 +94,11 @@ class RunningServer:
                 )
             time.sleep(0.02)
 
-    def listener(self, port: int) -> Listener | None:
-        """Its listening socket as the kernel sees it; None where there is none or the kernel does not say."""
+    def listeners(self, port: int) -> list[Listener]:
+        """Its listening sockets as the kernel sees them; none where there is none or the kernel does not say."""
         with suppress(OSError):
-            return listener(port)
-        return None
+            return listening_on(port)
+        return []
 
     def stall(self) -> None:
         """Stop the whole process group, and return once every thread of it has stopped.

@@ -1,0 +1,83 @@
+"""When the server accepted each connection: by its own stamp, or bounded from the samples.
+
+The accept queue is first in, first out. Of the connections that entered it until a sample was taken, as many as the
+sample counts are still in it, the last ones; all others have been accepted. This dates also the connections that were
+never answered, which no stamp can.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from harness.phases import Life
+from harness.rowtimes import CLOCK_US, Bools, Floats
+
+
+class Accepts(NamedTuple):
+    """Shape (connections,) each."""
+
+    accepted_us: Floats
+    """Infinite where it was not accepted while the client waited, NaN where that is not known."""
+    stamped: Bools
+
+
+def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: int) -> Accepts:
+    """Stamps where there are any, bounds where there are samples of the one queue that all went through."""
+    stamped = ~np.isnan(stamps_us)
+    times, depths = _depths(samples)
+    if listeners != 1 or not len(times):
+        known = np.where(np.isinf(life.entered), np.inf, np.nan)
+        return Accepts(np.where(stamped, stamps_us, known), stamped)
+    return Accepts(np.where(stamped, stamps_us, _bounded(life, times, depths)), stamped)
+
+
+def _bounded(life: Life, times: Floats, depths: Floats) -> Floats:
+    """The first sample that shows a connection gone from the queue; NaN where the clocks leave it open."""
+    slack = np.where(life.is_ghost, 2 * CLOCK_US, CLOCK_US)
+    entered = np.where(np.isnan(life.entered), np.inf, life.entered)
+    # One that was never heard may yet enter after its client has gone: its kernel goes on sending.
+    earliest = np.sort(np.where(np.isinf(entered) & life.is_ghost, life.end, entered - slack))
+    latest = np.sort(entered + slack)
+    typical = np.sort(entered)
+    gone = np.maximum.accumulate(np.searchsorted(typical, times, side="right") - depths)
+    surely_gone = np.maximum.accumulate(np.searchsorted(latest, times, side="right") - depths)
+    perhaps_gone = np.maximum.accumulate(np.searchsorted(earliest, times, side="right") - depths)
+    rank = np.searchsorted(typical, entered, side="right")
+    highest_rank = np.searchsorted(earliest, entered + slack, side="right")
+    lowest_rank = np.searchsorted(latest, entered - slack, side="left") + 1
+
+    seen_gone = _at(times, np.searchsorted(gone, rank, side="left"))
+    surely = _at(times, np.searchsorted(surely_gone, highest_rank, side="left"))
+    emptied = _first_empty(times, depths, entered + slack)  # an empty queue leaves no doubt about ranks
+    surely = np.minimum(surely, emptied)
+    after_end = np.minimum(np.searchsorted(times, life.stop, side="left"), len(times) - 1)
+    surely_not = (perhaps_gone[after_end] < lowest_rank) & (times[after_end] >= life.stop)
+
+    accepted = np.where(surely <= life.stop, np.minimum(seen_gone, surely), np.nan)
+    # An answer proves an accept; without one, only the samples can.
+    accepted = np.where(np.isnan(accepted) & life.answered, np.fmin(seen_gone, life.stop), accepted)
+    accepted = np.where(surely_not & ~life.answered, np.inf, accepted)
+    return np.where(np.isinf(entered), np.inf, accepted)
+
+
+def _first_empty(times: Floats, depths: Floats, since: Floats) -> Floats:
+    """The first sample at or after ``since`` that saw the queue empty; infinite if there is none."""
+    empty = times[depths == 0]
+    return _at(empty, np.searchsorted(empty, since, side="left"))
+
+
+def _at(times: Floats, index: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> Floats:
+    """``times[index]``, infinite beyond the last."""
+    return np.append(times, np.inf)[index]
+
+
+def _depths(samples: pa.Table | None) -> tuple[Floats, Floats]:
+    """When the queue was looked at, and its depth."""
+    if samples is None:
+        return np.empty(0), np.empty(0)
+    depth = samples["accept_queue"].to_numpy().astype(np.float64)
+    there = ~np.isnan(depth)
+    return samples["time_us"].to_numpy().astype(np.float64)[there], depth[there]

@@ -1,0 +1,218 @@
+"""Why each connection ended as it did: a pure function of what was recorded, one word a connection.
+
+The first rule that matches decides, in the order of CONTRACT; what no rule decides on the evidence is ``unknown``. The
+result is kept beside the record, with the version of the rules, and can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.accepts import accepts
+from harness.events import Column, schema
+from harness.lost_syns import Where, lost_syns
+from harness.phases import PHASES, Life, cut
+from harness.plan import Load
+from harness.rowtimes import Bools, Connections, Floats
+
+RULES_VERSION = 1
+"""Goes up with every change of a rule or phase; what was made by older rules is made again."""
+CAUSES = (
+    "client_out_of_files",
+    "client_out_of_ports",
+    "client_late",
+    "refused",
+    "reset",
+    "closed_early",
+    "bad_answer",
+    "syn_dropped",
+    "input_queue_dropped",
+    "path_loss",
+    "ghost",
+    "never_accepted",
+    "slow_accept",
+    "slow_answer",
+    "clean",
+    "unknown",
+)
+MEANINGS = dict(
+    zip(
+        CAUSES,
+        (
+            "EMFILE or ENFILE at the client",
+            "EADDRNOTAVAIL at the client",
+            "the generator's lag is its longest phase, or made it miss its deadline",
+            "ECONNREFUSED: nobody listened",
+            "the connection was reset",
+            "the stream ended before the answer was complete",
+            "what came was no HTTP, or not 2xx",
+            "waited longest for a SYN-ACK; most of its lost SYNs had reached TCP, and the listener dropped them",
+            "waited longest for a SYN-ACK; most of its lost SYNs were lost on this host before TCP, in its input queue",
+            "waited longest for a SYN-ACK; most of its lost SYNs were lost on the way",
+            "established at the client, but its last ACK was ignored; answered late or never",
+            "not answered in time: in the accept queue until the end, never accepted",
+            "not answered in time: accepted, after most of its life in the queue",
+            "not answered in time: accepted, and most of its life waiting for the answer",
+            "answered without any retransmission, however long it took",
+            "the evidence does not decide",
+        ),
+        strict=True,
+    )
+)
+"""What each says of a connection; of one that was answered, it names the longest phase that was avoidable."""
+LATE_US = 8_000
+"""Lags of two jiffies and less cannot be told from none (:data:`harness.load.tcp_info.RESOLUTION_NS`)."""
+_CATEGORY = pa.dictionary(pa.int8(), pa.string())
+_PHASE_MEANINGS = {
+    "waiting_us": "until its client's connection before this one had ended",
+    "syn_wait_us": "issue to established in the client's kernel",
+    "ghost_wait_us": "established at the client, its last ACK ignored: until its request got through",
+    "queue_wait_us": "in the accept queue",
+    "service_us": "accepted, and its request there, until the last byte had come; with the wait in the queue where "
+    "accept_evidence is none",
+    "generator_lag_us": "what the generator's lateness added: in issuing, asking, reading or giving up",
+}
+COLUMNS = (
+    Column("connection", pa.int32(), "", "number of the connection within the run, from 0"),
+    Column("cause", _CATEGORY, "", "the mechanism: " + " · ".join(CAUSES)),
+    Column("detail", pa.dictionary(pa.int16(), pa.string()), "", "more of it; empty where there is no more to say"),
+    *(Column(name, pa.int64(), "µs", _PHASE_MEANINGS[name]) for name in PHASES),
+    Column(
+        "accept_evidence",
+        _CATEGORY,
+        "",
+        "what its accept is known by: the server's stamp (accept, handed_over), the samples (bounded), or none",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for all connections of a run."""
+
+    load: Load
+    counters: Mapping[str, int]
+    """Deltas of the namespace's counters over the storm."""
+    target: str
+    """The address that was called."""
+    accept_stamp: str
+    """Where this server's stamps are taken: accept or handed_over."""
+    listeners: int = 1
+    """Sockets that listened on the port: with several there are several queues, and one was sampled."""
+
+
+def causes(connections: pa.Table, samples: pa.Table | None, about: Circumstances) -> pa.Table:
+    """Cause and phases of each connection; columns as in :data:`COLUMNS`, rows in the order of ``connections``."""
+    rows = Connections(connections)
+    life = Life(rows, about.load)
+    accepted, stamped = accepts(life, rows["accepted_us"], samples, about.listeners)
+    phases = cut(life, accepted)
+    lost = lost_syns(rows, life, about.counters)
+    rules = _rules(rows, life, phases, accepted, lost)
+    cause = np.select(rules, range(len(rules)), default=CAUSES.index("unknown"))
+    words = _details(rows, cause, accepted, lost, about)
+    evidence = np.where(stamped, about.accept_stamp, np.where(np.isnan(accepted), "none", "bounded"))
+    arrays = [
+        connections["connection"].combine_chunks(),
+        pa.DictionaryArray.from_arrays(pa.array(cause.astype(np.int8)), pa.array(CAUSES)),
+        pa.array(words).cast(pa.string()).dictionary_encode(),
+        *(pa.array(np.rint(us), mask=np.isnan(us)).cast(pa.int64()) for us in phases.values()),
+        pa.array(evidence).cast(pa.string()).dictionary_encode(),
+    ]
+    made = schema(COLUMNS).with_metadata({"rules_version": str(RULES_VERSION)})
+    return pa.Table.from_arrays(
+        [array.cast(field.type) for array, field in zip(arrays, made, strict=True)], schema=made
+    )
+
+
+def counts(table: pa.Table) -> dict[str, int]:
+    """Connections by cause; every word is there."""
+    counted = {row["values"]: row["counts"] for row in table["cause"].value_counts().to_pylist()}
+    return {cause: counted.get(cause, 0) for cause in CAUSES}
+
+
+def _rules(
+    rows: Connections, life: Life, phases: Mapping[str, Floats], accepted: Floats, lost: np.ndarray[Any, Any]
+) -> list[Bools]:
+    """One condition for each of :data:`CAUSES` but the last, in its order."""
+    waiting, syn, ghost, queue, service, lag = (np.nan_to_num(phases[name]) for name in PHASES)
+    outcome, code = rows.outcome, rows["errno"]
+    failed = ~life.answered
+    # Of what was answered after all, the wait for the server itself is not called avoidable.
+    rest = np.where(failed, np.maximum.reduce([queue, service]), 0)
+    syn_longest = (lost != Where.nowhere) & (syn >= np.maximum.reduce([ghost, lag, rest]))
+    ghost_longest = life.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
+    others = np.maximum.reduce([waiting, syn, ghost, queue, service])
+    missed_by_lag = life.timed_out & ~np.isnan(life.arrived) & (life.stop - life.reference - lag <= _timeout(life))
+    late = (lag > LATE_US) & ((lag >= others) | missed_by_lag)
+    # No answer in time: a timeout, or a run that was cut short counts neither way.
+    waited = life.timed_out
+    was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted)
+    conditions = {
+        "client_out_of_files": np.isin(code, (errno.EMFILE, errno.ENFILE)),
+        "client_out_of_ports": code == errno.EADDRNOTAVAIL,
+        "client_late": late,
+        **{word: outcome == word for word in ("refused", "reset", "closed_early", "bad_answer")},
+        "syn_dropped": syn_longest & (lost == Where.listener),
+        "input_queue_dropped": syn_longest & (lost == Where.input_queue),
+        "path_loss": syn_longest & (lost == Where.path),
+        "ghost": ghost_longest,
+        "never_accepted": waited & np.isinf(accepted) & ~life.is_ghost & ~np.isnan(life.established) & (queue >= syn),
+        "slow_accept": waited & was_accepted & (queue >= np.maximum.reduce([syn, ghost, service])),
+        "slow_answer": waited & was_accepted & (service >= np.maximum.reduce([syn, ghost, queue])),
+        "clean": life.answered & (rows["total_retransmits"] == 0),
+    }
+    assert tuple(conditions) == CAUSES[:-1]
+    return list(conditions.values())
+
+
+def _timeout(life: Life) -> Floats:
+    return life.deadline - life.reference
+
+
+def _details(
+    rows: Connections, cause: np.ndarray[Any, Any], accepted: Floats, lost: np.ndarray[Any, Any], about: Circumstances
+) -> np.ndarray[Any, Any]:
+    """A few words more, for the causes that have several forms."""
+    words = np.full(len(rows), "", object)
+
+    def say(name: str, text: Any) -> None:
+        chosen = cause == CAUSES.index(name)
+        words[chosen] = text[chosen] if isinstance(text, np.ndarray) else text
+
+    got_something = rows["bytes_received"] > 0
+    before = np.where(np.isnan(accepted), "not known whether accepted", np.where(np.isinf(accepted), "before", "after"))
+    before = np.where(got_something, "after", before).astype(object)
+    before = np.where(np.isin(before, ("before", "after")), before + " accept", before)
+    status = rows["status"]
+    spoken = np.where(np.isnan(status), "not HTTP", np.nan_to_num(status).astype(int).astype(str)).astype(object)
+    say("refused", f"nobody listened on {about.target} ({'IPv6' if ':' in about.target else 'IPv4'})")
+    say("reset", before)
+    say("closed_early", before)
+    say("bad_answer", before + ", " + spoken)
+    say("syn_dropped", _full_queue(about.counters))
+    say("unknown", _undecided(rows, lost))
+    return words
+
+
+def _full_queue(counters: Mapping[str, int]) -> str:
+    """Which queue of the listener was full; with syncookies off a full SYN queue drops SYNs too."""
+    accept_queue, syn_queue = counters.get("ListenOverflows", 0), counters.get("TCPReqQFullDrop", 0)
+    if accept_queue and syn_queue:
+        return "accept queue or SYN queue full"
+    return "accept queue full" if accept_queue else "SYN queue full, syncookies off"
+
+
+def _undecided(rows: Connections, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Why nothing could be decided."""
+    code = rows["errno"]
+    names = np.array([errno.errorcode.get(int(value), "") for value in np.nan_to_num(code)], object)
+    where = np.where(lost == Where.undecided, "its SYNs were not counted one by one", "no evidence of its accept")
+    never = np.where(rows.outcome == "not_issued", "the run ended before it was issued", where)
+    return np.where(np.isnan(code), never, names)

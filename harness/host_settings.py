@@ -1,0 +1,127 @@
+"""Settings that no namespace has, changed for the length of a run: ``python -m harness.host_settings KEY=VALUE…``.
+
+The guard is a process of its own, deaf to the signals that end a run. It writes down what was there, sets, and puts it
+back when its standard input closes, which the kernel sees to however the run's own processes end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness import namespace
+from harness.errors import MachineError, PlanError, StormLabError
+
+_LOCK = "\0stormlab.host_settings"
+"""An abstract socket's address: held by one guard at a time, and gone with it."""
+_PUT_BACK_WITHIN_S = 10.0
+
+
+@contextmanager
+def changed(settings: Mapping[str, str]) -> Iterator[str]:
+    """Inside, the host has these settings; gives a line that says so, empty where nothing was asked for.
+
+    Raises:
+        PlanError: a setting is one that every namespace has of its own.
+        MachineError: the caller is not root, another run has changed the host's settings, or the kernel refuses one.
+    """
+    if not settings:
+        yield ""
+        return
+    asked = ", ".join(f"{key}={value}" for key, value in settings.items())
+    if os.geteuid() != 0:
+        raise MachineError(f"--host-sysctl {asked} was asked for; only root may change the host", "run it with sudo")
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "harness.host_settings", *(f"{key}={value}" for key, value in settings.items())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        start_new_session=True,  # Ctrl-C at the terminal does not reach it
+    )
+    assert guard.stdin is not None
+    assert guard.stdout is not None
+    try:
+        answer = json.loads(guard.stdout.readline() or "{}")
+        if "before" not in answer:
+            raise StormLabError.from_json(answer["error"]) if "error" in answer else _broken(asked)
+        before = ", ".join(f"{key}={value}" for key, value in answer["before"].items())
+        yield f"THE HOST'S SETTINGS ARE CHANGED for this run: {asked}; put back after it: {before}"
+    finally:
+        guard.stdin.close()
+        guard.wait(_PUT_BACK_WITHIN_S)
+        guard.stdout.close()
+
+
+def _broken(asked: str) -> MachineError:
+    return MachineError(f"--host-sysctl {asked} was asked for; it could not be set", "see `stormlab doctor`")
+
+
+def _set(settings: Mapping[str, str]) -> dict[str, str]:
+    """Set all or none; returns what was there before. Raises: PlanError, MachineError."""
+    before: dict[str, str] = {}
+    for key, value in settings.items():
+        if namespace.is_private(key):
+            raise PlanError(
+                f"--host-sysctl {key}={value} was asked for; every run has that setting to itself",
+                f"use --sysctl {key}={value}",
+            )
+        path = namespace.setting_path(key)
+        if not path.exists():
+            raise MachineError(
+                f"--host-sysctl {key}={value} was asked for; this kernel has no such setting", "see `sysctl net`"
+            )
+        old = path.read_text().strip()
+        try:
+            path.write_text(value)
+        except OSError as error:
+            _put_back(before)
+            raise MachineError(
+                f"--host-sysctl {key}={value} was asked for; it is {old} and cannot be set: {error.strerror}",
+                "check its range, and that root here may change the host",
+            ) from error
+        before[key] = old
+    return before
+
+
+def _put_back(before: Mapping[str, str]) -> None:
+    for key, value in before.items():
+        with suppress(OSError):
+            namespace.setting_path(key).write_text(value)
+
+
+def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    settings = dict(word.split("=", 1) for word in sys.argv[1:])
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind(_LOCK)
+        before = _set(settings)
+    except OSError:
+        error: StormLabError = MachineError(
+            "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
+        )
+    except StormLabError as refused:
+        error = refused
+    else:
+        try:
+            with suppress(OSError):
+                print(json.dumps({"before": before}), flush=True)
+            sys.stdin.read()
+        finally:
+            _put_back(before)
+        return 0
+    print(json.dumps({"error": error.to_json()}), flush=True)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

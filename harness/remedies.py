@@ -1,0 +1,157 @@
+"""What would mend a run: for each cause that took many connections, what to change, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness import stats
+from harness.episodes import Episode
+
+AT_THE_LISTENER = ("syn_dropped", "ghost")
+"""The causes that a full queue of the listener brings about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something to change, why, and how many connections it concerns."""
+
+    change: str
+    because: str
+    connections: int
+
+
+def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
+    """The largest first; nothing is proposed for what the evidence does not show."""
+    found = [*_of_full_queues(causes, episodes, facts)]
+    for cause, (change, because) in _PLAIN.items():
+        if causes[cause]:
+            found.append(Remedy(change, because(facts), causes[cause]))
+    return sorted(found, key=lambda remedy: -remedy.connections)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What remedies refer to."""
+
+    backlog: int | None
+    somaxconn: int | None
+    most_waiting: int
+    """Connections that at one moment were issued and not accepted: what a queue would have had to hold."""
+    target: str
+    log: str
+    idle: str
+    """What the server did while connections waited in its queue and were never accepted."""
+    has_ledger: bool
+
+
+def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
+    """The most connections that were issued and neither accepted nor given up at one moment, from their phases."""
+    lived = pc.is_valid(causes["queue_wait_us"])
+    begins = connections["issued_us"].filter(lived).to_numpy().astype(np.int64)
+    waits = sum(
+        causes[name].filter(lived).to_numpy().astype(np.int64)
+        for name in ("syn_wait_us", "ghost_wait_us", "queue_wait_us")
+    )
+    return stats.peak_overlap(begins, begins + waits)
+
+
+def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
+    """The listener's queue was full: why it was not emptied, and how much room would have been enough."""
+    concerned = sum(causes[cause] for cause in AT_THE_LISTENER)
+    if not concerned:
+        return
+    shares = drivers(episodes)
+    total = sum(row["overflows"] for row in shares.values()) or 1
+    for driver, row in shares.items():
+        if driver in _DRIVEN and row["overflows"]:
+            change, because = _DRIVEN[driver]
+            seen = f"{row['episodes']} episodes of a full queue, {row['ms']:,.0f} ms in all, {row['overflows']:,} drops"
+            part = round(concerned * row["overflows"] / total)
+            yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
+    enough = facts.most_waiting - 1  # a queue holds one more than its backlog
+    if facts.backlog is not None and enough > facts.backlog:
+        limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
+        capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
+        yield Remedy(
+            f"a larger backlog than {facts.backlog:,}: {enough:,} has room for all{capped}, less may do",
+            f"{facts.most_waiting:,} connections were waiting at once; they would have waited in the queue instead",
+            concerned,
+        )
+
+
+def drivers(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
+    """Episodes by driver: how many, how long, how many overflows, and the numbers of the longest."""
+    found: dict[str, dict[str, Any]] = {}
+    for episode in sorted(episodes, key=lambda one: -one.duration_ms):
+        row = found.setdefault(episode.driver, {"episodes": 0, "ms": 0.0, "overflows": 0, "because": episode.because})
+        row["episodes"] += 1
+        row["ms"] += episode.duration_ms
+        row["overflows"] += episode.overflows or 0
+    return found
+
+
+_DRIVEN: dict[str, tuple[str, str]] = {
+    "stalled": ("find what stops the server", "it neither ran nor wanted to"),
+    "cpu_starved": ("give the server CPUs of its own (--cpu disjoint)", "it was ready to run and had no CPU"),
+    "out_of_files": ("raise the server's limit of open files (--nofile)", "it had none left to accept with"),
+    "accept_bound": (
+        "accept faster: more accepting threads, less work between accepts",
+        "it ran, and could not keep up",
+    ),
+}
+_PLAIN: dict[str, tuple[str, Callable[[Facts], str]]] = {
+    "input_queue_dropped": (
+        "raise this host's input queue (--host-sysctl net.core.netdev_max_backlog=100000, as root), or spread the load "
+        "(--rate): the server has no part in it",
+        lambda facts: "most of their SYNs were lost on this host before TCP saw them",
+    ),
+    "path_loss": (
+        "look between client and server: a firewall, a link",
+        lambda facts: "their SYNs were sent, and came neither to this host's input queue nor to the listener",
+    ),
+    "client_late": (
+        "give the generator more: --processes, or CPUs of its own (--cpu disjoint)",
+        lambda facts: "its lag was the longest part of their lives",
+    ),
+    "client_out_of_files": (
+        "more agents (--processes), or a higher hard limit of open files",
+        lambda facts: "a client could open no socket",
+    ),
+    "client_out_of_ports": (
+        "assigned source ports (--source-ports assigned), or a wider net.ipv4.ip_local_port_range",
+        lambda facts: "a client had no port left",
+    ),
+    "refused": (
+        "start a listener there, or call the address that it listens on",
+        lambda facts: f"nobody listened on {facts.target}",
+    ),
+    "reset": ("look into the server's log", lambda facts: f"it reset connections; {facts.log}"),
+    "closed_early": (
+        "look into the server's log",
+        lambda facts: f"it closed before its answer was complete; {facts.log}",
+    ),
+    "bad_answer": ("look into the server's log", lambda facts: f"it answered with an error, or no HTTP; {facts.log}"),
+    "never_accepted": (
+        "let the server accept: a larger backlog would only have held more of them",
+        lambda facts: f"they lay complete in its queue until the clients gave up; {facts.idle}",
+    ),
+    "slow_accept": (
+        "accept faster, or let clients wait longer",
+        lambda facts: "accepted, after most of their time in the queue",
+    ),
+    "slow_answer": ("look into the server's handler", lambda facts: "accepted in time, and not answered in time"),
+    "unknown": (
+        "record more evidence",
+        lambda facts: (
+            "the ledger counts each connection's SYNs: install nftables"
+            if not facts.has_ledger
+            else "see the detail of each in causes.parquet"
+        ),
+    ),
+}
