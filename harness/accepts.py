@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from harness.phases import Life
 from harness.rowtimes import CLOCK_US, Bools, Floats
@@ -36,25 +37,27 @@ def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: 
 
 def _bounded(life: Life, times: Floats, depths: Floats) -> Floats:
     """The first sample that shows a connection gone from the queue; NaN where the clocks leave it open."""
-    slack = np.where(life.is_ghost, 2 * CLOCK_US, CLOCK_US)
     entered = np.where(np.isnan(life.entered), np.inf, life.entered)
+    earliest = np.where(life.by_jiffies, entered - CLOCK_US, life.issued)
+    latest = np.where(life.by_jiffies, entered + CLOCK_US, entered)
+    earliest = np.where(life.is_ghost, entered - 2 * CLOCK_US, earliest)
+    latest = np.where(life.is_ghost, entered + 2 * CLOCK_US, latest)
     # One that was never heard may yet enter after its client has gone: its kernel goes on sending.
-    earliest = np.sort(np.where(np.isinf(entered) & life.is_ghost, life.end, entered - slack))
-    latest = np.sort(entered + slack)
-    typical = np.sort(entered)
-    gone = np.maximum.accumulate(np.searchsorted(typical, times, side="right") - depths)
-    surely_gone = np.maximum.accumulate(np.searchsorted(latest, times, side="right") - depths)
-    perhaps_gone = np.maximum.accumulate(np.searchsorted(earliest, times, side="right") - depths)
-    rank = np.searchsorted(typical, entered, side="right")
-    highest_rank = np.searchsorted(earliest, entered + slack, side="right")
-    lowest_rank = np.searchsorted(latest, entered - slack, side="left") + 1
+    earliest = np.where(np.isinf(entered), np.where(life.is_ghost, life.end, np.inf), earliest)
 
-    seen_gone = _at(times, np.searchsorted(gone, rank, side="left"))
-    surely = _at(times, np.searchsorted(surely_gone, highest_rank, side="left"))
-    emptied = _first_empty(times, depths, entered + slack)  # an empty queue leaves no doubt about ranks
-    surely = np.minimum(surely, emptied)
+    # How many have left the queue only grows: a lower bound holds from then on, an upper bound until then.
+    at_least = np.maximum.accumulate(_count(latest, times) - depths)
+    at_most = np.minimum.accumulate((_count(earliest, times) - depths)[::-1])[::-1]
+    typically = np.clip(np.maximum.accumulate(_count(entered, times) - depths), at_least, at_most)
+    rank = _count(entered, entered)
+    highest_rank = _count(earliest, latest)
+    lowest_rank = np.searchsorted(np.sort(latest), earliest, side="left") + 1
+
+    seen_gone = _at(times, np.searchsorted(typically, rank, side="left"))
+    surely = _at(times, np.searchsorted(at_least, highest_rank, side="left"))
+    surely = np.minimum(surely, _first_empty(times, depths, latest))  # an empty queue leaves no doubt about ranks
     after_end = np.minimum(np.searchsorted(times, life.stop, side="left"), len(times) - 1)
-    surely_not = (perhaps_gone[after_end] < lowest_rank) & (times[after_end] >= life.stop)
+    surely_not = (at_most[after_end] < lowest_rank) & (times[after_end] >= life.stop)
 
     accepted = np.where(surely <= life.stop, np.minimum(seen_gone, surely), np.nan)
     # An answer proves an accept; without one, only the samples can.
@@ -63,13 +66,18 @@ def _bounded(life: Life, times: Floats, depths: Floats) -> Floats:
     return np.where(np.isinf(entered), np.inf, accepted)
 
 
+def _count(events: Floats, until: Floats) -> NDArray[np.intp]:
+    """How many of the events had happened by each moment."""
+    return np.searchsorted(np.sort(events), until, side="right")
+
+
 def _first_empty(times: Floats, depths: Floats, since: Floats) -> Floats:
     """The first sample at or after ``since`` that saw the queue empty; infinite if there is none."""
     empty = times[depths == 0]
     return _at(empty, np.searchsorted(empty, since, side="left"))
 
 
-def _at(times: Floats, index: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> Floats:
+def _at(times: Floats, index: NDArray[np.intp]) -> Floats:
     """``times[index]``, infinite beyond the last."""
     return np.append(times, np.inf)[index]
 

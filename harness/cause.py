@@ -117,7 +117,8 @@ def causes(connections: pa.Table, samples: pa.Table | None, about: Circumstances
     rules = _rules(rows, life, phases, accepted, lost)
     cause = np.select(rules, range(len(rules)), default=CAUSES.index("unknown"))
     words = _details(rows, cause, accepted, lost, about)
-    evidence = np.where(stamped, about.accept_stamp, np.where(np.isnan(accepted), "none", "bounded"))
+    bounded = ~np.isnan(accepted) & ~np.isnan(life.established)
+    evidence = np.where(stamped, about.accept_stamp, np.where(bounded, "bounded", "none"))
     arrays = [
         connections["connection"].combine_chunks(),
         pa.DictionaryArray.from_arrays(pa.array(cause.astype(np.int8)), pa.array(CAUSES)),

@@ -36,7 +36,7 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | `manifest.json` | plan and its hash, host, server and versions, kernel settings, counters, agents' reports |
 | `connections.parquet` | a row for every planned connection, whatever became of it |
 | `requests.parquet` | a row for every planned request, if a connection carries several |
-| `samples.parquet` | accept queue, every 1 ms (5 ms on fewer than 4 CPUs); server, every 20 ms; counters, every 50 ms |
+| `samples.parquet` | queue and open files, server, counters: every 1 ms (5 ms on fewer than 4 CPUs), 20 ms and 50 ms |
 | `server.log` | what the server wrote |
 | `causes.parquet` | derived: cause and phases of every connection; can be deleted, and is then made again |
 

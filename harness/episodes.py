@@ -1,9 +1,13 @@
-"""Episodes of a full accept queue, and why the server did not accept meanwhile: read from the samples."""
+"""Episodes of a full accept queue, and why the server did not accept meanwhile: read from the samples.
+
+One thing samples can miss: a server that runs out of files may have closed those it had within milliseconds, and then
+sleep for a second. Its log says so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +17,9 @@ from harness.rowtimes import Bools, Floats
 DRIVERS = ("stalled", "cpu_starved", "out_of_files", "accept_bound", "unknown")
 APART_US = 50_000
 """A queue that was not full for less than this between two samples has had no rest: it is one episode."""
+BEFORE_US = 100_000
+"""What a server met with just before an episode began may be why it did not accept."""
+_ASLEEP = "asleep"
 IDLE_SHARE = 0.05
 """Running and waiting for a CPU less than a twentieth of the time is doing neither."""
 
@@ -39,13 +46,21 @@ class Episode:
         return (self.end_us - self.begin_us) / 1000
 
 
-def episodes(samples: pa.Table | None) -> list[Episode]:
-    """All episodes in order of time; a queue is full when it holds more than its backlog (sk_acceptq_is_full)."""
+def episodes(samples: pa.Table | None, out_of_files_lines: int = 0) -> list[Episode]:
+    """All episodes in order of time; a queue is full when it holds more than its backlog (sk_acceptq_is_full).
+
+    ``out_of_files_lines`` is how often the server's log says that it ran out of files.
+    """
     if samples is None or len(samples) == 0:
         return []
     seen = _columns(samples)
     full = seen["accept_queue"] > seen["backlog"]
-    return [_episode(seen, first, last) for first, last in _stretches(seen["time_us"], full)]
+    found = [_episode(seen, first, last) for first, last in _stretches(seen["time_us"], full)]
+    asleep = [episode for episode in found if episode.because.endswith(_ASLEEP)]
+    if not asleep or out_of_files_lines < len(asleep):
+        return found
+    says = f"{_ASLEEP}; its log says {out_of_files_lines} times that it ran out of files"
+    return [replace(one, driver="out_of_files", because=says) if one in asleep else one for one in found]
 
 
 def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None) -> tuple[str, str] | None:
@@ -58,7 +73,8 @@ def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None)
         return None
     first, last = int(inside[0]), int(inside[-1])
     running = _rate(seen["time_us"], seen["server_cpu_us"], first, last)
-    return _driver(seen, first, last, running, _rate(seen["time_us"], seen.get("server_wait_us"), first, last))
+    waiting = _rate(seen["time_us"], seen.get("server_wait_us"), first, last)
+    return _driver(seen, first, last, running, waiting)
 
 
 def _columns(samples: pa.Table) -> dict[str, Floats]:
@@ -95,22 +111,23 @@ def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
 def _driver(
     seen: dict[str, Floats], first: int, last: int, running: float | None, waiting: float | None
 ) -> tuple[str, str]:
-    files, limit = _within(seen["server_files"], first, last), _within(seen["server_files_limit"], first, last)
-    if len(files) and files.max() >= limit.max() > 0:
-        return "out_of_files", f"{files.max():.0f} open files of {limit.max():.0f}"
+    before = int(np.searchsorted(seen["time_us"], seen["time_us"][first] - BEFORE_US))
+    files, limits = (_within(seen[name], before, last) for name in ("server_files", "server_files_limit"))
+    most, limit = (files.max(), limits.max()) if len(files) else (0.0, np.inf)
+    if most >= limit:
+        return "out_of_files", f"{most:.0f} open files of {limit:.0f}"
     if running is None or waiting is None:
         sampled = len(_within(seen.get("server_wait_us", np.empty(0)), 0, len(seen["time_us"]))) > 1
         return "unknown", "too short for the samples of the server" if sampled else "the server was not sampled"
+    numbers = f"{running:.2f} CPUs used, {waiting:.2f} threads waiting for one"
+    if running + waiting >= IDLE_SHARE:
+        return "cpu_starved" if waiting > running else "accept_bound", numbers
     stopped, threads = (
         _within(seen[name], first, last) for name in ("server_threads_stopped", "server_threads") if name in seen
     )
-    numbers = f"{running:.2f} CPUs used, {waiting:.2f} threads waiting for one"
-    if running + waiting < IDLE_SHARE:
-        by_signal = len(stopped) > 0 and np.median(stopped) == np.median(threads) > 0
-        return "stalled", numbers + (", stopped by a signal" if by_signal else ", asleep")
-    if waiting > running:
-        return "cpu_starved", numbers
-    return "accept_bound", numbers
+    if len(stopped) and np.median(stopped) == np.median(threads) > 0:
+        return "stalled", f"{numbers}, stopped by a signal"
+    return "stalled", f"{numbers}, {_ASLEEP}"
 
 
 def _within(values: Floats, first: int, last: int) -> Floats:

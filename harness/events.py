@@ -118,7 +118,7 @@ SAMPLES = (
         "complete connections waiting to be accepted; null where nobody listened",
     ),
     Column("backlog", pa.int32(), "connections", "the listening socket's backlog"),
-    Column("server_files", pa.int32(), "files", "open files of the server's fullest process; null between its samples"),
+    Column("server_files", pa.int32(), "files", "open files of the server's fullest process"),
     Column("server_files_limit", pa.int32(), "files", "the soft limit of that process"),
     Column("server_threads", pa.int32(), "threads", "threads of the server"),
     Column("server_threads_runnable", pa.int32(), "threads", "of these, running or waiting for a CPU"),

@@ -37,6 +37,8 @@ class Life:
         """When the last thing happened that the client was waiting for, or it should have given up."""
         self.established = np.clip(np.fmin(rows["synack_us"], self.seen), self.issued, self.stop)
         """In the client's kernel."""
+        self.by_jiffies: Bools = ~np.isnan(rows["synack_us"])
+        """Whether that is known by the kernel's coarse clock only."""
         # The server may have it before a clock of jiffies says that the client could have sent its last ACK.
         self.established = np.maximum(self.issued, np.fmin(self.established, rows["accepted_us"]))
         sent_again = rows["total_retransmits"] > rows["syn_retransmits"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only o
 PROJECT = Path(__file__).parent.parent
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
 """The committed data; the variable is for trying the notebooks on other data."""
+LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
 CAUSES, VERSION_KEY = "causes.parquet", b"rules_version"
@@ -97,6 +99,14 @@ class Run:
         """What the probe saw, or None where there was none."""
         path = self.path / SAMPLES
         return read_table(path) if path.exists() else None
+
+    def log_lines(self, pattern: re.Pattern[bytes]) -> int:
+        """How often the server's log has something; of a long log the beginning is looked at."""
+        try:
+            with (self.path / SERVER_LOG).open("rb") as log:
+                return len(pattern.findall(log.read(LOG_LOOKED_AT_BYTES)))
+        except OSError:
+            return 0
 
     def thought(self, version: str) -> pa.Table | None:
         """What was kept of it by rules of this ``version``; None where it has to be thought again."""

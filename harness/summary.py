@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from harness.events import OUTCOMES
 from harness.generator import Generator, judge
 from harness.plan import Load
 from harness.store import Run
+
+OUT_OF_FILES = re.compile(rb"too many open files|EMFILE|ENFILE", re.IGNORECASE)
+"""How runtimes name the two errors in their logs."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Summary:
     @functools.cached_property
     def episodes(self) -> list[Episode]:
         """Stretches of a full accept queue, each with what drove it."""
-        return episodes(self.samples)
+        return episodes(self.samples, self.run.log_lines(OUT_OF_FILES))
 
     @functools.cached_property
     def timeline(self) -> NDArray[np.int64]:

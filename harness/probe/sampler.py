@@ -25,9 +25,8 @@ from harness.probe.listener import ListenerWatch
 SERVER_EVERY_NS, COUNTERS_EVERY_NS = 20_000_000, 50_000_000
 NOT_SAMPLED = -1
 QUEUE_FIELDS = ("accept_queue", "backlog")
+FILES_FIELDS = ("server_files", "server_files_limit")
 SERVER_FIELDS = (
-    "server_files",
-    "server_files_limit",
     "server_threads",
     "server_threads_runnable",
     "server_threads_stopped",
@@ -44,7 +43,7 @@ COUNTER_FIELDS = (
     "TCPReqQFullDrop",
     LO_RX_DROPPED,
 )
-FIELDS = ("time_ns", *QUEUE_FIELDS, *SERVER_FIELDS, *COUNTER_FIELDS)
+FIELDS = ("time_ns", *QUEUE_FIELDS, *FILES_FIELDS, *SERVER_FIELDS, *COUNTER_FIELDS)
 RECORD = struct.Struct(f"={len(FIELDS)}q")
 _FLUSH_EVERY = 20
 _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
@@ -77,10 +76,10 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
             queue = listener.read()
             server, counters = _NO_SERVER, _NO_COUNTERS
             if now_ns >= server_due_ns:
-                server, server_due_ns = _server(pids, limits), now_ns + SERVER_EVERY_NS
+                server, server_due_ns = _server(pids), now_ns + SERVER_EVERY_NS
             if now_ns >= counters_due_ns:
                 counters, counters_due_ns = _counters(), now_ns + COUNTERS_EVERY_NS
-            file.write(RECORD.pack(now_ns, *(queue or _NO_QUEUE), *server, *counters))
+            file.write(RECORD.pack(now_ns, *(queue or _NO_QUEUE), *_files(pids, limits), *server, *counters))
             number += 1
             if number % _FLUSH_EVERY == 0:
                 file.flush()
@@ -97,16 +96,22 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
     }
 
 
-def _server(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
-    """Files and their limit of the fullest process; threads, CPU and memory of all."""
+def _files(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, int]:
+    """Open files of the fullest process, and its limit."""
     fullest = (NOT_SAMPLED, NOT_SAMPLED)
+    for pid, limit in zip(pids, limits, strict=True):
+        with contextlib.suppress(OSError):
+            # Since Linux 6.2 the size of this folder is the number of open files: no need to list it.
+            fullest = max(fullest, (os.stat(f"/proc/{pid}/fd").st_size, limit))  # noqa: PTH116 (Path is slower)
+    return fullest
+
+
+def _server(pids: Sequence[int]) -> tuple[int, ...]:
+    """Threads, CPU and memory of all processes."""
     cpu_us = rss_bytes = wait_ns = 0
     states = bytearray()
-    for pid, limit in zip(pids, limits, strict=True):
+    for pid in pids:
         with contextlib.suppress(OSError, IndexError, ValueError):
-            # Since Linux 6.2 the size of this folder is the number of open files: no need to list it.
-            files = os.stat(f"/proc/{pid}/fd").st_size  # noqa: PTH116 (Path is slower)
-            fullest = max(fullest, (files, limit))
             fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
             cpu_us += (int(fields[11]) + int(fields[12])) * _TICK_US
             rss_bytes += int(fields[21]) * _PAGE_BYTES
@@ -116,7 +121,6 @@ def _server(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, ...]:
                 # Time on a CPU and time waiting for one, ns (Documentation/scheduler/sched-stats.rst).
                 wait_ns += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[1])
     return (
-        *fullest,
         len(states),
         states.count(b"R"),
         states.count(b"T") + states.count(b"t"),
