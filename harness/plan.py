@@ -318,6 +318,8 @@ class Plan:
     question: str
     trials: tuple[Trial, ...]
     repeats: int = 1
+    keep_rows: int = 0
+    """Of each trial, how many runs keep their rows in the reference data, because a figure draws them."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
@@ -326,8 +328,8 @@ class Plan:
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
-    TOML with ``question``, ``repeats``, ``[base]`` (options of every trial), ``[vary]`` (option → list of values; the
-    trials are their product) and ``[scenario.NAME]`` (sets of options, each crossed with the product).
+    TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
+    of values; the trials are their product) and ``[scenario.NAME]`` (sets of options, each crossed with the product).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -339,7 +341,7 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
     document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "base", "vary", "scenario"}
+    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario"}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
     base, vary, scenarios = (_table(path, document, key) for key in ("base", "vary", "scenario"))
     for option, values in vary.items():
@@ -350,9 +352,10 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
         for scenario in list(scenarios.values()) or [{}]
         for values in itertools.product(*vary.values())
     ]
-    repeats = document.get("repeats", 1)
-    _require(isinstance(repeats, int), f"repeats in {path} must be a number, not {repeats!r}")
-    return Plan(path.stem, str(document.get("question", "")), tuple(trials), repeats)
+    repeats, keep_rows = document.get("repeats", 1), document.get("keep_rows", 0)
+    for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
+        _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
+    return Plan(path.stem, str(document.get("question", "")), tuple(trials), repeats, keep_rows)
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -48,6 +48,15 @@ def record(
     return results.frame(Summary(run) for run in runs)
 
 
+def open_run(run_id: str, *, data: Path | None = None) -> Summary:
+    """One of those runs with its tables: connections, causes, samples.
+
+    Raises:
+        PlanError: it is not recorded here, and the reference data keep no rows of it.
+    """
+    return Summary(store.find_run(data or store.default_data(), run_id))
+
+
 def _from_reference(plan: Plan, reference: Path) -> pd.DataFrame:
     path = reference / results.RUNS
     if not path.exists():

@@ -1,11 +1,12 @@
 """``python -m harness.reference``: make the committed reference data from runs recorded here.
 
 Every complete run of the collection's plans becomes a line of ``data/reference/runs.parquet``; lines of other plans
-and of other machines stay.
+and of other machines stay. Where a plan says so, the rows of a few runs are kept too.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,21 +14,43 @@ import pandas as pd
 
 from harness import results, store
 from harness.plan import PLANS, load_plan
+from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run
 from harness.summary import Summary
+
+_KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
+"""Causes can be made again, and a log may name paths of the machine."""
 
 
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
-    planned = {trial.plan_hash for path in sorted(PLANS.glob("*.toml")) for trial in load_plan(path).trials}
-    chosen = [run for run in store.runs(data) if run.manifest["status"] == "complete" and run.identity[0] in planned]
+    plans = [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
+    rows_wanted = {trial.plan_hash: plan.keep_rows for plan in plans for trial in plan.trials}
+    chosen = [run for run in store.runs(data) if _is_complete(run) and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS
     if path.exists():
         older = results.read(path)
         replaced = older["plan_hash"].isin(lines["plan_hash"]) & older["host_id"].isin(lines["host_id"])
+        for run_id in older[replaced]["run_id"]:
+            shutil.rmtree(reference / run_id, ignore_errors=True)
         lines = pd.concat([older[~replaced], lines]).sort_values("run_id", ignore_index=True)
+    for plan_hash, number in rows_wanted.items():
+        for run in [run for run in chosen if run.identity[0] == plan_hash][:number]:
+            _keep_rows(run, reference)
     results.write(lines, path)
     return lines
+
+
+def _keep_rows(run: Run, reference: Path) -> None:
+    folder = reference / run.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _KEPT:
+        if (run.path / name).exists():
+            shutil.copyfile(run.path / name, folder / name)
+
+
+def _is_complete(run: Run) -> bool:
+    return bool(run.manifest["status"] == "complete")
 
 
 if __name__ == "__main__":

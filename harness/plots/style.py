@@ -26,6 +26,27 @@ SERVER_LOOK: dict[str, tuple[str, str]] = {
 OTHER_LOOK = ("#777777", ":")
 
 
+CAUSE_COLOUR: dict[str, str] = {
+    "clean": "#0072B2",
+    "syn_dropped": "#D55E00",
+    "input_queue_dropped": "#CC79A7",
+    "path_loss": "#56B4E9",
+    "ghost": "#009E73",
+    "never_accepted": "#E69F00",
+    "slow_accept": "#F0E442",
+    "slow_answer": "#8c6d31",
+    "client_late": "#7f7f7f",
+    "client_out_of_files": "#525252",
+    "client_out_of_ports": "#969696",
+    "refused": "#800000",
+    "reset": "#b22222",
+    "closed_early": "#cd5c5c",
+    "bad_answer": "#e9967a",
+    "unknown": "#bdbdbd",
+}
+"""Colour of each cause in every figure; the frequent ones are Okabe and Ito's."""
+
+
 def look(server: str) -> tuple[str, str]:
     return SERVER_LOOK.get(server, OTHER_LOOK)
 
