@@ -34,7 +34,7 @@ class Result:
 
 def stormlab_json(data: Path, *words: str, prefix: Sequence[str] = ()) -> Result:
     """``stormlab … --json`` with a data folder of its own."""
-    storms = ("--data", str(data)) if words[0] in ("run", "list", "show") else ()
+    storms = ("--data", str(data)) if words[0] in ("run", "list", "show", "explain") else ()
     command = [*prefix, sys.executable, "-m", "harness", *words, *storms, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
     return Result(done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr)

@@ -3,7 +3,8 @@
 from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import latency_distributions
 from harness.plots.lifelines import lifelines
+from harness.plots.phases import time_by_cause
 from harness.plots.save import save
 from harness.plots.timeline import answer_timelines
 
-__all__ = ["answer_timelines", "compare_stacks", "latency_distributions", "lifelines", "save"]
+__all__ = ["answer_timelines", "compare_stacks", "latency_distributions", "lifelines", "save", "time_by_cause"]

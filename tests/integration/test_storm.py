@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from harness.cause import CAUSES
 from harness.events import CONNECTIONS, OUTCOMES, REQUESTS
 from tests.calling import Result
 
@@ -27,6 +28,7 @@ RUN_HOLDS = {
     "issued": int,
     "connections": int,
     "outcomes": dict,
+    "causes": dict,
     "success_rate": float,
     "latency_ms": dict,
     "throughput_per_s": float,
@@ -48,7 +50,8 @@ def test_a_burst_is_recorded_whole(stormlab: Call) -> None:
     assert run["status"] == "complete"
     assert run["planned"] == run["issued"] == run["connections"] == sum(run["outcomes"].values()) == 3000
     assert set(run["outcomes"]) == set(OUTCOMES)
-    assert run["causes"] is None
+    assert set(run["causes"]) == set(CAUSES)
+    assert sum(run["causes"].values()) == 3000
     assert run["server"]["backlog_requested"] is None
     assert run["server"]["backlog_effective"] == 100, "asyncio's default"
     assert run["server"]["version"].startswith("python 3")
@@ -56,6 +59,7 @@ def test_a_burst_is_recorded_whole(stormlab: Call) -> None:
     assert {check["name"] for check in run["checks"]} >= {"conservation", "time_order", "input_queue", "generator"}
     folder = Path(run["path"])
     assert sorted(path.name for path in folder.iterdir()) == [
+        "causes.parquet",
         "connections.parquet",
         "manifest.json",
         "samples.parquet",

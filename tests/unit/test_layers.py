@@ -8,7 +8,17 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-THOUGHT = ["harness.stats", "harness.generator", "harness.checks", "harness.summary", "harness.record", "harness.plots"]
+THOUGHT = [
+    "harness.stats",
+    "harness.generator",
+    "harness.checks",
+    "harness.cause",
+    "harness.episodes",
+    "harness.explain",
+    "harness.summary",
+    "harness.record",
+    "harness.plots",
+]
 
 
 def imported_by(module: str) -> set[str]:
