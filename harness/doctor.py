@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness import host, namespace
 from harness.checks import Status
-from harness.ledger import NFT_MISSING, nft_path
 from harness.load.slices import FILES_RESERVED
+from harness.nft import MISSING, nft_path
 from harness.plan import Load
 from harness.probe.listener import listeners
 from harness.servers import build
@@ -96,7 +96,7 @@ def _input_queue() -> Finding:
 
 def _nftables() -> Finding:
     if nft_path() is None:
-        return Finding("nftables", "fail", NFT_MISSING, "install it to have the SYNs of each connection counted")
+        return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
     return Finding("nftables", "pass", "the SYNs of each connection can be counted")
 
 

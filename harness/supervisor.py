@@ -23,11 +23,14 @@ from typing import Any
 
 from harness import children, host, namespace
 from harness.conclude import PROBE_SAMPLES, conclude
+from harness.disturbances import ClientPause, Disturbance, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.layout import free_port, place, ports_in_use
 from harness.ledger import Ledger
 from harness.load.rows import Rows
 from harness.load.slices import Slice, agents_needed, cut, source_pool
+from harness.nft import nft_path
+from harness.path_loss import PathLoss
 from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
 from harness.probe.sampler import interval_us
@@ -61,6 +64,7 @@ class Supervisor:
         self.agents: list[subprocess.Popen[str]] = []
         self.server: RunningServer | None = None
         self.ledger: Ledger | None = None
+        self.path_loss: PathLoss | None = None
         self.probe: subprocess.Popen[str] | None = None
         self.begun = False
         """Whether the storm has begun: from then on there is something to keep."""
@@ -79,6 +83,7 @@ class Supervisor:
             self._start_agents()
             self._start_probe()
             self._open_ledger()
+            self._lose_packets()
             self._storm()
         except ServerError as failure:
             error, self.begun = failure, True
@@ -198,6 +203,7 @@ class Supervisor:
             self.manifest["server"]["listeners"] = sum(one.address == listening[0].address for one in listening)
 
     def _start_agents(self) -> None:
+        limit = self.trial.faults.client_nofile
         for slice_ in self.slices:
             with (self.partial.path / f"agent-{slice_.agent}.log").open("w") as log:
                 agent = children.start(
@@ -207,6 +213,7 @@ class Supervisor:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd=Path(__file__).parent.parent,
+                    prepared=children.prepare(files=None if limit is None else (limit, limit)),
                 )
             self.agents.append(agent)
             _tell(agent, json.dumps(slice_.to_json()))
@@ -248,6 +255,19 @@ class Supervisor:
             ledger.open()
             self.ledger = ledger
 
+    def _lose_packets(self) -> None:
+        share = self.trial.faults.syn_loss
+        if share is None:
+            return
+        if not self.manifest["kernel"]["isolated"] or nft_path() is None:
+            raise MachineError(
+                f"--syn-loss {share:g} was asked for; it takes a private namespace and nft (Debian's nftables)",
+                "see `stormlab doctor`",
+            )
+        loss = PathLoss(self.port, share, self.slices, children.keep_network_rights)
+        loss.open()
+        self.path_loss = loss
+
     def _storm(self) -> None:
         assert self.server is not None
         stall_ms = self.trial.faults.stall_ms
@@ -261,7 +281,7 @@ class Supervisor:
         try:
             for agent in self.agents:
                 _tell(agent, str(start_ns))
-            self._watch(start_ns, None if stall_ms is None else start_ns + int(stall_ms * 1e6))
+            self._watch(start_ns, self._disturbances(start_ns))
         finally:
             after = counters.read_counters()
             self.manifest["kernel"]["counters"] = counters.deltas(before, after)
@@ -274,29 +294,42 @@ class Supervisor:
                 f"the server ended during the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
             )
 
-    def _watch(self, start_ns: int, resume_ns: int | None) -> None:
-        """Follow the storm to its end; end the stall when its time has come and every connect of a burst is issued."""
+    def _disturbances(self, start_ns: int) -> list[Disturbance]:
         assert self.server is not None
-        load = self.trial.load
+        load, faults = self.trial.load, self.trial.faults
+        found: list[Disturbance] = []
+        if faults.stall_ms is not None:
+            found.append(
+                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.clients if load.is_burst else 0)
+            )
+        if faults.client_pause_ms is not None:
+            found.append(ClientPause(self._pause_agents, start_ns, faults.client_pause_ms, half=load.clients // 2))
+        return found
+
+    def _pause_agents(self, stop: bool) -> None:
+        for agent in self.agents:
+            children.signal_group(agent.pid, signal.SIGSTOP if stop else signal.SIGCONT)
+
+    def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:
+        """Follow the storm to its end, and disturb it when that is due."""
         next_report_ns = start_ns
-        while any(agent.poll() is None for agent in self.agents):
-            now_ns = time.monotonic_ns()
-            if (
-                resume_ns is not None
-                and now_ns >= resume_ns
-                and (not load.is_burst or self._attempted() >= load.clients)
-            ):
-                self.server.resume()
-                self.manifest["stalled_until_us"] = (time.monotonic_ns() - start_ns) // 1000
-                resume_ns = None
-            if now_ns >= next_report_ns:
-                next_report_ns = now_ns + int(REPORT_EVERY_S * 1e9)
-                self._report(now_ns - start_ns)
-            if now_ns - start_ns > (2 * MAX_SECONDS) * 1e9:
-                raise MachineError(
-                    f"the storm was not over after {2 * MAX_SECONDS:g} s and was ended", "plan fewer requests"
-                )
-            time.sleep(0.001 if resume_ns is not None else 0.02)
+        try:
+            while any(agent.poll() is None for agent in self.agents):
+                now_ns = time.monotonic_ns()
+                for disturbance in disturbances:
+                    if not disturbance.over:
+                        self.manifest |= disturbance.step(now_ns, self._attempted)
+                if now_ns >= next_report_ns:
+                    next_report_ns = now_ns + int(REPORT_EVERY_S * 1e9)
+                    self._report(now_ns - start_ns)
+                if now_ns - start_ns > (2 * MAX_SECONDS) * 1e9:
+                    raise MachineError(
+                        f"the storm was not over after {2 * MAX_SECONDS:g} s and was ended", "plan fewer requests"
+                    )
+                time.sleep(0.02 if all(disturbance.over for disturbance in disturbances) else 0.001)
+        finally:
+            for disturbance in disturbances:
+                disturbance.end()
         for slice_, agent in zip(self.slices, self.agents, strict=True):
             if agent.returncode:
                 raise MachineError(
@@ -342,6 +375,9 @@ class Supervisor:
                 self.ledger.write_into(self.rows)
             except MachineError as error:  # the rows are there without it
                 self.manifest["no_ledger_because"] = error.message
+        if self.path_loss is not None and self.begun:
+            with contextlib.suppress(MachineError):
+                self.path_loss.write_into(self.partial.path)
         children.end_descendants()
 
     def _note_outcome(self, error: StormLabError | None) -> None:

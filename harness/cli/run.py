@@ -62,6 +62,9 @@ def add_to(commands: Commands) -> None:
 
     faults = parser.add_argument_group("faults and kernel").add_argument
     faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
+    faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")
+    faults("--client-nofile", type=int, metavar="N", help="the agents' limit of open files (default: all there are)")
+    faults("--syn-loss", type=float, metavar="SHARE", help="lose this share of the SYNs on the way")
     faults(
         "--sysctl", type=_setting, action="append", metavar="KEY=VALUE", help="set in the private namespace; repeatable"
     )
