@@ -23,6 +23,10 @@ class Accepts(NamedTuple):
     accepted_us: Floats
     """Infinite where it was not accepted while the client waited, NaN where that is not known."""
     stamped: Bools
+    queued_when_last_seen: Bools
+    """In the queue in the last sample before its end."""
+    listened_afterwards: Bools
+    """A sample after its end shows the listening socket still there."""
 
 
 def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: int) -> Accepts:
@@ -31,12 +35,17 @@ def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: 
     times, depths = _depths(samples)
     if listeners != 1 or not len(times):
         known = np.where(np.isinf(life.entered), np.inf, np.nan)
-        return Accepts(np.where(stamped, stamps_us, known), stamped)
-    return Accepts(np.where(stamped, stamps_us, _bounded(life, times, depths)), stamped)
+        nothing_seen = np.zeros(len(stamped), np.bool_)
+        return Accepts(np.where(stamped, stamps_us, known), stamped, nothing_seen, nothing_seen)
+    bounded, queued = _bounded(life, times, depths)
+    return Accepts(np.where(stamped, stamps_us, bounded), stamped, queued, life.stop <= times[-1])
 
 
-def _bounded(life: Life, times: Floats, depths: Floats) -> Floats:
-    """The first sample that shows a connection gone from the queue; NaN where the clocks leave it open."""
+def _bounded(life: Life, times: Floats, depths: Floats) -> tuple[Floats, Bools]:
+    """The first sample that shows a connection gone from the queue; NaN where the clocks leave it open.
+
+    And whether the last sample before its end shows it there.
+    """
     entered = np.where(np.isnan(life.entered), np.inf, life.entered)
     earliest = np.where(life.by_jiffies, entered - CLOCK_US, life.issued)
     latest = np.where(life.by_jiffies, entered + CLOCK_US, entered)
@@ -56,14 +65,17 @@ def _bounded(life: Life, times: Floats, depths: Floats) -> Floats:
     seen_gone = _at(times, np.searchsorted(typically, rank, side="left"))
     surely = _at(times, np.searchsorted(at_least, highest_rank, side="left"))
     surely = np.minimum(surely, _first_empty(times, depths, latest))  # an empty queue leaves no doubt about ranks
-    after_end = np.minimum(np.searchsorted(times, life.stop, side="left"), len(times) - 1)
-    surely_not = (at_most[after_end] < lowest_rank) & (times[after_end] >= life.stop)
+    after_end = np.searchsorted(times, life.stop, side="left")
+    surely_not = np.append(at_most, np.inf)[after_end] < lowest_rank
+    before_end = after_end - 1
+    queued = (before_end >= 0) & (np.append(at_most, np.inf)[before_end] < lowest_rank)
+    queued &= times[before_end] >= latest
 
     accepted = np.where(surely <= life.stop, np.minimum(seen_gone, surely), np.nan)
     # An answer proves an accept; without one, only the samples can.
     accepted = np.where(np.isnan(accepted) & life.answered, np.fmin(seen_gone, life.stop), accepted)
     accepted = np.where(surely_not & ~life.answered, np.inf, accepted)
-    return np.where(np.isinf(entered), np.inf, accepted)
+    return np.where(np.isinf(entered), np.inf, accepted), queued
 
 
 def _count(events: Floats, until: Floats) -> NDArray[np.intp]:

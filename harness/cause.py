@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from harness.accepts import accepts
+from harness.accepts import Accepts, accepts
 from harness.events import Column, schema
 from harness.lost_syns import Where, lost_syns
 from harness.phases import PHASES, Life, cut
@@ -111,12 +111,13 @@ def causes(connections: pa.Table, samples: pa.Table | None, about: Circumstances
     """Cause and phases of each connection; columns as in :data:`COLUMNS`, rows in the order of ``connections``."""
     rows = Connections(connections)
     life = Life(rows, about.load)
-    accepted, stamped = accepts(life, rows["accepted_us"], samples, about.listeners)
+    known = accepts(life, rows["accepted_us"], samples, about.listeners)
+    accepted, stamped = known.accepted_us, known.stamped
     phases = cut(life, accepted)
     lost = lost_syns(rows, life, about.counters)
     rules = _rules(rows, life, phases, accepted, lost)
     cause = np.select(rules, range(len(rules)), default=CAUSES.index("unknown"))
-    words = _details(rows, cause, accepted, lost, about)
+    words = _details(rows, cause, _reset_when(rows, life, known, about.counters), lost, about)
     bounded = ~np.isnan(accepted) & ~np.isnan(life.established)
     evidence = np.where(stamped, about.accept_stamp, np.where(bounded, "bounded", "none"))
     arrays = [
@@ -151,8 +152,8 @@ def _rules(
     ghost_longest = life.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
     others = np.maximum.reduce([waiting, syn, ghost, queue, service])
     missed_by_lag = life.timed_out & ~np.isnan(life.arrived) & (life.stop - life.reference - lag <= _timeout(life))
-    late = (lag > LATE_US) & ((lag >= others) | missed_by_lag)
-    # No answer in time: a timeout, or a run that was cut short counts neither way.
+    # Lag cannot be the mechanism of a failure that the other side made: those keep the word of their outcome.
+    late = (life.answered | life.timed_out) & (lag > LATE_US) & ((lag >= others) | missed_by_lag)
     waited = life.timed_out
     was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted)
     conditions = {
@@ -177,8 +178,27 @@ def _timeout(life: Life) -> Floats:
     return life.deadline - life.reference
 
 
+def _reset_when(rows: Connections, life: Life, known: Accepts, counters: Mapping[str, int]) -> np.ndarray[Any, Any]:
+    """Whether a reset came before or after the accept.
+
+    With tcp_abort_on_overflow the kernel resets, and counts as EmbryonicRsts, connections that never entered the queue;
+    a listening socket that is closed resets those in it. Nothing else but the server itself sends one.
+    """
+    resets, by_kernel = int((rows.outcome == "reset").sum()), counters.get("EmbryonicRsts")
+    overflow = by_kernel is not None and by_kernel >= resets
+    before = np.isinf(known.accepted_us) | known.queued_when_last_seen | overflow | np.isnan(life.established)
+    by_server = known.listened_afterwards & (by_kernel == 0)
+    after = (rows["bytes_received"] > 0) | by_server
+    words = np.where(after, "after accept", np.where(before, "before accept", "not known whether accepted"))
+    return words.astype(object)
+
+
 def _details(
-    rows: Connections, cause: np.ndarray[Any, Any], accepted: Floats, lost: np.ndarray[Any, Any], about: Circumstances
+    rows: Connections,
+    cause: np.ndarray[Any, Any],
+    reset: np.ndarray[Any, Any],
+    lost: np.ndarray[Any, Any],
+    about: Circumstances,
 ) -> np.ndarray[Any, Any]:
     """A few words more, for the causes that have several forms."""
     words = np.full(len(rows), "", object)
@@ -187,16 +207,13 @@ def _details(
         chosen = cause == CAUSES.index(name)
         words[chosen] = text[chosen] if isinstance(text, np.ndarray) else text
 
-    got_something = rows["bytes_received"] > 0
-    before = np.where(np.isnan(accepted), "not known whether accepted", np.where(np.isinf(accepted), "before", "after"))
-    before = np.where(got_something, "after", before).astype(object)
-    before = np.where(np.isin(before, ("before", "after")), before + " accept", before)
     status = rows["status"]
     spoken = np.where(np.isnan(status), "not HTTP", np.nan_to_num(status).astype(int).astype(str)).astype(object)
     say("refused", f"nobody listened on {about.target} ({'IPv6' if ':' in about.target else 'IPv4'})")
-    say("reset", before)
-    say("closed_early", before)
-    say("bad_answer", before + ", " + spoken)
+    say("reset", reset)
+    # Only a connection that was accepted can be closed in good order, or be sent anything.
+    say("closed_early", "after accept")
+    say("bad_answer", "after accept, " + spoken)
     say("syn_dropped", _full_queue(about.counters))
     say("unknown", _undecided(rows, lost))
     return words

@@ -71,7 +71,7 @@ CONNECTIONS = (
         "arrived_us",
         pa.int64(),
         "µs",
-        "when what it received last had come, by the kernel's clock; null where the client read it within 8 ms",
+        "when the end of its answer had come, or what was never read, by the kernel's clock; null if read within 8 ms",
     ),
     Column("closed_us", pa.int64(), "µs", "when its last answer was complete, it failed, or the client gave it up"),
     Column(

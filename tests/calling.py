@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,34 @@ class Result:
 
 def stormlab_json(data: Path, *words: str, prefix: Sequence[str] = ()) -> Result:
     """``stormlab … --json`` with a data folder of its own."""
-    storms = ("--data", str(data)) if words[0] in ("run", "list", "show", "explain") else ()
+    storms = ("--data", str(data)) if words[0] in ("run", "list", "show", "explain", "calibrate") else ()
     command = [*prefix, sys.executable, "-m", "harness", *words, *storms, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
     return Result(done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr)
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    """``stormlab run … --json`` under way; runs go to ``tmp_path / "runs"``."""
+    data = ("--data", str(tmp_path / "runs"), "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", *words, *data],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def partial_manifest(tmp_path: Path, until: str = "start_ns") -> dict[str, object]:
+    """The manifest of the run under way, once it has a key."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in (tmp_path / "runs").glob(".*.partial/manifest.json"):
+            manifest: dict[str, object] = json.loads(path.read_text())
+            if until in manifest:
+                return manifest
+        time.sleep(0.005)
+    raise AssertionError("the storm never began")
 
 
 def require_server(name: str) -> None:

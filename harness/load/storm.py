@@ -428,7 +428,10 @@ class Storm:
             if not (self.per_client > 1 and rows["first_byte_ns"][row]):
                 self._write_resent(row, info)
             arrived_ns = time.monotonic_ns() - info.last_received_ms_ago * 1_000_000
-            if info.bytes_received and now_ns - arrived_ns > RESOLUTION_NS:
+            # Only for what came to an end by it, or was not read at all: what was read before is long past.
+            ended_by_it = client.answer is not None and client.answer.complete
+            unread = info.bytes_received > client.received
+            if (ended_by_it or unread) and now_ns - arrived_ns > RESOLUTION_NS:
                 rows["arrived_ns"][row] = arrived_ns
 
     def _write_resent(self, row: int, info: TcpInfo) -> None:

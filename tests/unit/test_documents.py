@@ -13,7 +13,7 @@ from harness.servers.catalogue import catalogue
 from harness.store import PROJECT
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "notebooks"]
+COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "notebooks"]
 
 
 def test_the_data_dictionary_is_the_generated_one() -> None:

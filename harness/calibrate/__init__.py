@@ -1,0 +1,1 @@
+"""Known truth: faults produced on purpose, and the lab's conclusions held against them, connection by connection."""

@@ -1,0 +1,36 @@
+"""The confusion matrix: what was true against what was concluded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from harness.calibrate.faults import Fault
+from harness.calibrate.truth import UNSCORED, Witness, expected
+from harness.summary import Summary
+
+
+def score(fault: Fault, runs: Iterable[Summary]) -> dict[str, Any]:
+    """One row of the matrix: connections scored, and of these right, unknown and wrong."""
+    confusion: dict[str, Counter[str]] = {}
+    run_ids = []
+    for summary in runs:
+        run_ids.append(summary.run.run_id)
+        truths, concluded = fault.truth(Witness(summary)), summary.causes["cause"].to_pylist()
+        for words, cause in zip(truths, concluded, strict=True):
+            if words != UNSCORED:
+                confusion.setdefault(words, Counter())[cause] += 1
+    right = sum(counts[cause] for words, counts in confusion.items() for cause in expected(words))
+    unknown = sum(counts["unknown"] for counts in confusion.values())
+    rows = sum(counts.total() for counts in confusion.values())
+    return {
+        "fault": fault.name,
+        "truth_source": fault.truth_source,
+        "rows": rows,
+        "right": right,
+        "unknown": unknown,
+        "wrong": rows - right - unknown,
+        "confusion": {words: dict(counts) for words, counts in confusion.items()},
+        "run_ids": run_ids,
+    }

@@ -1,0 +1,213 @@
+"""What is known of each connection from outside the columns that its cause is computed from.
+
+A truth is an array of words, shape (connections,): the causes that are right, joined by ``|``; empty where this source
+says nothing of a connection, which is not scored then.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.nft import Pair
+from harness.path_loss import SYNS_LOST
+from harness.rowtimes import Floats
+from harness.store import SERVER_LOG
+from harness.summary import Summary
+
+Words = NDArray[np.object_]
+UNSCORED = ""
+LATENESS_US = 4_000
+"""A generator that is late by more than this, of itself, may be what is found of a connection that was well."""
+MARGIN_US = 30_000
+"""Times from two sources that lie nearer than this are not told apart."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A run, and what others than its own evidence say of it."""
+
+    summary: Summary
+
+    @functools.cached_property
+    def pairs(self) -> list[Pair]:
+        table = self.summary.connections
+        return list(zip(table["local_address"].to_pylist(), table["local_port"].to_pylist(), strict=True))
+
+    @functools.cached_property
+    def log(self) -> list[list[str]]:
+        """The lines of the faulty server, as words."""
+        text = (self.summary.run.path / SERVER_LOG).read_text(errors="replace")
+        lines = [line.split() for line in text.splitlines()]
+        return [line for line in lines if len(line) in (2, 4) and line[1].isdigit()]  # not what its runtime said
+
+    def moments(self, word: str) -> Floats:
+        """When the server's log has this of each connection, µs from the run's start; NaN where it has not."""
+        start_ns = self.summary.run.manifest["start_ns"]
+        said = {(line[2], int(line[3])): (int(line[1]) - start_ns) / 1000 for line in self.log if line[0] == word}
+        return np.array([said.get(pair, np.nan) for pair in self.pairs])
+
+    def column(self, name: str) -> Floats:
+        return np.asarray(self.summary.connections[name].to_numpy(), np.float64)
+
+    @property
+    def outcomes(self) -> Words:
+        return np.asarray(self.summary.connections["outcome"].to_pylist(), object)
+
+    @property
+    def syns_lost(self) -> NDArray[np.int64]:
+        """How many SYNs of each connection nftables threw away on purpose."""
+        thrown = json.loads((self.summary.run.path / SYNS_LOST).read_text())
+        by_pair = {(address, port): number for address, port, number in thrown}
+        return np.array([by_pair.get(pair, 0) for pair in self.pairs], np.int64)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        counters: dict[str, int] = self.summary.run.manifest["kernel"]["counters"]
+        return counters
+
+    def all(self, words: str) -> Words:
+        return np.full(len(self.pairs), words, object)
+
+
+Truth = Callable[[Witness], Words]
+
+
+def by_log(cause: str) -> Truth:
+    """All that the server's log has accepted came to this."""
+
+    def truth(witness: Witness) -> Words:
+        accepted = ~np.isnan(witness.moments("accepted"))
+        return np.where(accepted, cause, UNSCORED).astype(object)
+
+    return truth
+
+
+def answered_at_once(witness: Witness) -> Words:
+    """What the log has answered was clean, unless by two clocks the generator was late: in its slot, or in reading."""
+    answered, slot = witness.moments("did"), witness.column("scheduled_us")
+    late = (witness.column("closed_us") - answered > LATENESS_US) | (witness.column("issued_us") - slot > LATENESS_US)
+    return np.where(np.isnan(answered) | late, UNSCORED, "clean").astype(object)
+
+
+def by_construction(cause: str) -> Truth:
+    """Nothing else can happen to any of them."""
+    return lambda witness: witness.all(cause)
+
+
+def accepted_or(cause: str) -> Truth:
+    """What the server's log has accepted was answered at once; nothing ever came of the others."""
+
+    def truth(witness: Witness) -> Words:
+        accepted = ~np.isnan(witness.moments("accepted"))
+        return np.where(accepted, "clean", cause).astype(object)
+
+    return truth
+
+
+def delayed(by_ms: float, timeout_s: float) -> Truth:
+    """The log says when each was answered: in time, or not."""
+
+    def truth(witness: Witness) -> Words:
+        answered_us = witness.moments("did") - witness.column("issued_us")
+        late = np.isnan(answered_us) | (answered_us > timeout_s * 1e6)
+        near = np.abs(answered_us - timeout_s * 1e6) < MARGIN_US
+        return np.where(near, UNSCORED, np.where(late, "slow_answer", "clean")).astype(object)
+
+    return truth
+
+
+def never_resumed(witness: Witness) -> Words:
+    """A server that is stopped for longer than its clients wait: the first backlog + 1 are let in, none is accepted.
+
+    All are issued from one CPU, in order; nothing is lost before TCP by a burst that fits into the input queue.
+    """
+    if witness.counters["lo_rx_dropped"]:
+        return witness.all(UNSCORED)
+    return _first_in(witness, "never_accepted", "syn_dropped")
+
+
+def first_in_are_clean(witness: Witness) -> Words:
+    """A server that goes on: the first backlog + 1 are answered without a retransmission.
+
+    Of the others every first SYN was dropped. Whether they waited longer for a SYN-ACK or as ghosts is not decided by
+    construction.
+    """
+    if witness.counters["lo_rx_dropped"]:
+        return witness.all(UNSCORED)
+    return _first_in(witness, "clean", "syn_dropped|ghost")
+
+
+def _first_in(witness: Witness, first: str, others: str) -> Words:
+    backlog = witness.summary.run.manifest["server"]["backlog_effective"]
+    rank = np.argsort(np.argsort(witness.column("issued_us"), kind="stable"), kind="stable")
+    return np.where(rank <= backlog, first, others).astype(object)
+
+
+def lost_on_the_way(witness: Witness) -> Words:
+    """nftables counted which SYNs it threw away; the listener had room for all others."""
+    if witness.counters["ListenDrops"] or witness.counters["lo_rx_dropped"]:
+        return witness.all(UNSCORED)
+    return np.where(witness.syns_lost > 0, "path_loss", "clean").astype(object)
+
+
+def lost_on_the_way_or_dropped(witness: Witness) -> Words:
+    """Some SYNs thrown away on the way, the rest dropped by a stopped server's listener: the majority decides.
+
+    The server is stopped throughout, so a connection beyond the first in has lost every SYN that it sent.
+    """
+    if witness.counters["lo_rx_dropped"]:
+        return witness.all(UNSCORED)
+    sent = 1 + witness.column("total_retransmits")
+    on_the_way = witness.syns_lost
+    dropped = sent - on_the_way
+    words = np.where(on_the_way > dropped, "path_loss", np.where(on_the_way < dropped, "syn_dropped", UNSCORED))
+    established = ~np.isnan(witness.column("established_us"))
+    return np.where(established, UNSCORED, words).astype(object)
+
+
+def paused_in_open_loop(witness: Witness) -> Words:
+    """Slots that fell into the pause were late; those that were over before it began, or began after it, were not."""
+    began, ended = witness.summary.run.manifest["clients_paused_us"]
+    slot, closed = witness.column("scheduled_us"), witness.column("closed_us")
+    late = (slot > began) & (slot < ended - MARGIN_US)
+    before = closed < began - MARGIN_US
+    return np.where(late, "client_late", np.where(before, answered_at_once(witness), UNSCORED)).astype(object)
+
+
+def paused_with_answers_waiting(witness: Witness) -> Words:
+    """Answers that the server's log has in the pause lay there until its end; that is longer than they took, or not."""
+    began, ended = witness.summary.run.manifest["clients_paused_us"]
+    answered, issued = witness.moments("did"), witness.column("issued_us")
+    waited = (answered > began) & (issued < began)
+    lag, service = ended - answered, answered - issued
+    longer = np.where(lag > service + MARGIN_US, "client_late", np.where(lag < service - MARGIN_US, "clean", UNSCORED))
+    return np.where(waited & (lag > MARGIN_US), longer, UNSCORED).astype(object)
+
+
+def left_the_queue(witness: Witness) -> Words:
+    """The listening socket was closed: what the log has accepted was answered, what was in the queue reset, the rest
+    refused.
+    """
+    left = [int(line[1]) for line in witness.log if line[0] == "left"]
+    if not left:
+        return witness.all(UNSCORED)
+    left_us = (left[0] - witness.summary.run.manifest["start_ns"]) / 1000
+    issued, accepted = witness.column("issued_us"), ~np.isnan(witness.moments("accepted"))
+    words = np.where(issued < left_us - MARGIN_US, "reset", np.where(issued > left_us + MARGIN_US, "refused", UNSCORED))
+    return np.where(accepted, "clean", words).astype(object)
+
+
+def reset_by_kernel(witness: Witness) -> Words:
+    """No line of the server's log resets anything and its listener stays: a reset is the kernel's."""
+    return np.where(witness.outcomes == "reset", "reset", UNSCORED).astype(object)
+
+
+def expected(words: str) -> frozenset[str]:
+    """The causes that a truth allows."""
+    return frozenset(words.split("|"))

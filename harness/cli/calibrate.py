@@ -1,0 +1,118 @@
+"""``stormlab calibrate``: produce known faults and see what is concluded of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from harness import namespace
+from harness.batch import Step
+from harness.calibrate.faults import Fault, faults
+from harness.calibrate.matrix import score
+from harness.cli.options import Commands, add_data, add_json
+from harness.errors import MachineError, PlanError
+from harness.nft import nft_path
+from harness.plan import trial_from_options
+from harness.report import tables
+from harness.report.progress import Progress
+from harness.summary import Summary
+from harness.trial import run_trial
+
+WRONG = 1
+FULL_ROWS, SHORT_ROWS = 2_000, 300
+FOLDER = "calibration"
+"""Within the data folder; these runs are of no use for anything else."""
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "calibrate", help="hold the conclusions against faults made on purpose", allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help="the beginning of a fault's name (default: all)")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT_ROWS} connections a fault instead of {FULL_ROWS}")
+    add_data(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    matrix = []
+    with Progress() as progress:
+        possible = []
+        for fault in _chosen(options.faults, faults(SHORT_ROWS if options.short else FULL_ROWS)):
+            missing = _missing(fault)
+            if missing:
+                progress.say(f"left out: {fault.name}: {missing}")
+            else:
+                possible.append(fault)
+        if not possible:
+            raise MachineError("none of these faults can be produced here", "see `stormlab doctor`")
+        total = sum(fault.storms for fault in possible)
+        done = 0
+        for fault in possible:
+            trial = trial_from_options({name: value for name, value in fault.options.items() if value is not None})
+            summaries = []
+            for _ in range(fault.storms):
+                done += 1
+                progress.show(f"[{done}/{total}] {fault.name}")
+                step = Step(done, total, trial)
+                summaries.append(Summary(run_trial(trial, options.data / FOLDER, progress.follow(step))))
+            matrix.append(score(fault, summaries))
+    if options.json:
+        tables.print_json({"matrix": matrix})
+    else:
+        _print(matrix)
+    return WRONG if any(row["wrong"] for row in matrix) else 0
+
+
+def _chosen(names: list[str], known: list[Fault]) -> Iterator[Fault]:
+    if not names:
+        yield from known
+    for name in names:
+        found = [fault for fault in known if fault.name.startswith(name)]
+        if not found:
+            raise PlanError(f"no fault is called {name!r}", f"choose from {', '.join(fault.name for fault in known)}")
+        yield from found
+
+
+def _missing(fault: Fault) -> str:
+    """What this machine lacks for it; empty if nothing."""
+    if "nft" in fault.needs and nft_path() is None:
+        return "nft is not installed (Debian's nftables)"
+    if "isolation" in fault.needs and not namespace.available().isolated:
+        return "there is no private network namespace"
+    if "ipv6" in fault.needs and not _has_ipv6():
+        return "this machine has no IPv6 loopback"
+    return ""
+
+
+def _has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as trial:
+        trial.bind(("::1", 0))
+        return True
+    return False
+
+
+def _print(matrix: list[dict[str, Any]]) -> None:
+    tables.print_rows(
+        ("fault", "truth from", "rows", "right", "unknown", "wrong", "concluded"),
+        [
+            (
+                row["fault"],
+                row["truth_source"],
+                f"{row['rows']:,}",
+                f"{row['right']:,}",
+                f"{row['unknown']:,}",
+                f"{row['wrong']:,}",
+                "; ".join(
+                    f"{words}: " + ", ".join(f"{count:,} {cause}" for cause, count in concluded.items())
+                    for words, concluded in row["confusion"].items()
+                ),
+            )
+            for row in matrix
+        ],
+        right=("rows", "right", "unknown", "wrong"),
+    )
