@@ -153,7 +153,7 @@ def lost_on_the_way(witness: Witness) -> Words:
     """nftables counted which SYNs it threw away; the listener had room for all others."""
     if witness.counters["ListenDrops"] or witness.counters["lo_rx_dropped"]:
         return witness.all(UNSCORED)
-    return np.where(witness.syns_lost > 0, "path_loss", "clean").astype(object)
+    return np.where(witness.syns_lost > 0, "path_loss", answered_at_once(witness)).astype(object)
 
 
 def lost_on_the_way_or_dropped(witness: Witness) -> Words:
@@ -200,7 +200,7 @@ def left_the_queue(witness: Witness) -> Words:
     left_us = (left[0] - witness.summary.run.manifest["start_ns"]) / 1000
     issued, accepted = witness.column("issued_us"), ~np.isnan(witness.moments("accepted"))
     words = np.where(issued < left_us - MARGIN_US, "reset", np.where(issued > left_us + MARGIN_US, "refused", UNSCORED))
-    return np.where(accepted, "clean", words).astype(object)
+    return np.where(accepted, answered_at_once(witness), words).astype(object)
 
 
 def reset_by_kernel(witness: Witness) -> Words:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.calling import Result, processes_naming, stormlab_json
+from tests.calling import Result, partial_manifest, processes_naming, start, stormlab_json
 
 Call = Callable[..., Result]
 
@@ -103,29 +103,6 @@ def test_a_server_that_is_never_ready_exits_4(stormlab: Call) -> None:
     never = stormlab("run", "--command", "python3 -c 'import time; time.sleep(100)' {port}", "--clients", "10")
     assert never.code == 4
     assert "not ready" in never.run["error"]["message"]
-
-
-def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
-    data = ("--data", str(tmp_path / "runs"), "--json")
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", *words, *data],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def partial_manifest(tmp_path: Path, until: str = "start_ns") -> dict[str, object]:
-    """The manifest of the run under way, once it has a key."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for path in (tmp_path / "runs").glob(".*.partial/manifest.json"):
-            manifest: dict[str, object] = json.loads(path.read_text())
-            if until in manifest:
-                return manifest
-        time.sleep(0.005)
-    raise AssertionError("the storm never began")
 
 
 def alive(pid: object) -> bool:
