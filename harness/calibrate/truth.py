@@ -89,9 +89,11 @@ def by_log(cause: str) -> Truth:
 
 
 def answered_at_once(witness: Witness) -> Words:
-    """What the log has answered was clean, unless by two clocks the generator was late: in its slot, or in reading."""
-    answered, slot = witness.moments("did"), witness.column("scheduled_us")
-    late = (witness.column("closed_us") - answered > LATENESS_US) | (witness.column("issued_us") - slot > LATENESS_US)
+    """What the log has answered was clean, unless by two clocks the generator was late: in its slot, asking or reading."""
+    accepted, answered, slot = witness.moments("accepted"), witness.moments("did"), witness.column("scheduled_us")
+    late = witness.column("issued_us") - slot > LATENESS_US
+    late |= witness.column("established_us") - accepted > LATENESS_US
+    late |= witness.column("closed_us") - answered > LATENESS_US
     return np.where(np.isnan(answered) | late, UNSCORED, "clean").astype(object)
 
 
