@@ -89,7 +89,7 @@ def by_log(cause: str) -> Truth:
 
 
 def answered_at_once(witness: Witness) -> Words:
-    """What the log has answered was clean, unless by two clocks the generator was late: in its slot, asking or reading."""
+    """What the log has answered was clean, unless by two clocks the generator was late: slot, asking, reading."""
     accepted, answered, slot = witness.moments("accepted"), witness.moments("did"), witness.column("scheduled_us")
     late = witness.column("issued_us") - slot > LATENESS_US
     late |= witness.column("established_us") - accepted > LATENESS_US
