@@ -1,0 +1,155 @@
+"""What several runs say: the run is the unit, because the requests of one storm depend on each other.
+
+Designs are paired by block: within a block each variant was run once, in random order, so that what the machine did
+meanwhile touches all alike. Measures are positive and compared as ratios, on the logarithmic scale on which slower and
+faster are symmetric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+Floats = NDArray[np.float64]
+CONFIDENCE = 0.95
+POWER = 0.8
+RESAMPLES = 9_999
+SEED = 20_240_801
+"""Resampling is part of an analysis and must give the same numbers twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its confidence interval at :data:`CONFIDENCE`."""
+
+    value: float
+    low: float
+    high: float
+    runs: int
+
+    @property
+    def excludes_one(self) -> bool:
+        """For ratios: whether no difference is outside the interval."""
+        return self.low > 1 or self.high < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A ratio of two variants, how surprising it would be without a difference, and what the design could have seen."""
+
+    ratio: Interval
+    p: float
+    """Two-sided, from a permutation test."""
+    smallest_detectable: float
+    """The ratio above one that this many blocks with this spread would detect with probability :data:`POWER`."""
+
+
+def mean_of_runs(values: Sequence[float]) -> Interval:
+    """Mean over runs with a bootstrap interval (BCa); the bare mean where there are too few runs, or no spread."""
+    runs = np.asarray(values, np.float64)
+    mean = float(runs.mean())
+    if len(runs) < 3 or np.ptp(runs) == 0:
+        return Interval(mean, mean if len(runs) > 2 else np.nan, mean if len(runs) > 2 else np.nan, len(runs))
+    found = stats.bootstrap((runs,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=SEED)
+    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(runs))
+
+
+def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect:
+    """``measured / baseline``, block by block: geometric mean, studentised bootstrap interval, sign-flip test.
+
+    Raises:
+        ValueError: the two are not of one length, fewer than three blocks, or a measure is not positive.
+    """
+    log_ratios = _logs(measured) - _logs(baseline)
+    blocks = len(log_ratios)
+    if blocks < 3:
+        raise ValueError(f"three blocks are the fewest that say anything of their spread, not {blocks}")
+    low, high = _studentised(log_ratios)
+    ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
+    p = _sign_flip(log_ratios)
+    return Effect(ratio, p, smallest_detectable_ratio(float(log_ratios.std(ddof=1)), blocks))
+
+
+def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:
+    """Two-sided p of a difference of means between two groups of runs without blocks, from a permutation test."""
+
+    def difference(a: Floats, b: Floats, axis: int) -> Floats:
+        return np.asarray(a.mean(axis=axis) - b.mean(axis=axis))
+
+    groups = (np.asarray(one, np.float64), np.asarray(other, np.float64))
+    found = stats.permutation_test(groups, difference, vectorized=True, n_resamples=RESAMPLES, rng=SEED)
+    return float(found.pvalue)
+
+
+def smallest_detectable_ratio(log_spread: float, blocks: int) -> float:
+    """The ratio above one that a paired t-test on ``blocks`` log ratios of this standard deviation detects.
+
+    With probability :data:`POWER`, at the two-sided level of :data:`CONFIDENCE`; power from the noncentral t.
+    """
+    if log_spread == 0:
+        return 1.0
+    degrees = blocks - 1
+    critical = stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
+
+    def lacking(shift: float) -> float:
+        noncentral = shift * np.sqrt(blocks)
+        wrong_sign = np.nan_to_num(stats.nct.cdf(-critical, degrees, noncentral))  # NaN where it is as good as nothing
+        return float(stats.nct.sf(critical, degrees, noncentral) + wrong_sign - POWER)
+
+    # Twice the central t's answer is far enough, and nearer than where the noncentral one overflows.
+    enough = 2 * (critical + stats.t.ppf(POWER, degrees)) / np.sqrt(blocks)
+    shift = optimize.brentq(lacking, 1e-9, enough)
+    return float(np.exp(shift * log_spread))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979), in the order given."""
+    order = np.argsort(p_values)
+    many = len(p_values)
+    corrected = np.empty(many)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (many - rank) * p_values[index]))
+        corrected[index] = largest
+    return [float(value) for value in corrected]
+
+
+def _logs(values: Sequence[float]) -> Floats:
+    array = np.asarray(values, np.float64)
+    if not np.all(array > 0):
+        raise ValueError("ratios need positive measures")
+    return np.asarray(np.log(array))
+
+
+def _studentised(values: Floats) -> tuple[float, float]:
+    """Bootstrap-t interval of a mean: with few runs the plain percentile interval is too narrow."""
+    mean, error = values.mean(), _standard_error(values)
+    if error == 0:
+        return float(mean), float(mean)
+    drawn = np.random.default_rng(SEED).choice(values, (RESAMPLES, len(values)))
+    errors = drawn.std(axis=1, ddof=1) / np.sqrt(len(values))
+    moved = drawn.mean(axis=1) - mean
+    pivots = moved[errors > 0] / errors[errors > 0]
+    low, high = np.quantile(pivots, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(mean - high * error), float(mean - low * error)
+
+
+def _standard_error(values: Floats) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _sign_flip(differences: Floats) -> float:
+    """Without a difference the sign of each block's is a coin: all of them where they can be counted, else a sample."""
+    found = stats.permutation_test(
+        (differences,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=SEED,
+    )
+    return float(found.pvalue)

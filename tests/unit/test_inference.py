@@ -1,0 +1,95 @@
+"""Statistics over runs, on synthetic data whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness import inference
+
+EXPERIMENTS = 1_000
+BLOCKS = 10
+SPREAD = 0.1
+# Three standard deviations of a share of 5 % over 1,000 experiments.
+NOMINAL = (0.05 - 0.021, 0.05 + 0.021)
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "RESAMPLES", 499)
+
+
+def experiments(effect: float, number: int = EXPERIMENTS) -> list[inference.Effect]:
+    """Blocks that differ much from each other, variants within them by ``effect``, and noise."""
+    random = np.random.default_rng(7)
+    found = []
+    for _ in range(number):
+        block = random.lognormal(0, 0.5, BLOCKS)
+        noise = random.normal(0, SPREAD / np.sqrt(2), (2, BLOCKS))
+        found.append(inference.paired_ratio(effect * block * np.exp(noise[0]), block * np.exp(noise[1])))
+    return found
+
+
+def test_without_a_difference_it_finds_one_as_rarely_as_it_says() -> None:
+    without = experiments(effect=1.0)
+    assert NOMINAL[0] <= np.mean([one.p < 0.05 for one in without]) <= NOMINAL[1]
+    assert NOMINAL[0] <= np.mean([one.ratio.excludes_one for one in without]) <= NOMINAL[1]
+
+
+def test_a_known_ratio_lies_in_the_interval_as_often_as_it_says() -> None:
+    outside = [not one.ratio.low <= 1.3 <= one.ratio.high for one in experiments(effect=1.3)]
+    assert NOMINAL[0] <= np.mean(outside) <= NOMINAL[1]
+
+
+def test_blocks_take_out_what_they_share() -> None:
+    (found,) = experiments(effect=1.3, number=1)
+    assert found.ratio.value == pytest.approx(1.3, rel=4 * SPREAD / np.sqrt(BLOCKS))
+    assert found.p < 0.05
+
+
+def test_the_smallest_detectable_effect_is_detected_as_often_as_it_says() -> None:
+    effect = inference.smallest_detectable_ratio(SPREAD, BLOCKS)
+    detected = np.mean([one.p < 0.05 for one in experiments(effect)])
+    # The test that is used has nearly the power of the t-test that is calculated with.
+    assert inference.POWER - 0.06 <= detected <= inference.POWER + 0.04
+
+
+def test_more_blocks_and_less_spread_detect_smaller_effects() -> None:
+    smallest = inference.smallest_detectable_ratio
+    assert smallest(0.1, 20) < smallest(0.1, 10) < smallest(0.1, 3)
+    assert smallest(0.05, 10) < smallest(0.1, 10)
+    assert smallest(0.0, 10) == 1.0
+
+
+def test_groups_without_blocks() -> None:
+    random = np.random.default_rng(3)
+    one = random.normal(10, 1, 8)
+    assert inference.unpaired_p(one, one + 5) < 0.01
+    assert inference.unpaired_p(one, one) == pytest.approx(1.0)
+
+
+def test_holm_on_a_worked_example() -> None:
+    assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert inference.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_mean_of_runs_that_are_all_alike_has_no_spread() -> None:
+    assert inference.mean_of_runs([1.0, 1.0, 1.0]) == inference.Interval(1.0, 1.0, 1.0, 3)
+
+
+def test_a_mean_of_two_runs_has_no_interval() -> None:
+    found = inference.mean_of_runs([1.0, 3.0])
+    assert found.value == 2.0
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
+
+
+def test_a_mean_of_runs_lies_in_its_interval() -> None:
+    found = inference.mean_of_runs(np.random.default_rng(1).normal(5, 1, 12))
+    assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize(("measured", "why"), [([1.0, 2.0], "three blocks"), ([1.0, 0.0, 2.0], "positive")])
+def test_what_has_no_ratio_is_refused(measured: list[float], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        inference.paired_ratio(measured, [1.0] * len(measured))
