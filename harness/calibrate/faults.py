@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,185 +16,155 @@ _FAULTY = Path(__file__).parent.parent / "servers" / "faulty" / "server.py"
 LOG, COUNTED, MADE = "the faulty server's log", "nftables' set of what it threw away", "construction"
 BURST = 1_000
 """A burst of this many fits into any host's input queue, so that it loses nothing (net.core.netdev_max_backlog)."""
+SLOW_ACCEPTS_MS = 1_500
+"""Accepting all takes half as long again as the clients wait."""
+RESETS_A_STORM = 150
+"""About as many connections of 4,000 are reset by tcp_abort_on_overflow, if three agents issue them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: the options of its storms, how many make up the rows, and its truth."""
+    """One fault: the options of its storms, how many of them make up the rows, and its truth."""
 
     name: str
     truth_source: str
     truth: Truth
     options: Mapping[str, Any]
     storms: int = 1
-    needs: tuple[str, ...] = field(default=())
-    """Of ``nft``, ``ipv6``, ``isolation``."""
+
+    @property
+    def needs_namespace(self) -> bool:
+        return bool(self.options.keys() & {"sysctl", "syn_loss"})
+
+    @property
+    def needs_nft(self) -> bool:
+        return "syn_loss" in self.options
+
+    @property
+    def needs_ipv6(self) -> bool:
+        return "::1" in f"{self.options.get('command')} {self.options.get('target_host')}"
 
 
-def faulty(what: str, backlog: int = 4096) -> str:
+def faulty(what: str, host: str = "{host}") -> str:
     """The command line of a server that fails in this way."""
     program = f"{shlex.quote(sys.executable)} {shlex.quote(str(_FAULTY))}"
-    return f"{program} --host {{host}} --port {{port}} --backlog {backlog} --do {what}"
+    return f"{program} --host {host} --port {{port}} --backlog 4096 --do {what}"
 
 
 def faults(rows: int) -> list[Fault]:
-    """All faults, each with at least ``rows`` connections where their number is free."""
+    """All faults, each with ``rows`` connections or a few more."""
     burst = min(rows, BURST)
     storms = -(-rows // burst)
-    steady = {"clients": rows, "concurrency": min(rows, 100), "ready": "listening", "timeout_s": 1.0}
-    waits = {"clients": rows, "ready": "listening", "timeout_s": 1.0, "rate": 2_000.0}
-    stopped = {"server": "python", "clients": burst, "backlog": 128, "timeout_s": 8.0}
-    for_good = stopped | {"stall_ms": 3_500.0, "timeout_s": 2.5}
+    some = {"clients": rows, "ready": "listening", "timeout_s": 1.0}
+    few_at_a_time = some | {"concurrency": min(rows, 100)}
+    steadily = some | {"rate": 2_000.0}
+    at_once = some | {"timeout_s": 5.0}
+    stalled = {"server": "python", "clients": burst, "backlog": 128, "stall_ms": 1_500.0, "timeout_s": 8.0}
+    stopped = stalled | {"stall_ms": 3_500.0, "timeout_s": 2.5}
+    paused = some | {"client_pause_ms": 1_000.0, "timeout_s": 5.0}
+    two_ports_for_three = f"40000 {40_000 + rows * 2 // 3 - 1}"
+
+    def sysctl(name: str, value: str) -> dict[str, Any]:
+        return {"sysctl": {f"net.ipv4.{name}": value}}
+
+    def does(what: str, host: str = "{host}") -> dict[str, Any]:
+        return {"command": faulty(what, host)}
+
     return [
-        Fault("nothing is wrong", LOG, truth.answered_at_once, steady | {"command": faulty("nothing-wrong")}),
-        Fault("stalled server", MADE, truth.first_in_are_clean, stopped | {"stall_ms": 1_500.0}, storms),
-        Fault("stopped for good", MADE, truth.never_resumed, for_good, storms),
+        Fault("nothing is wrong", LOG, truth.answered_at_once, few_at_a_time | does("nothing-wrong")),
+        Fault("stalled server", MADE, truth.first_in_are_clean, stalled, storms),
+        Fault("stopped server", MADE, truth.never_resumed, stopped, storms),
+        Fault("tcp_syncookies=0", MADE, truth.never_resumed, stopped | sysctl("tcp_syncookies", "0"), storms),
         Fault(
-            "stopped, tcp_syncookies=0",
+            "tcp_syn_linear_timeouts=0",
             MADE,
             truth.never_resumed,
-            for_good | {"sysctl": {"net.ipv4.tcp_syncookies": "0"}},
+            stopped | sysctl("tcp_syn_linear_timeouts", "0"),
             storms,
-            ("isolation",),
-        ),
-        Fault(
-            "stopped, tcp_syn_linear_timeouts=0",
-            MADE,
-            truth.never_resumed,
-            for_good | {"sysctl": {"net.ipv4.tcp_syn_linear_timeouts": "0"}},
-            storms,
-            ("isolation",),
         ),
         Fault(
             "tcp_abort_on_overflow=1",
             MADE,
             truth.reset_by_kernel,
-            stopped
-            | {
-                "clients": max(rows, 4_000),
-                "stall_ms": 1_500.0,
-                "processes": 3,
-                "sysctl": {"net.ipv4.tcp_abort_on_overflow": "1"},
-            },
-            1,
-            ("isolation",),
-        ),
-        Fault("accepts, never answers", LOG, truth.by_log("slow_answer"), waits | {"command": faulty("never")}),
-        Fault(
-            "answers after 300 ms",
-            LOG,
-            truth.delayed(300, 1.0),
-            waits | {"command": faulty("delay --delay-ms 300")},
+            stalled | sysctl("tcp_abort_on_overflow", "1") | {"clients": 4_000, "processes": 3},
+            max(2, rows // RESETS_A_STORM),
         ),
         Fault(
-            "answers after the deadline",
+            "accepts slowly",
             LOG,
-            truth.delayed(1_500, 1.0),
-            waits | {"command": faulty("delay --delay-ms 1500")},
+            truth.slowly_accepted,
+            some | does(f"slow-accept --delay-ms {SLOW_ACCEPTS_MS / rows:g}"),
         ),
-        Fault("closes without a byte", LOG, truth.by_log("closed_early"), steady | {"command": faulty("close")}),
-        Fault("resets after accept", LOG, truth.by_log("reset"), steady | {"command": faulty("reset")}),
+        Fault("accepts, never answers", LOG, truth.by_log("slow_answer"), steadily | does("never")),
+        Fault("answers after 300 ms", LOG, truth.answered_after(1.0), steadily | does("delay --delay-ms 300")),
+        Fault("answers too late", LOG, truth.answered_after(1.0), steadily | does("delay --delay-ms 1500")),
+        Fault("closes without a byte", LOG, truth.by_log("closed_early"), few_at_a_time | does("close")),
+        Fault("resets after accept", LOG, truth.by_log(truth.AFTER_ACCEPT), few_at_a_time | does("reset")),
         Fault(
             "resets before accept",
             LOG,
             truth.left_the_queue,
-            waits | {"command": faulty("leave --leave-after 200 --stall-for-ms 400"), "rate": rows / 1.5},
+            some | does("leave --leave-after 200 --stall-for-ms 400") | {"rate": rows / 1.5},
         ),
-        Fault("garbage", LOG, truth.by_log("bad_answer"), steady | {"command": faulty("garbage")}),
-        Fault("an error", LOG, truth.by_log("bad_answer"), steady | {"command": faulty("error")}),
-        Fault("half an answer", LOG, truth.by_log("closed_early"), steady | {"command": faulty("half")}),
-        Fault("a wrong length", LOG, truth.by_log("closed_early"), steady | {"command": faulty("wrong-length")}),
-        Fault("an endless header", LOG, truth.by_log("slow_answer"), waits | {"command": faulty("endless")}),
+        Fault("garbage", LOG, truth.by_log("bad_answer"), few_at_a_time | does("garbage")),
+        Fault("an error", LOG, truth.by_log("bad_answer"), few_at_a_time | does("error")),
+        Fault("half an answer", LOG, truth.by_log("closed_early"), few_at_a_time | does("half")),
+        Fault("a wrong length", LOG, truth.by_log("closed_early"), few_at_a_time | does("wrong-length")),
+        Fault("an endless header", LOG, truth.by_log("slow_answer"), steadily | does("endless")),
         Fault(
-            "nothing listens",
-            MADE,
-            truth.by_construction("refused"),
-            {"command": "sleep 600 {port}", "clients": rows, "ready": "none"},
+            "nothing listens", MADE, truth.all_are("refused"), some | {"command": "sleep 600 {port}", "ready": "none"}
         ),
         Fault(
             "listens on ::1 only",
             MADE,
-            truth.by_construction("refused"),
-            steady | {"command": faulty("nothing-wrong").replace("{host}", "::1"), "ready": "none"},
-            1,
-            ("ipv6",),
+            truth.all_are("refused"),
+            some | does("nothing-wrong", "::1") | {"ready": "none"},
         ),
         Fault(
-            "listens on 127.0.0.1 only, ::1 is called",
+            "listens on 127.0.0.1 only",
             MADE,
-            truth.by_construction("refused"),
-            steady
-            | {
-                "command": faulty("nothing-wrong").replace("{host}", "127.0.0.1"),
-                "target_host": "::1",
-                "ready": "none",
-            },
-            1,
-            ("ipv6",),
+            truth.all_are("refused"),
+            some | does("nothing-wrong", "127.0.0.1") | {"ready": "none", "target_host": "::1"},
         ),
         Fault(
             "client out of files",
             LOG,
             truth.accepted_or("client_out_of_files"),
-            waits
-            | {
-                "command": faulty("delay --delay-ms 300"),
-                "client_nofile": 128,
-                "rate": None,
-                "clients": rows,
-                "timeout_s": 5.0,
-            },
+            at_once | does("delay --delay-ms 300") | {"client_nofile": 128},
         ),
         Fault(
             "client out of ports",
             LOG,
             truth.accepted_or("client_out_of_ports"),
-            waits
-            | {
-                "command": faulty("delay --delay-ms 300"),
-                "source_ports": "kernel",
-                "rate": None,
-                "timeout_s": 5.0,
-                "sysctl": {"net.ipv4.ip_local_port_range": f"40000 {40_000 + rows // 2 - 1}"},
-            },
-            1,
-            ("isolation",),
+            at_once
+            | does("delay --delay-ms 300")
+            | sysctl("ip_local_port_range", two_ports_for_three)
+            | {"source_ports": "kernel"},
         ),
         Fault(
             "agent paused while issuing",
             MADE,
             truth.paused_in_open_loop,
-            waits
-            | {"command": faulty("nothing-wrong"), "client_pause_ms": 800.0, "timeout_s": 5.0, "clients": 2 * rows},
+            paused | does("nothing-wrong") | {"rate": 2_000.0, "clients": 2 * rows},
         ),
         Fault(
             "agent paused while answers wait",
             LOG,
             truth.paused_with_answers_waiting,
-            waits
-            | {
-                "command": faulty("delay --delay-ms 150"),
-                "client_pause_ms": 1_000.0,
-                "rate": None,
-                "timeout_s": 5.0,
-                "clients": burst,
-            },
+            paused | does("delay --delay-ms 150") | {"clients": burst},
             2 * storms,
         ),
         Fault(
             "10 % of SYNs lost on the path",
             COUNTED,
             truth.lost_on_the_way,
-            waits | {"command": faulty("nothing-wrong"), "syn_loss": 0.1, "timeout_s": 10.0, "rate": 1_000.0},
-            1,
-            ("nft", "isolation"),
+            steadily | does("nothing-wrong") | {"rate": 1_000.0, "syn_loss": 0.1, "timeout_s": 10.0},
         ),
         Fault(
             "path loss and overflow at once",
             COUNTED,
             truth.lost_on_the_way_or_dropped,
-            for_good | {"syn_loss": 0.4},
-            storms,
-            ("nft", "isolation"),
+            stopped | {"syn_loss": 0.4},
+            2 * storms,
         ),
     ]

@@ -17,10 +17,11 @@ def score(fault: Fault, runs: Iterable[Summary]) -> dict[str, Any]:
     run_ids = []
     for summary in runs:
         run_ids.append(summary.run.run_id)
-        truths, concluded = fault.truth(Witness(summary)), summary.causes["cause"].to_pylist()
-        for words, cause in zip(truths, concluded, strict=True):
+        concluded = zip(*(summary.causes[name].to_pylist() for name in ("cause", "detail")), strict=True)
+        for words, (cause, detail) in zip(fault.truth(Witness(summary)), concluded, strict=True):
             if words != UNSCORED:
-                confusion.setdefault(words, Counter())[cause] += 1
+                answer = f"{cause}/{detail}" if "/" in words else cause
+                confusion.setdefault(words, Counter())[answer] += 1
     right = sum(counts[cause] for words, counts in confusion.items() for cause in expected(words))
     unknown = sum(counts["unknown"] for counts in confusion.values())
     rows = sum(counts.total() for counts in confusion.values())

@@ -20,6 +20,8 @@ from harness.rowtimes import Floats
 from harness.store import SERVER_LOG
 from harness.summary import Summary
 
+BEFORE_ACCEPT, AFTER_ACCEPT = "reset/before accept", "reset/after accept"
+"""Causes may be asked for with their details."""
 Words = NDArray[np.object_]
 UNSCORED = ""
 LATENESS_US = 4_000
@@ -97,7 +99,7 @@ def answered_at_once(witness: Witness) -> Words:
     return np.where(np.isnan(answered) | late, UNSCORED, "clean").astype(object)
 
 
-def by_construction(cause: str) -> Truth:
+def all_are(cause: str) -> Truth:
     """Nothing else can happen to any of them."""
     return lambda witness: witness.all(cause)
 
@@ -112,7 +114,7 @@ def accepted_or(cause: str) -> Truth:
     return truth
 
 
-def delayed(by_ms: float, timeout_s: float) -> Truth:
+def answered_after(timeout_s: float) -> Truth:
     """The log says when each was answered: in time, or not."""
 
     def truth(witness: Witness) -> Words:
@@ -122,6 +124,17 @@ def delayed(by_ms: float, timeout_s: float) -> Truth:
         return np.where(near, UNSCORED, np.where(late, "slow_answer", "clean")).astype(object)
 
     return truth
+
+
+def slowly_accepted(witness: Witness) -> Words:
+    """The log dates accept(); nothing is answered, so a life is the wait in the queue, then that for an answer."""
+    issued, accepted = witness.column("issued_us"), witness.moments("accepted")
+    given_up = issued + witness.summary.load.timeout_s * 1e6
+    queue, service = np.minimum(accepted, given_up) - issued, given_up - accepted
+    words = np.where(queue > service, "slow_accept", "slow_answer")
+    near = (np.abs(queue - service) < MARGIN_US) | (np.abs(service) < MARGIN_US)
+    never = np.isnan(accepted) | (accepted > given_up)
+    return np.where(near, UNSCORED, np.where(never, "never_accepted", words)).astype(object)
 
 
 def never_resumed(witness: Witness) -> Words:
@@ -201,13 +214,15 @@ def left_the_queue(witness: Witness) -> Words:
         return witness.all(UNSCORED)
     left_us = (left[0] - witness.summary.run.manifest["start_ns"]) / 1000
     issued, accepted = witness.column("issued_us"), ~np.isnan(witness.moments("accepted"))
-    words = np.where(issued < left_us - MARGIN_US, "reset", np.where(issued > left_us + MARGIN_US, "refused", UNSCORED))
+    words = np.where(
+        issued < left_us - MARGIN_US, BEFORE_ACCEPT, np.where(issued > left_us + MARGIN_US, "refused", UNSCORED)
+    )
     return np.where(accepted, answered_at_once(witness), words).astype(object)
 
 
 def reset_by_kernel(witness: Witness) -> Words:
     """No line of the server's log resets anything and its listener stays: a reset is the kernel's."""
-    return np.where(witness.outcomes == "reset", "reset", UNSCORED).astype(object)
+    return np.where(witness.outcomes == "reset", BEFORE_ACCEPT, UNSCORED).astype(object)
 
 
 def expected(words: str) -> frozenset[str]:

@@ -22,7 +22,7 @@ from harness.summary import Summary
 from harness.trial import run_trial
 
 WRONG = 1
-FULL_ROWS, SHORT_ROWS = 2_000, 300
+FULL_ROWS, SHORT_ROWS = 2_400, 300
 FOLDER = "calibration"
 """Within the data folder; these runs are of no use for anything else."""
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         total = sum(fault.storms for fault in possible)
         done = 0
         for fault in possible:
-            trial = trial_from_options({name: value for name, value in fault.options.items() if value is not None})
+            trial = trial_from_options(fault.options)
             summaries = []
             for _ in range(fault.storms):
                 done += 1
@@ -80,11 +80,11 @@ def _chosen(names: list[str], known: list[Fault]) -> Iterator[Fault]:
 
 def _missing(fault: Fault) -> str:
     """What this machine lacks for it; empty if nothing."""
-    if "nft" in fault.needs and nft_path() is None:
+    if fault.needs_nft and nft_path() is None:
         return "nft is not installed (Debian's nftables)"
-    if "isolation" in fault.needs and not namespace.available().isolated:
+    if fault.needs_namespace and not namespace.available().isolated:
         return "there is no private network namespace"
-    if "ipv6" in fault.needs and not _has_ipv6():
+    if fault.needs_ipv6 and not _has_ipv6():
         return "this machine has no IPv6 loopback"
     return ""
 

@@ -1,35 +1,86 @@
-"""The instrument against faults that it knows: nothing is called by a wrong name."""
+"""The instrument against faults that it knows: nothing is called by a wrong name, and no rule is there for nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness.calibrate.faults import faults
-from harness.cli.calibrate import SHORT_ROWS
+from harness import cause, store
+from harness.calibrate.faults import Fault, faults
+from harness.calibrate.matrix import score
+from harness.cli.calibrate import FOLDER, SHORT_ROWS
+from harness.summary import Summary
 from tests.calling import Result, stormlab_json
 
 Call = Callable[..., Result]
 AT_MOST_UNKNOWN = 0.02
+FAULTS = {fault.name: fault for fault in faults(SHORT_ROWS)}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One short calibration: its matrix, and the runs behind it."""
+
+    matrix: dict[str, dict[str, Any]]
+    data: Path
+
+    def runs(self, fault: Fault) -> list[Summary]:
+        run_ids = self.matrix[fault.name]["run_ids"]
+        return [Summary(store.find_run(self.data / FOLDER, run_id)) for run_id in run_ids]
 
 
 @pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    result = stormlab_json(tmp_path_factory.mktemp("calibration"), "calibrate", "--short")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    data = tmp_path_factory.mktemp("calibration")
+    result = stormlab_json(data, "calibrate", "--short")
     assert result.code in (0, 1), result.stderr
-    return {row["fault"]: row for row in result.document["matrix"]}
+    return Calibration({row["fault"]: row for row in result.document["matrix"]}, data)
 
 
-@pytest.mark.parametrize("fault", faults(SHORT_ROWS), ids=lambda fault: fault.name)
-def test_a_fault_is_called_by_its_name(fault: Any, matrix: dict[str, dict[str, Any]]) -> None:
-    if fault.name not in matrix:
-        pytest.skip(f"{fault.name}: cannot be produced here; `stormlab calibrate` says why")
-    row = matrix[fault.name]
+def concluded(row: dict[str, Any]) -> set[str]:
+    """The causes that were given, without their details."""
+    return {answer.partition("/")[0] for answers in row["confusion"].values() for answer in answers}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_called_by_its_name(name: str, calibration: Calibration) -> None:
+    if name not in calibration.matrix:
+        pytest.skip(f"{name}: cannot be produced here; `stormlab calibrate` says why")
+    row = calibration.matrix[name]
     assert row["right"] + row["unknown"] + row["wrong"] == row["rows"] > 0
     assert row["wrong"] == 0, row["confusion"]
     assert row["unknown"] <= AT_MOST_UNKNOWN * row["rows"], row["confusion"]
+
+
+@pytest.mark.parametrize("removed", cause.CAUSES[:-1])
+def test_without_one_of_its_rules_the_matrix_turns_red(
+    removed: str, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = cause._rules
+
+    def without(*args: Any) -> list[Any]:
+        made = rules(*args)
+        made[cause.CAUSES.index(removed)] = np.zeros_like(made[0])
+        return made
+
+    known = [fault for fault in FAULTS.values() if fault.name in calibration.matrix]
+    witnessed = [fault for fault in known if removed in concluded(calibration.matrix[fault.name])]
+    if not witnessed:
+        pytest.skip(f"no fault that can be produced here ends in {removed}")
+    monkeypatch.setattr(cause, "_rules", without)
+    red = 0
+    for fault in witnessed:
+        runs = calibration.runs(fault)
+        for summary in runs:  # concluded anew, not read back
+            summary.__dict__["causes"] = cause.causes(summary.connections, summary.samples, summary.circumstances)
+        row = score(fault, runs)
+        red += row["rows"] - row["right"]
+    assert red > 0
 
 
 def test_a_fault_that_does_not_exist_is_named(stormlab: Call) -> None:

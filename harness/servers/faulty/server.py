@@ -23,7 +23,7 @@ SAYS = {
     "wrong-length": ANSWER.replace(b"Length: 2", b"Length: 99"),
 }
 """What these say before they close."""
-FAULTS = ("nothing-wrong", "never", "delay", "close", "reset", "endless", "leave", *SAYS)
+FAULTS = ("nothing-wrong", "never", "delay", "close", "reset", "endless", "leave", "slow-accept", *SAYS)
 ENDLESS_LINE, ENDLESS_EVERY_S = b"X-Endless: and on it goes\r\n", 0.1
 
 
@@ -95,6 +95,18 @@ class Faulty:
         log("left", time.monotonic_ns())
 
 
+def accept_slowly(options: argparse.Namespace) -> None:
+    """Accept one connection every ``--delay-ms`` and never answer; its lines date accept() itself."""
+    listener = socket.create_server((options.host, options.port), backlog=options.backlog)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
+    kept = []
+    while True:
+        connection, (address, port) = listener.accept()
+        log("accepted", time.monotonic_ns(), address, port)
+        kept.append(connection)
+        time.sleep(options.delay_ms / 1000)
+
+
 def log(*words: object) -> None:
     print(*words)  # buffered: writing a line at a time would be a fault of its own
 
@@ -110,8 +122,11 @@ def main() -> None:
     parser.add_argument("--stall-every-ms", type=float, default=0)
     parser.add_argument("--stall-for-ms", type=float, default=0)
     sys.stdout.reconfigure(write_through=False, line_buffering=False)  # type: ignore[union-attr]
+    options = parser.parse_args()
+    if options.do == "slow-accept":
+        accept_slowly(options)
     with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(Faulty(parser.parse_args()).serve())
+        asyncio.run(Faulty(options).serve())
 
 
 if __name__ == "__main__":
