@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import store
+from harness.errors import MachineError
 from harness.host import this_host
+from harness.journal import Journal
 from harness.plan import Plan, Trial
 from harness.servers import catalogue
 from harness.store import Run
@@ -25,6 +27,8 @@ class Step:
     number: int
     total: int
     trial: Trial
+    done_before: int = 0
+    """Of these, how many were over before this batch went on."""
 
     def __str__(self) -> str:
         load = self.trial.load
@@ -34,16 +38,35 @@ class Step:
         return f"{place}{name}, {load.clients:,} clients{many}, {self.trial.placement.cpu} CPUs"
 
 
-def measure(trials: Sequence[Trial], data: Path, following: Callable[[Step], Report]) -> Iterator[Run]:
-    """Run trials one after the other; failed ones are results too."""
-    for number, trial in enumerate(trials, 1):
-        yield run_trial(trial, data, following(Step(number, len(trials), trial)))
+def measure(
+    trials: Sequence[Trial], data: Path, following: Callable[[Step], Report], *, done: int = 0
+) -> Iterator[Run]:
+    """Run trials one after the other, after ``done`` earlier ones; failed ones are results too."""
+    for number, trial in enumerate(trials, done + 1):
+        yield run_trial(trial, data, following(Step(number, done + len(trials), trial, done)))
 
 
-def in_blocks(plan: Plan, say: Say) -> list[Trial]:
-    """The trials of a plan that can be run here: each repeat holds every one once, shuffled."""
+def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: Say, *, afresh: bool) -> Iterator[Run]:
+    """Run the trials of a plan that can be run here: each repeat holds every one once, shuffled.
+
+    A batch that was interrupted goes on where it stopped, unless it is to begin ``afresh``; the runs that it had are
+    given first.
+
+    Raises:
+        MachineError: no trial can be run here.
+    """
     possible = runnable(plan.trials, say)
-    return [trial for _ in range(plan.repeats) for trial in random.sample(possible, len(possible))]
+    if not possible:
+        raise MachineError(f"no trial of {plan.name!r} can be run here", "see `stormlab servers`")
+    journal = Journal.open(data, plan, possible, afresh=afresh)
+    done = len(journal.run_ids)
+    if done:
+        say(f"going on with a batch that was interrupted: {done} of {len(journal.order)} storms are over")
+        yield from (store.find_run(data, run_id) for run_id in journal.run_ids)
+    for run in measure(journal.left(possible), data, following, done=done):
+        if not run.interrupted:
+            journal.note(run.run_id)
+        yield run
 
 
 def completed(plan: Plan, data: Path, say: Say) -> list[Run]:

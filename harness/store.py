@@ -173,7 +173,7 @@ class Partial:
         return manifest
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        _write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
     def finish(self, tables: Tables, manifest: Mapping[str, Any]) -> Run:
         """Write the tables and the last manifest, drop the raw rows, and give the run its name.
@@ -280,7 +280,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     )
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that readers see the old content or the new one, never a part."""
     draft = path.with_name(f".{path.name}.new")
     with draft.open("w") as file:

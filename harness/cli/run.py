@@ -30,7 +30,8 @@ def add_to(commands: Commands) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--server", metavar="NAME", help="a server of the catalogue (default: python)")
     what.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
-    what.add_argument("--plan", type=Path, metavar="FILE", help="run the trials of a plan file, shuffled")
+    what.add_argument("--plan", type=Path, metavar="FILE", help="run the trials of a plan file, shuffled; resumes")
+    add("--afresh", action="store_true", help="with --plan: begin anew, not where an interrupted batch stopped")
     add("--repeats", type=int, metavar="N", help="runs of each trial (default: 1, or the plan's)")
     add_data(parser)
     add_json(parser)
@@ -81,12 +82,13 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan(options)
     recover(options.data)
     with Progress() as progress:
-        trials = batch.in_blocks(plan, progress.say) if options.plan else list(plan.trials) * plan.repeats
-        if not trials:
-            raise MachineError(f"no trial of {plan.name!r} can be run here", "see `stormlab servers`")
+        if options.plan is not None:
+            storms = batch.in_blocks(plan, options.data, progress.follow, progress.say, afresh=options.afresh)
+        else:
+            storms = batch.measure(list(plan.trials) * plan.repeats, options.data, progress.follow)
         runs: list[Run] = []
         try:
-            for finished in batch.measure(trials, options.data, progress.follow):
+            for finished in storms:
                 runs.append(finished)
                 if _code(finished) == INTERRUPTED:
                     break

@@ -94,9 +94,10 @@ class _Follower:
 
 
 def _batch_left(step: Step, elapsed_s: float) -> str:
-    if step.total == 1 or step.number == 1:
+    over = step.number - 1 - step.done_before
+    if not over:
         return ""
-    left_s = elapsed_s / (step.number - 1) * (step.total - step.number + 1)
+    left_s = elapsed_s / over * (step.total - step.number + 1)
     return f" (batch: about {left_s / 60:.0f} min left)" if left_s >= 90 else f" (batch: about {left_s:.0f} s left)"
 
 

@@ -9,16 +9,53 @@ import pytest
 
 from harness import batch
 from harness.errors import PlanError
+from harness.journal import Journal
 from harness.plan import PLANS, Plan, load_plan, trial_from_options
 from harness.servers import build
 
 PYTHON = [trial_from_options({"server": "python", "clients": clients}) for clients in (1, 2, 3)]
 
 
-def test_each_repeat_holds_every_trial_once() -> None:
-    trials = batch.in_blocks(Plan("p", "", tuple(PYTHON), repeats=4), lambda line: None)
+PLAN = Plan("p", "", tuple(PYTHON), repeats=4)
+
+
+def test_each_repeat_holds_every_trial_once(tmp_path: Path) -> None:
+    trials = Journal.open(tmp_path, PLAN, PYTHON, afresh=False).left(PYTHON)
     for block in range(4):
         assert Counter(trials[3 * block : 3 * block + 3]) == Counter(PYTHON)
+
+
+def test_a_batch_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    begun = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
+    order = begun.left(PYTHON)
+    for number in range(5):
+        begun.note(f"run-{number}")
+    again = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
+    assert again.run_ids == [f"run-{number}" for number in range(5)]
+    assert again.left(PYTHON) == order[5:]
+
+
+def test_a_batch_that_is_over_begins_anew(tmp_path: Path) -> None:
+    whole = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
+    for number in range(12):
+        whole.note(f"run-{number}")
+    assert not list(tmp_path.iterdir())
+    assert Journal.open(tmp_path, PLAN, PYTHON, afresh=False).run_ids == []
+
+
+def test_a_batch_can_be_begun_afresh_and_fits_only_its_own_plan(tmp_path: Path) -> None:
+    Journal.open(tmp_path, PLAN, PYTHON, afresh=False).note("run-0")
+    assert Journal.open(tmp_path, PLAN, PYTHON, afresh=True).run_ids == []
+    fewer = Plan("p", "", tuple(PYTHON[:2]), repeats=4)
+    assert Journal.open(tmp_path, fewer, PYTHON[:2], afresh=False).run_ids == []
+    assert Journal.open(tmp_path, PLAN, PYTHON[:2], afresh=False).run_ids == [], "a server was there and is not now"
+
+
+def test_a_damaged_journal_begins_anew(tmp_path: Path) -> None:
+    begun = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
+    begun.note("run-0")
+    begun.path.write_text("{")
+    assert Journal.open(tmp_path, PLAN, PYTHON, afresh=False).run_ids == []
 
 
 def test_each_reason_is_said_once_with_all_it_leaves_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
