@@ -8,7 +8,9 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
+INSTRUMENTS += ["harness.tracing.table"]
 THOUGHT = ["harness.stats", "harness.generator", "harness.checks", "harness.summary", "harness.record", "harness.plots"]
+THOUGHT += ["harness.traced"]
 
 
 def imported_by(module: str) -> set[str]:
