@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from harness.tracing.pages import Head, Reader, Record
@@ -27,7 +28,9 @@ from harness.tracing.tracepoints import (
 )
 
 SIDES = ("client", "server")
-EVENTS = tuple(name.partition("/")[2] for name in TRACEPOINTS)
+_NAMES = {name: name.partition("/")[2] for name in TRACEPOINTS}
+_CHANGES = {(old, new): f"{STATES[old]}>{STATES[new]}" for old in STATES for new in STATES}
+"""Made once: a storm has hundreds of thousands of events, and few words."""
 MOST_CLONE_DISTANCE = 512
 """Bytes. A clone handed down lies one ``struct sk_buff`` behind its original, which is 224 to 256 on 64 bits."""
 _PORT_AND_ADDRESS_V4, _PORT_AND_ADDRESS_V6 = struct.Struct(">2xH4s20x"), struct.Struct(">2xH4x16s4x")
@@ -83,8 +86,8 @@ class Decoder:
         self._found = Decoded()
 
     def decode(self, records: Iterable[Record]) -> Decoded:
-        """All of the trial's events. ``records`` have each CPU's in the kernel's order, which the sorting keeps."""
-        for record in sorted(records, key=lambda record: record.time_ns):
+        """All of the trial's events, from records as :meth:`harness.tracing.pages.Pages.records` gives them."""
+        for record in records:
             if record.number not in self._readers:
                 continue
             name, read = self._readers[record.number]
@@ -96,12 +99,12 @@ class Decoder:
             if event is not None:
                 self._found.events.append(event)
         self._found.unclaimed_drops += len(self._dropped)
-        self._found.events.sort(key=lambda event: event.time_ns)
+        self._found.events.sort(key=attrgetter("time_ns"))  # a drop is claimed after its time
         return self._found
 
     def _set_state(self, record: Record, fields: Any) -> Event:
         event = self._of_pair(record, SET_STATE, fields)
-        event.detail = f"{STATES[fields.oldstate]}>{STATES[fields.newstate]}"
+        event.detail = _CHANGES[fields.oldstate, fields.newstate]
         if fields.newstate == LISTEN:
             self._listeners.add(fields.skaddr)
         if LISTEN in (fields.oldstate, fields.newstate) and fields.newstate != SYN_RECV:
@@ -133,7 +136,7 @@ class Decoder:
                 return None
             by_server = port == self._port
             client, client_port = (other, other_port) if by_server else (address, port)
-            event = Event(record.time_ns, _name(RESET), SIDES[by_server], client, client_port, "")
+            event = Event(record.time_ns, _NAMES[RESET], SIDES[by_server], client, client_port, "")
         event.detail = self._reasons[RESET].get(getattr(fields, "reason", -1), "")
         return event
 
@@ -142,7 +145,7 @@ class Decoder:
         if reason == INPUT_QUEUE:
             self._dropped[record.cpu] = (record, fields.skbaddr)
         elif reason in (IGNORED_ACK, IGNORED_COOKIE) and getattr(fields, "rx_sk", 0) in self._listeners:
-            return Event(record.time_ns, _name(DROP), "server", "", 0, reason)
+            return Event(record.time_ns, _NAMES[DROP], "server", "", 0, reason)
         else:
             self._found.unclaimed_drops += 1
         return None
@@ -152,7 +155,7 @@ class Decoder:
         record, where = dropped
         if name == RETRANSMIT and 0 < where - fields.skbaddr <= MOST_CLONE_DISTANCE:
             event = self._of_pair(record, DROP, fields)
-            event.detail = f"{INPUT_QUEUE} {STATES.get(fields.state, '')}".rstrip()
+            event.detail = sys.intern(f"{INPUT_QUEUE} {STATES.get(fields.state, '')}".rstrip())
             self._found.events.append(event)
         else:
             self._found.unclaimed_drops += 1
@@ -162,7 +165,7 @@ class Decoder:
         port = fields.dport if of_server else fields.sport
         short, long = (fields.daddr, fields.daddr_v6) if of_server else (fields.saddr, fields.saddr_v6)
         address = self._text(long if fields.family == socket.AF_INET6 else short)
-        return Event(record.time_ns, _name(name), SIDES[of_server], address, port, "")
+        return Event(record.time_ns, _NAMES[name], SIDES[of_server], address, port, "")
 
     def _sockaddr(self, packed: bytes) -> tuple[int, str]:
         family = int.from_bytes(packed[:2], sys.byteorder)
@@ -177,7 +180,3 @@ class Decoder:
             text = socket.inet_ntop(socket.AF_INET if len(plain) == 4 else socket.AF_INET6, plain)
             self._texts[packed] = text
         return text
-
-
-def _name(tracepoint: str) -> str:
-    return tracepoint.partition("/")[2]

@@ -6,11 +6,13 @@ A page is a time, the number of bytes that follow, and entries whose times are s
 
 from __future__ import annotations
 
+import heapq
 import json
 import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, make_dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from harness.tracing.tracefs import Format
@@ -72,15 +74,21 @@ class Pages:
         """Events that the kernel says were overwritten unread; known when all records have been read."""
 
     def records(self) -> Iterator[Record]:
-        """All records, each CPU's in the order in which they happened there."""
-        data, at = self._data, self._start
-        while at + BLOCK.size <= len(data):
-            cpu, size = BLOCK.unpack_from(data, at)
+        """All records in order of time; those of one CPU in the order in which they happened there."""
+        of_cpus: dict[int, list[int]] = {}
+        at = self._start
+        while at + BLOCK.size <= len(self._data):
+            cpu, size = BLOCK.unpack_from(self._data, at)
             at += BLOCK.size
-            if at + size > len(data):
-                return
-            yield from self._page(cpu, at)
+            if at + size <= len(self._data):
+                of_cpus.setdefault(cpu, []).append(at)
             at += size
+        streams = [self._of_cpu(cpu, pages) for cpu, pages in of_cpus.items()]
+        return heapq.merge(*streams, key=attrgetter("time_ns"))  # a storm's records need not be in memory together
+
+    def _of_cpu(self, cpu: int, pages: Iterable[int]) -> Iterator[Record]:
+        for at in pages:
+            yield from self._page(cpu, at)
 
     def _page(self, cpu: int, at: int) -> Iterator[Record]:
         data, page = self._data, self._head.page
