@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,16 @@ def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
 def adopt_orphans() -> None:
     """Become the parent of what children leave behind, so that it can be found and ended."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, the signals that end a storm wait: what is started is known before anything can be ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -61,6 +71,10 @@ def prepare(cpus: Sequence[int] | None = None, files: tuple[int, int] | None = N
             resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
     return between_fork_and_exec
+
+
+def outlive_parent() -> None:
+    """For a child that has to put something back: it is not killed with its parent, and ends by itself soon after."""
 
 
 def start(
@@ -121,10 +135,10 @@ def _reap(group: int) -> None:
             pass
 
 
-def end_descendants() -> None:
-    """End all children that are left, adopted ones included; for a process that adopts orphans."""
+def end_descendants(spared: Collection[int] = ()) -> None:
+    """End all children that are left, adopted ones included, but ``spared``; for a process that adopts orphans."""
     deadline = time.monotonic() + 5.0
-    while (children := _children()) and time.monotonic() < deadline:
+    while (children := [pid for pid in _children() if pid not in spared]) and time.monotonic() < deadline:
         for pid in children:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

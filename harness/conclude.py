@@ -9,10 +9,14 @@ from typing import Any
 from harness.load.rows import Rows
 from harness.load.slices import Slice
 from harness.store import Partial, Run
+from harness.tracing import PAGES
 
 PROBE_SAMPLES = "probe.samples"
 ONLY_WHILE_RUNNING = ("slices", "agent_pids", "supervisor_pid")
 """Keys of the manifest that name paths and processes of this machine."""
+
+NO_REPORT = {"lost": None}
+"""Of a tracing process that was killed: whether events were lost is not known."""
 
 
 def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
@@ -24,6 +28,12 @@ def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice]
     tables = assemble(slices, rows, start_ns)
     if (partial.path / PROBE_SAMPLES).exists():
         tables = dataclasses.replace(tables, samples=samples_table(partial.path / PROBE_SAMPLES, start_ns))
+    if (partial.path / PAGES).exists():
+        from harness.tracing.table import trace_table
+
+        trace, found = trace_table(partial.path / PAGES, start_ns)
+        tables = dataclasses.replace(tables, trace=trace)
+        manifest = {**manifest, "trace": {**(manifest.get("trace") or NO_REPORT), **found}}
     kept = {key: value for key, value in manifest.items() if key not in ONLY_WHILE_RUNNING}
     for log in partial.path.glob("agent-*.log"):
         log.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import cause
-from harness.events import CONNECTIONS, REQUESTS, SAMPLES, Column
+from harness.events import CONNECTIONS, REQUESTS, SAMPLES, TRACE, Column
 from harness.load.rows import Outcome
 from harness.results import COLUMNS
 from harness.store import PROJECT
@@ -37,6 +37,7 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | `connections.parquet` | a row for every planned connection, whatever became of it |
 | `requests.parquet` | a row for every planned request, if a connection carries several |
 | `samples.parquet` | queue and open files, server, counters: every 1 ms (5 ms on fewer than 4 CPUs), 20 ms and 50 ms |
+| `trace.parquet` | with `--trace`: what the kernel's tracepoints said of each connection |
 | `server.log` | what the server wrote |
 | `causes.parquet` | derived: cause and phases of every connection; can be deleted, and is then made again |
 
@@ -72,6 +73,15 @@ metadata hold the version of the rules.
 
 {samples}
 
+## trace.parquet
+
+Only of runs with `--trace`; a second witness, which explains nothing and is there to test the others. From the run's
+start until the agents had ended. Which event tells what stands in `harness/tracing/tracepoints.py`. `trace` in the
+manifest says what is not in it: events `lost` because the kernel's buffers were full, and `unclaimed_drops`, packets
+dropped on this host that were no retransmissions of this run's connections and may be another run's.
+
+{trace}
+
 ## reference/runs.parquet
 
 One row a run, which is what the notebooks stand on. Made from recorded runs by `python -m harness.reference [DIR]`.
@@ -90,6 +100,7 @@ def data_dictionary() -> str:
         reasons="\n".join(f"- `{name}`: {meaning}" for name, meaning in cause.MEANINGS.items()),
         causes=_table(cause.COLUMNS),
         samples=_table(SAMPLES),
+        trace=_table(TRACE),
         runs=_table(COLUMNS),
     )
 

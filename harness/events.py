@@ -128,6 +128,26 @@ SAMPLES = (
     Column("server_rss_bytes", pa.int64(), "bytes", "resident memory of the server"),
     *(Column(name, pa.int64(), "packets", _COUNTED) for name in COUNTER_FIELDS),
 )
+_EVENTS = "inet_sock_set_state · tcp_retransmit_skb · tcp_retransmit_synack · tcp_send_reset · kfree_skb"
+TRACE = (
+    Column("time_us", pa.int64(), "µs", "when it happened, by the tracing's clock, which is CLOCK_MONOTONIC"),
+    Column("event", _CATEGORY, "", f"the kernel's tracepoint: {_EVENTS}"),
+    Column(
+        "client_address",
+        pa.dictionary(pa.int32(), pa.string()),
+        "",
+        "of the connection's client, also where the server acted; null where it is the listener's or not known whose",
+    ),
+    Column("client_port", pa.uint16(), "", "in the same way"),
+    Column("side", _CATEGORY, "", "who acted: client · server"),
+    Column(
+        "detail",
+        pa.dictionary(pa.int16(), pa.string()),
+        "",
+        "states as in SYN_SENT>ESTABLISHED; state in which it was sent again; reason of a reset or a drop, with the "
+        "state of the sender where that is known; empty where there is no more to say",
+    ),
+)
 
 
 def schema(columns: Sequence[Column]) -> pa.Schema:
@@ -148,6 +168,7 @@ class Tables:
     connections: pa.Table
     requests: pa.Table | None
     samples: pa.Table | None = None
+    trace: pa.Table | None = None
 
 
 def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> Tables:

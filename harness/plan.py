@@ -204,6 +204,8 @@ class Trial:
     """Whether queue, counters and server are sampled meanwhile."""
     ledger: bool = True
     """Whether the SYNs and SYN-ACKs of each connection are counted, where nftables is there."""
+    trace: bool = False
+    """Whether the kernel's tracepoints are followed, where root may."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Kernel settings of the trial's private namespace, sorted by name."""
     host_sysctls: tuple[tuple[str, str], ...] = ()
@@ -239,6 +241,7 @@ class Trial:
             faults=Faults(**document["faults"]),
             probe=document.get("probe", True),
             ledger=document.get("ledger", True),
+            trace=document.get("trace", False),
             sysctls=tuple((key, value) for key, value in document["sysctls"]),
             host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
         )
@@ -271,7 +274,14 @@ OPTIONS: dict[str, str] = {
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
     if (part, item.name) != ("server", "name")
-} | {"server": "server", "sysctl": "trial", "host_sysctl": "trial", "probe": "trial", "ledger": "trial"}
+} | {
+    "server": "server",
+    "sysctl": "trial",
+    "host_sysctl": "trial",
+    "probe": "trial",
+    "ledger": "trial",
+    "trace": "trial",
+}
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
 
@@ -288,7 +298,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
         if name in settings:
             settings[name] = value
-        elif name in ("probe", "ledger"):
+        elif name in ("probe", "ledger", "trace"):
             continue
         elif name == "server":
             parts["server"]["name"] = value
@@ -304,6 +314,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             faults=Faults(**parts["faults"]),
             probe=bool(options.get("probe", True)),
             ledger=bool(options.get("ledger", True)),
+            trace=bool(options.get("trace", False)),
             sysctls=_settings(settings["sysctl"]),
             host_sysctls=_settings(settings["host_sysctl"]),
         )

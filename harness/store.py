@@ -32,6 +32,7 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
+TRACE = "trace.parquet"
 CAUSES, VERSION_KEY = "causes.parquet", b"rules_version"
 """What was thought about the record, beside it; never part of it."""
 
@@ -40,6 +41,7 @@ _DELTA_PACKED = (
     "client",
     "request",
     "local_port",
+    "client_port",
     "scheduled_us",
     "issued_us",
     "synack_us",
@@ -98,6 +100,11 @@ class Run:
     def samples(self) -> pa.Table | None:
         """What the probe saw, or None where there was none."""
         path = self.path / SAMPLES
+        return read_table(path) if path.exists() else None
+
+    def trace(self) -> pa.Table | None:
+        """What the kernel's tracepoints said, or None where they were not followed."""
+        path = self.path / TRACE
         return read_table(path) if path.exists() else None
 
     def log_lines(self, pattern: re.Pattern[bytes]) -> int:
@@ -183,7 +190,7 @@ class Partial:
         """
         try:
             write_table(tables.connections, self.path / CONNECTIONS)
-            for table, name in ((tables.requests, REQUESTS), (tables.samples, SAMPLES)):
+            for table, name in ((tables.requests, REQUESTS), (tables.samples, SAMPLES), (tables.trace, TRACE)):
                 if table is not None:
                     write_table(table, self.path / name)
             self.write_manifest(manifest)
@@ -196,7 +203,7 @@ class Partial:
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
         """The last step: everything is written, the raw rows are no longer needed. Raises: OSError."""
-        for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples")):
+        for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples"), *self.path.glob("*.pages")):
             raw.unlink()
         final = self.path.with_name(self.run_id)
         self.path.rename(final)

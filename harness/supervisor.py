@@ -37,6 +37,7 @@ from harness.probe.sampler import interval_us
 from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
 from harness.store import SERVER_LOG, Partial, Run
+from harness.tracing.witness import Witness
 
 PRIVATE_PORT = 8080
 LOOPBACK_SOURCES = 2**24 - 2**17
@@ -66,6 +67,7 @@ class Supervisor:
         self.ledger: Ledger | None = None
         self.path_loss: PathLoss | None = None
         self.probe: subprocess.Popen[str] | None = None
+        self.tracing: Witness | None = None
         self.begun = False
         """Whether the storm has begun: from then on there is something to keep."""
 
@@ -78,6 +80,7 @@ class Supervisor:
         error: StormLabError | None = None
         try:
             self._isolate()
+            self._start_tracing()
             self._lay_out()
             self._start_server()
             self._start_agents()
@@ -128,12 +131,26 @@ class Supervisor:
             "counters": {},
         }
 
+    def _start_tracing(self) -> None:
+        """Before all else: the server's port is one that no other trial has, and its listener is seen to begin."""
+        if not self.trial.trace:
+            return
+        if not self.manifest["kernel"]["isolated"]:
+            raise MachineError(
+                "--trace was asked for; there is no private namespace, and the host's traffic would be traced too",
+                "run it as root; see `stormlab doctor`",
+            )
+        with children.uninterrupted():
+            self.tracing = Witness(self.partial.path)
+        self.port = self.tracing.port()
+
     def _lay_out(self) -> None:
         """Decide addresses, ports, CPUs and slices, and make room for every planned row."""
         load = self.trial.load
         in_use = ports_in_use()
         isolated = self.manifest["kernel"]["isolated"]
-        self.port = PRIVATE_PORT if isolated else free_port(in_use)
+        if self.tracing is None:
+            self.port = PRIVATE_PORT if isolated else free_port(in_use)
         self.target = socket.getaddrinfo(load.target_host, self.port, type=socket.SOCK_STREAM)[0][4][0]
         stalled_burst = self.trial.faults.stall_ms is not None and load.is_burst
         server_cpus, client_cpus = place(self.trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
@@ -154,6 +171,8 @@ class Supervisor:
         )
         for slice_ in self.slices:
             self.rows.append(Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True))
+        if self.tracing is not None:
+            self.tracing.use_cpus(client_cpus)
         overlap = set(server_cpus) & set(client_cpus)
         self.manifest |= {
             "target_address": self.target,
@@ -365,6 +384,8 @@ class Supervisor:
                 report, _ = self.probe.communicate(timeout=2.0)
                 self.manifest["probe"] = json.loads(report)
             children.end(self.probe, grace_s=0.2)
+        if self.tracing is not None:
+            self.manifest["trace"] = self.tracing.end()
         if self.server is not None:
             self.server.end()
         for agent in self.agents:
@@ -378,7 +399,7 @@ class Supervisor:
         if self.path_loss is not None and self.begun:
             with contextlib.suppress(MachineError):
                 self.path_loss.write_into(self.partial.path)
-        children.end_descendants()
+        children.end_descendants(spared=() if self.tracing is None else (self.tracing.pid,))
 
     def _note_outcome(self, error: StormLabError | None) -> None:
         reports = []

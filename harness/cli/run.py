@@ -56,6 +56,7 @@ def add_to(commands: Commands) -> None:
     server("--no-stamps", dest="stamps", action="store_false", default=None, help="no accept times from the server")
     server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
     server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")
+    server("--trace", action="store_true", default=None, help="root only: follow the kernel's tracepoints as well")
     server("--ready", metavar="WHEN", help="the storm begins when it answered (default), is listening, or none")
     server("--cpu", metavar="HOW", help="shared (default), or disjoint: server and clients on different CPUs")
     server("--server-cpus", type=_cpus, metavar="LIST", help="e.g. 0,2-3")

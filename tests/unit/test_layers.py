@@ -8,6 +8,7 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
+INSTRUMENTS += ["harness.tracing.table"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
@@ -16,6 +17,7 @@ THOUGHT = [
     "harness.episodes",
     "harness.explain",
     "harness.summary",
+    "harness.traced",
     "harness.record",
     "harness.plots",
 ]

@@ -100,3 +100,13 @@ def test_the_plans_of_the_collection_can_be_read(path: Path) -> None:
     plan = load_plan(path)
     assert plan.question
     assert len({trial.plan_hash for trial in plan.trials}) == len(plan.trials)
+
+
+def test_tracing_is_asked_for_and_changes_no_other_plan() -> None:
+    plain, traced = trial_from_options({"clients": 7}), trial_from_options({"clients": 7, "trace": True})
+    assert traced.trace
+    assert not plain.trace
+    assert plain.plan_hash == trial_from_options({"clients": 7, "trace": False}).plan_hash != traced.plan_hash
+    assert Trial.from_json(json.loads(json.dumps(traced.to_json()))) == traced
+    older = {key: value for key, value in plain.to_json().items() if key != "trace"}
+    assert Trial.from_json(older) == plain

@@ -1,0 +1,201 @@
+"""The rows against the trace: whether what clients, server and samples told is what the kernel's tracepoints saw.
+
+A pure function of three tables. Nothing here is used to explain a run: it is how the explanations are put to the test.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from harness.rowtimes import Bools, Connections, Floats
+
+GHOST_US = 10_000
+"""A connection whose client waited longer than this for the server's half was a ghost; shorter waits lie within the
+resolution of the rows, two jiffies."""
+CLOCK_US = 8_000
+"""Two jiffies: within that a date of TCP_INFO is right."""
+BEFORE_ISSUE_US = 1_000
+"""A row says when connect() was about to be called, cut to µs; nothing of its connection lies much before."""
+QUANTILES = {"p1": 0.01, "p50": 0.5, "p99": 0.99}
+_PORTS = 1 << 16
+Indices = NDArray[np.int64]
+
+
+def compare(connections: pa.Table, causes: pa.Table, trace: pa.Table) -> dict[str, Any]:
+    """Counts of rows that agree and disagree with the trace, and quantiles of differences, µs (rows − trace).
+
+    ``connections`` and ``causes`` have the same rows (:data:`harness.events.CONNECTIONS`,
+    :data:`harness.cause.COLUMNS`), ``trace`` the columns of :data:`harness.events.TRACE`. A ``null`` in place of counts
+    says that the rows have nothing to compare.
+    """
+    rows = Connections(connections)
+    events = _Events(connections, trace)
+    established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
+    entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
+    in_queue = events.first("inet_sock_set_state", "server", "SYN_RECV>ESTABLISHED")
+    issued = ~np.isnan(rows["issued_us"])
+    known = issued & ~(np.isnan(rows["established_us"]) & np.isnan(rows["synack_us"]))
+    phases = Connections(_with_outcome(causes, connections))
+    row_established = np.where(known, rows["issued_us"] + phases["syn_wait_us"], np.nan)
+    row_entered = np.where(known, row_established + phases["ghost_wait_us"], np.nan)
+    ghost = ~np.isnan(established) & ~(entered - established <= GHOST_US)
+    by_rows = phases["ghost_wait_us"] > GHOST_US
+    until_end = np.where(np.isnan(rows["closed_us"]), np.inf, rows["closed_us"])
+    in_time = entered <= until_end
+    retransmits = events.count("tcp_retransmit_skb", "client", "", until_end)
+    syns_again = events.count("tcp_retransmit_skb", "client", "SYN_SENT", until_end)
+    lost_syns = events.count("kfree_skb", "client", "CPU_BACKLOG SYN_SENT", until_end)
+    ever = ~np.isnan(rows["syn_retransmits"])
+    return {
+        "connections": int(issued.sum()),
+        "events": len(trace),
+        "events_of_no_row": events.strangers,
+        "established": {
+            **_both(known[issued], ~np.isnan(established)[issued]),
+            "kernel_us": _differences(row_established - established),
+            "synack_us": _differences(rows["synack_us"] - established),
+            "seen_us": _differences(rows["established_us"] - established),
+        },
+        "entered": {
+            "children": int((~np.isnan(entered)).sum()),
+            "after_end": int((entered > until_end).sum()),
+            "difference_us": _differences(np.where(ghost, np.nan, row_entered - entered)),
+            # Where it is large, the ACK of a SYN-ACK sent again let it in before its request was heard.
+            "of_ghosts_us": _differences(np.where(ghost & by_rows & in_time, row_entered - entered, np.nan)),
+            "took_us": _quantiles(in_queue - entered),
+        },
+        "ghosts": {
+            **_both(by_rows[issued], ghost[issued]),
+            # The client saw it late: its request took the place of the ignored ACK, and nothing was sent again.
+            "only_trace_until_asked": int((ghost & ~by_rows & (entered - rows["established_us"] <= CLOCK_US)).sum()),
+            # The server had it, and what was sent again was the request: lost, but not for want of the last ACK.
+            "only_rows_had_child": int((by_rows & ~ghost & ~np.isnan(entered)).sum()),
+        },
+        "syn_retransmits": _equal(rows["syn_retransmits"], syns_again, ever),
+        "total_retransmits": _equal(rows["total_retransmits"], retransmits, issued),
+        "syns_lost_before_tcp": _equal(rows["syns_left"] - rows["syns_arrived"], lost_syns, issued),
+        "accepted": _accepted(rows["accepted_us"], entered),
+    }
+
+
+class _Events:
+    """The trace's events, each with the row of its connection."""
+
+    def __init__(self, connections: pa.Table, trace: pa.Table) -> None:
+        rows = Connections(connections)
+        self._rows = len(rows)
+        codes: dict[Any, int] = {}
+        issued = np.nan_to_num(rows["issued_us"], nan=np.inf)
+        pairs = _pairs(connections["local_address"], rows["local_port"], codes)
+        happened = trace["time_us"].to_numpy().astype(np.float64)
+        ports = trace["client_port"].cast(pa.float64()).to_numpy()
+        of_events = _pairs(trace["client_address"], ports, codes)
+        self._of, self._time = _latest(pairs, issued - BEFORE_ISSUE_US, of_events, happened), happened
+        self.strangers = int(np.count_nonzero((self._of < 0) & (of_events >= 0)))
+        """Events of a client that is no row: one that asked whether the server is ready."""
+        self._columns = {name: np.asarray(trace[name].to_pylist(), object) for name in ("event", "side", "detail")}
+
+    def first(self, event: str, side: str, detail: str) -> Floats:
+        """When it first happened to each connection; NaN where it did not. Shape (connections,)."""
+        chosen = self._are(event, side) & (self._columns["detail"] == detail)
+        earliest = np.full(self._rows, np.inf)
+        np.minimum.at(earliest, self._of[chosen], self._time[chosen])
+        return np.where(np.isinf(earliest), np.nan, earliest)
+
+    def count(self, event: str, side: str, detail: str, until: Floats) -> Floats:
+        """How often it happened to each connection until then; every ``detail`` that begins so."""
+        alike = np.array([str(text).startswith(detail) for text in self._columns["detail"]], np.bool_)
+        chosen = self._are(event, side) & alike
+        chosen &= self._time <= np.append(until, -np.inf)[self._of]  # -1, no row, reads the last
+        return np.bincount(self._of[chosen], minlength=self._rows).astype(np.float64)
+
+    def _are(self, event: str, side: str) -> Bools:
+        chosen: Bools = (self._columns["event"] == event) & (self._columns["side"] == side) & (self._of >= 0)
+        return chosen
+
+
+def _pairs(addresses: pa.ChunkedArray, ports: Floats, codes: dict[Any, int]) -> Indices:
+    """A number for each (address, port); -1 where there is none. ``codes`` numbers the addresses."""
+    named = addresses.to_pylist()
+    numbers = np.array([codes.setdefault(address, len(codes)) for address in named], np.int64)
+    there = np.array([address is not None for address in named], np.bool_) & ~np.isnan(ports)
+    return np.where(there, numbers * _PORTS + np.nan_to_num(ports).astype(np.int64), -1)
+
+
+def _latest(pairs: Indices, since: Floats, of_events: Indices, happened: Floats) -> Indices:
+    """For each event the row with its pair that began last before it; -1 where there is none.
+
+    A pair may be used again by a later connection.
+    """
+    order = np.lexsort((since, pairs))
+    both_pairs, both_times = np.concatenate([pairs, of_events]), np.concatenate([since, happened])
+    is_event = np.repeat([0, 1], [len(pairs), len(of_events)])
+    merged = np.lexsort((is_event, both_times, both_pairs))
+    rows_before = np.cumsum(merged < len(pairs))
+    before = np.empty(len(merged), np.int64)
+    before[merged] = rows_before - 1
+    place = before[len(pairs) :]
+    found = np.where(place >= 0, order[place], -1)
+    same = (place >= 0) & (pairs[found] == of_events) & (of_events >= 0)
+    return np.where(same, found, -1)
+
+
+def _with_outcome(causes: pa.Table, connections: pa.Table) -> pa.Table:
+    return causes.append_column("outcome", connections["outcome"])
+
+
+def _both(by_rows: Bools, by_trace: Bools) -> dict[str, int]:
+    return {
+        "both": int((by_rows & by_trace).sum()),
+        "neither": int((~by_rows & ~by_trace).sum()),
+        "only_rows": int((by_rows & ~by_trace).sum()),
+        "only_trace": int((~by_rows & by_trace).sum()),
+    }
+
+
+def _equal(of_rows: Floats, of_trace: Floats, compared: Bools) -> dict[str, int] | None:
+    """How many rows have the same count; None where no row has one."""
+    compared = compared & ~np.isnan(of_rows)
+    if not compared.any():
+        return None
+    same = of_rows[compared] == of_trace[compared]
+    return {
+        "agree": int(same.sum()),
+        "differ": int((~same).sum()),
+        "by_rows": int(of_rows[compared].sum()),
+        "by_trace": int(of_trace[compared].sum()),
+    }
+
+
+def _accepted(accepted: Floats, entered: Floats) -> dict[str, Any] | None:
+    """The server's stamps against the entry into the queue, before which no accept can be."""
+    both = ~np.isnan(accepted) & ~np.isnan(entered)
+    if not both.any():
+        return None
+    waited = accepted[both] - entered[both]
+    return {
+        "stamps": int((~np.isnan(accepted)).sum()),
+        "without_child": int((~np.isnan(accepted) & np.isnan(entered)).sum()),
+        "before_entry": int((waited < 0).sum()),
+        "waited_us": _quantiles(waited),
+    }
+
+
+def _differences(us: Floats) -> dict[str, Any]:
+    return {
+        **_quantiles(us),
+        "compared": int((~np.isnan(us)).sum()),
+        "beyond_clock": int((np.abs(us) > CLOCK_US).sum()),
+    }
+
+
+def _quantiles(us: Floats) -> dict[str, float | None]:
+    known = us[~np.isnan(us)]
+    return {name: float(np.quantile(known, q)) if len(known) else None for name, q in QUANTILES.items()} | {
+        "min": float(known.min()) if len(known) else None,
+        "max": float(known.max()) if len(known) else None,
+    }
