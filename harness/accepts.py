@@ -72,9 +72,9 @@ def _bounded(life: Life, times: Floats, depths: Floats) -> tuple[Floats, Bools]:
     queued &= times[before_end] >= latest
 
     accepted = np.where(surely <= life.stop, np.minimum(seen_gone, surely), np.nan)
-    # An answer proves an accept; without one, only the samples can.
-    accepted = np.where(np.isnan(accepted) & life.answered, np.fmin(seen_gone, life.stop), accepted)
-    accepted = np.where(surely_not & ~life.answered, np.inf, accepted)
+    # How it ended may prove an accept; else only the samples can.
+    accepted = np.where(np.isnan(accepted) & life.surely_accepted, np.fmin(seen_gone, life.stop), accepted)
+    accepted = np.where(surely_not & ~life.surely_accepted, np.inf, accepted)
     return np.where(np.isinf(entered), np.inf, accepted), queued
 
 

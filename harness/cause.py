@@ -74,7 +74,7 @@ _PHASE_MEANINGS = {
     "syn_wait_us": "issue to established in the client's kernel",
     "ghost_wait_us": "established at the client, its last ACK ignored: until its request got through",
     "queue_wait_us": "in the accept queue",
-    "service_us": "accepted, and its request there, until the last byte had come; with the wait in the queue where "
+    "service_us": "accepted, and its request there, until the last byte had come; with what came before where "
     "accept_evidence is none",
     "generator_lag_us": "what the generator's lateness added: in issuing, asking, reading or giving up",
 }
@@ -115,7 +115,7 @@ def causes(connections: pa.Table, samples: pa.Table | None, about: Circumstances
     accepted, stamped = known.accepted_us, known.stamped
     phases = cut(life, accepted)
     lost = lost_syns(rows, life, about.counters)
-    rules = _rules(rows, life, phases, accepted, lost)
+    rules = _rules(rows, life, phases, accepted, lost, acks_ignored=about.counters.get("ListenOverflows") != 0)
     cause = np.select(rules, range(len(rules)), default=CAUSES.index("unknown"))
     words = _details(rows, cause, _reset_when(rows, life, known, about.counters), lost, about)
     bounded = ~np.isnan(accepted) & ~np.isnan(life.established)
@@ -140,7 +140,13 @@ def counts(table: pa.Table) -> dict[str, int]:
 
 
 def _rules(
-    rows: Connections, life: Life, phases: Mapping[str, Floats], accepted: Floats, lost: np.ndarray[Any, Any]
+    rows: Connections,
+    life: Life,
+    phases: Mapping[str, Floats],
+    accepted: Floats,
+    lost: np.ndarray[Any, Any],
+    *,
+    acks_ignored: bool,
 ) -> list[Bools]:
     """One condition for each of :data:`CAUSES` but the last, in its order."""
     waiting, syn, ghost, queue, service, lag = (np.nan_to_num(phases[name]) for name in PHASES)
@@ -149,13 +155,15 @@ def _rules(
     # Of what was answered after all, the wait for the server itself is not called avoidable.
     rest = np.where(failed, np.maximum.reduce([queue, service]), 0)
     syn_longest = (lost != Where.nowhere) & (syn >= np.maximum.reduce([ghost, lag, rest]))
-    ghost_longest = life.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
+    ghost_longest = acks_ignored & life.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
     others = np.maximum.reduce([waiting, syn, ghost, queue, service])
-    missed_by_lag = life.timed_out & ~np.isnan(life.arrived) & (life.stop - life.reference - lag <= _timeout(life))
-    # Lag cannot be the mechanism of a failure that the other side made: those keep the word of their outcome.
-    late = (life.answered | life.timed_out) & (lag > LATE_US) & ((lag >= others) | missed_by_lag)
+    # What it took until its answer had come, without the lag until then: in time, or not?
+    without_lag = life.arrived - life.reference - (lag - (life.end - life.stop))
+    missed_by_lag = life.timed_out & (without_lag <= life.deadline - life.reference)
+    late = (lag > LATE_US) & ((lag >= others) | missed_by_lag)
     waited = life.timed_out
     was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted)
+    never_accepted = np.isinf(accepted) & np.isfinite(life.entered)
     conditions = {
         "client_out_of_files": np.isin(code, (errno.EMFILE, errno.ENFILE)),
         "client_out_of_ports": code == errno.EADDRNOTAVAIL,
@@ -165,17 +173,13 @@ def _rules(
         "input_queue_dropped": syn_longest & (lost == Where.input_queue),
         "path_loss": syn_longest & (lost == Where.path),
         "ghost": ghost_longest,
-        "never_accepted": waited & np.isinf(accepted) & ~life.is_ghost & ~np.isnan(life.established) & (queue >= syn),
+        "never_accepted": waited & never_accepted & (queue >= np.maximum(syn, ghost)),
         "slow_accept": waited & was_accepted & (queue >= np.maximum.reduce([syn, ghost, service])),
         "slow_answer": waited & was_accepted & (service >= np.maximum.reduce([syn, ghost, queue])),
         "clean": life.answered & (rows["total_retransmits"] == 0),
     }
     assert tuple(conditions) == CAUSES[:-1]
     return list(conditions.values())
-
-
-def _timeout(life: Life) -> Floats:
-    return life.deadline - life.reference
 
 
 def _reset_when(rows: Connections, life: Life, known: Accepts, counters: Mapping[str, int]) -> np.ndarray[Any, Any]:
@@ -221,10 +225,10 @@ def _details(
 
 def _full_queue(counters: Mapping[str, int]) -> str:
     """Which queue of the listener was full; with syncookies off a full SYN queue drops SYNs too."""
-    accept_queue, syn_queue = counters.get("ListenOverflows", 0), counters.get("TCPReqQFullDrop", 0)
-    if accept_queue and syn_queue:
-        return "accept queue or SYN queue full"
-    return "accept queue full" if accept_queue else "SYN queue full, syncookies off"
+    accept_queue, syn_queue = counters.get("ListenOverflows"), counters.get("TCPReqQFullDrop")
+    if accept_queue == 0:
+        return "SYN queue full, syncookies off"
+    return "accept queue full" if syn_queue == 0 else "accept queue or SYN queue full"
 
 
 def _undecided(rows: Connections, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -86,7 +86,8 @@ def _stretches(times: Floats, full: Bools) -> Iterator[tuple[int, int]]:
     at = np.flatnonzero(full)
     if not len(at):
         return
-    breaks = np.flatnonzero(np.diff(times[at]) > APART_US)
+    # Samples that are far apart end nothing; one between them that shows the queue not full does.
+    breaks = np.flatnonzero((np.diff(times[at]) > APART_US) & (np.diff(at) > 1))
     yield from zip(at[np.append(0, breaks + 1)], at[np.append(breaks, len(at) - 1)], strict=True)
 
 
@@ -113,7 +114,7 @@ def _driver(
 ) -> tuple[str, str]:
     before = int(np.searchsorted(seen["time_us"], seen["time_us"][first] - BEFORE_US))
     files, limits = (_within(seen[name], before, last) for name in ("server_files", "server_files_limit"))
-    most, limit = (files.max(), limits.max()) if len(files) else (0.0, np.inf)
+    most, limit = files.max(initial=0), limits.max(initial=0) or np.inf
     if most >= limit:
         return "out_of_files", f"{most:.0f} open files of {limit:.0f}"
     if running is None or waiting is None:

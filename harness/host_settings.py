@@ -67,28 +67,30 @@ def _broken(asked: str) -> MachineError:
 def _set(settings: Mapping[str, str]) -> dict[str, str]:
     """Set all or none; returns what was there before. Raises: PlanError, MachineError."""
     before: dict[str, str] = {}
-    for key, value in settings.items():
-        if namespace.is_private(key):
-            raise PlanError(
-                f"--host-sysctl {key}={value} was asked for; every run has that setting to itself",
-                f"use --sysctl {key}={value}",
-            )
-        path = namespace.setting_path(key)
-        if not path.exists():
-            raise MachineError(
-                f"--host-sysctl {key}={value} was asked for; this kernel has no such setting", "see `sysctl net`"
-            )
-        old = path.read_text().strip()
-        try:
-            path.write_text(value)
-        except OSError as error:
-            _put_back(before)
-            raise MachineError(
-                f"--host-sysctl {key}={value} was asked for; it is {old} and cannot be set: {error.strerror}",
-                "check its range, and that root here may change the host",
-            ) from error
-        before[key] = old
+    try:
+        for key, value in settings.items():
+            before[key] = _set_one(key, value)
+    except StormLabError:
+        _put_back(before)
+        raise
     return before
+
+
+def _set_one(key: str, value: str) -> str:
+    asked = f"--host-sysctl {key}={value} was asked for"
+    if namespace.is_private(key):
+        raise PlanError(f"{asked}; every run has that setting to itself", f"use --sysctl {key}={value}")
+    path = namespace.setting_path(key)
+    if not path.exists():
+        raise MachineError(f"{asked}; this kernel has no such setting", "see `sysctl net`")
+    try:
+        old = path.read_text().strip()
+        path.write_text(value)
+    except OSError as error:
+        raise MachineError(
+            f"{asked}; it cannot be set: {error.strerror}", "check its range, and that root here may change the host"
+        ) from error
+    return old
 
 
 def _put_back(before: Mapping[str, str]) -> None:
@@ -103,24 +105,27 @@ def main() -> int:
     settings = dict(word.split("=", 1) for word in sys.argv[1:])
     lock = socket.socket(socket.AF_UNIX)
     try:
-        lock.bind(_LOCK)
+        _take(lock)
         before = _set(settings)
-    except OSError:
-        error: StormLabError = MachineError(
+    except StormLabError as error:
+        print(json.dumps({"error": error.to_json()}), flush=True)
+        return error.exit_code
+    try:
+        with suppress(OSError):
+            print(json.dumps({"before": before}), flush=True)
+        sys.stdin.read()
+    finally:
+        _put_back(before)
+    return 0
+
+
+def _take(lock: socket.socket) -> None:
+    try:
+        lock.bind(_LOCK)
+    except OSError as error:
+        raise MachineError(
             "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
-        )
-    except StormLabError as refused:
-        error = refused
-    else:
-        try:
-            with suppress(OSError):
-                print(json.dumps({"before": before}), flush=True)
-            sys.stdin.read()
-        finally:
-            _put_back(before)
-        return 0
-    print(json.dumps({"error": error.to_json()}), flush=True)
-    return error.exit_code
+        ) from error
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Journal:
     @classmethod
     def open(cls, data: Path, plan: Plan, trials: Sequence[Trial], *, afresh: bool) -> Journal:
         """The journal of an interrupted batch of this plan, if there is one that fits these trials; else a new one."""
-        path = data / f".batch-{content_hash(plan)}.json"
+        path = data / f".batch-{content_hash([plan.repeats, *(trial.plan_hash for trial in plan.trials)])}.json"
         known = {trial.plan_hash for trial in trials}
         if not afresh:
             with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: begin anew

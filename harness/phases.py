@@ -27,13 +27,15 @@ class Life:
         self.deadline = self.reference + timeout_us
         self.timed_out: Bools = np.isin(rows.outcome, TIMEOUTS)
         self.answered: Bools = rows.outcome == "answered"
+        self.surely_accepted: Bools = np.isin(rows.outcome, ("answered", "bad_answer", "closed_early"))
+        """Only what was accepted can be sent anything, or be closed in good order."""
         self.seen = rows["established_us"]
         """When the client saw it established and sent its request."""
         # Dates in jiffies may lie a little before what they depend on.
         self.arrived = np.fmax(np.fmax(rows["arrived_us"], rows["accepted_us"]), self.issued)
         self.arrived[np.isnan(rows["arrived_us"])] = np.nan
         give_up = np.where(self.timed_out, np.minimum(self.end, self.deadline), self.end)
-        self.stop = np.fmin(self.arrived, give_up)
+        self.stop = np.maximum(np.fmin(self.arrived, give_up), self.issued)
         """When the last thing happened that the client was waiting for, or it should have given up."""
         self.established = np.clip(np.fmin(rows["synack_us"], self.seen), self.issued, self.stop)
         """In the client's kernel."""
@@ -49,6 +51,8 @@ class Life:
         through = np.where(unacked, np.inf, resent)
         self.entered = np.where(self.is_ghost, np.fmax(through, self.established), self.established)
         """In the server's accept queue; infinite where it never came to be."""
+        # A SYN-ACK sent again may let the client's ACK in long before its request is sent again.
+        self.entered = np.where(self.is_ghost, np.fmin(self.entered, rows["accepted_us"]), self.entered)
         self.free_at = _previous_end(rows)
 
     @property
@@ -61,14 +65,14 @@ def cut(life: Life, accepted: Floats) -> dict[str, Floats]:
     """The durations of :data:`PHASES`, µs; for those that never lived all NaN, for the rest their sum is the life.
 
     ``accepted`` is infinite where the server never accepted it, and NaN where that is not known: then whatever it
-    waited in the queue is within its service.
+    waited in the queue, or for the generator to ask, is within its service.
     """
     stop = life.stop
     due = np.clip(np.fmax(life.reference, life.free_at), life.reference, life.issued)
     established = np.where(np.isnan(life.established), stop, np.minimum(life.established, stop))
     entered = np.clip(np.fmax(life.entered, established), established, stop)
     left_queue = np.where(np.isnan(accepted), entered, np.clip(accepted, entered, stop))
-    asked = np.clip(np.fmax(life.seen, left_queue), left_queue, stop)
+    asked = np.clip(np.where(np.isnan(accepted), entered, np.fmax(life.seen, left_queue)), left_queue, stop)
     lag = (life.issued - due) + (asked - left_queue) + (life.end - stop)
     durations = (
         due - life.reference,

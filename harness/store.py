@@ -120,7 +120,7 @@ class Run:
         path = self.path / CAUSES
         try:
             table = read_table(path) if path.exists() else None
-        except (OSError, ValueError):  # damaged: it can be made again
+        except Exception:  # however the reader calls the damage: it can be made again
             return None
         return (
             table if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode() else None

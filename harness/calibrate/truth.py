@@ -85,18 +85,23 @@ def by_log(cause: str) -> Truth:
 
     def truth(witness: Witness) -> Words:
         accepted = ~np.isnan(witness.moments("accepted"))
-        return np.where(accepted, cause, UNSCORED).astype(object)
+        return np.where(accepted & ~_generator_late(witness), cause, UNSCORED).astype(object)
 
     return truth
 
 
 def answered_at_once(witness: Witness) -> Words:
-    """What the log has answered was clean, unless by two clocks the generator was late: slot, asking, reading."""
-    accepted, answered, slot = witness.moments("accepted"), witness.moments("did"), witness.column("scheduled_us")
-    late = witness.column("issued_us") - slot > LATENESS_US
-    late |= witness.column("established_us") - accepted > LATENESS_US
-    late |= witness.column("closed_us") - answered > LATENESS_US
-    return np.where(np.isnan(answered) | late, UNSCORED, "clean").astype(object)
+    """What the log has answered was clean."""
+    answered = ~np.isnan(witness.moments("did"))
+    return np.where(answered & ~_generator_late(witness), "clean", UNSCORED).astype(object)
+
+
+def _generator_late(witness: Witness) -> NDArray[np.bool_]:
+    """Whether by two clocks the generator was late of itself: in its slot, in asking, or in reading."""
+    late = witness.column("issued_us") - witness.column("scheduled_us") > LATENESS_US
+    late |= witness.column("established_us") - witness.moments("accepted") > LATENESS_US
+    late |= witness.column("closed_us") - witness.moments("did") > LATENESS_US
+    return np.asarray(late)
 
 
 def all_are(cause: str) -> Truth:

@@ -404,7 +404,7 @@ class Storm:
     def _close(self, client: Client, outcome: Outcome, now_ns: int, error: int) -> None:
         rows, row = self.rows, client.row
         if client.state is not State.CLOSED:
-            self._write_last_words(client, tcp_info(client.socket), now_ns)
+            self._write_last_words(client, tcp_info(client.socket), now_ns, outcome)
             rows["closed_ns"][row] = now_ns
             self.open.pop(client.socket.fileno(), None)
             client.socket.close()
@@ -418,21 +418,26 @@ class Storm:
             client.answer.forget_parser()
             client.answer = None
 
-    def _write_last_words(self, client: Client, info: TcpInfo, now_ns: int) -> None:
+    def _write_last_words(self, client: Client, info: TcpInfo, now_ns: int, outcome: Outcome) -> None:
         """What the kernel knows of a connection that is about to end, and when what was not read in time had come."""
         rows, row = self.rows, client.row
         rows["unacked"][row], rows["total_retransmits"][row] = counted(info.unacked), counted(info.retransmits)
         if client.state is State.CONNECTING and info.state == ESTABLISHED:  # but this loop did not come to see it
             rows["synack_ns"][row] = time.monotonic_ns() - info.last_ack_ms_ago * 1_000_000
-        if client.state is State.WAITING:
-            if not (self.per_client > 1 and rows["first_byte_ns"][row]):
-                self._write_resent(row, info)
-            arrived_ns = time.monotonic_ns() - info.last_received_ms_ago * 1_000_000
-            # Only for what came to an end by it, or was not read at all: what was read before is long past.
-            ended_by_it = client.answer is not None and client.answer.complete
-            unread = info.bytes_received > client.received
-            if (ended_by_it or unread) and now_ns - arrived_ns > RESOLUTION_NS:
-                rows["arrived_ns"][row] = arrived_ns
+        if client.state is not State.WAITING:
+            return
+        if not (self.per_client > 1 and rows["first_byte_ns"][row]):
+            self._write_resent(row, info)
+        complete = client.answer is not None and client.answer.complete
+        if complete or info.bytes_received > client.received + 1:  # the end of the stream counts as a byte
+            came_ms_ago = info.last_received_ms_ago
+        elif outcome in (Outcome.answered, Outcome.closed_early):  # ended by the end of the stream, which is no data
+            came_ms_ago = info.last_ack_ms_ago
+        else:
+            return
+        arrived_ns = time.monotonic_ns() - came_ms_ago * 1_000_000
+        if now_ns - arrived_ns > RESOLUTION_NS:
+            rows["arrived_ns"][row] = arrived_ns
 
     def _write_resent(self, row: int, info: TcpInfo) -> None:
         if info.retransmits > self.rows["syn_retransmits"][row]:

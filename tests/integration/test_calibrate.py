@@ -63,8 +63,8 @@ def test_without_one_of_its_rules_the_matrix_turns_red(
 ) -> None:
     rules = cause._rules
 
-    def without(*args: Any) -> list[Any]:
-        made = rules(*args)
+    def without(*args: Any, **facts: Any) -> list[Any]:
+        made = rules(*args, **facts)
         made[cause.CAUSES.index(removed)] = np.zeros_like(made[0])
         return made
 

@@ -1,0 +1,267 @@
+"""What would mend a run, and its story: each remedy belongs to a cause or a driver that was there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from harness import store
+from harness.cause import CAUSES
+from harness.episodes import Episode
+from harness.explain import explain
+from harness.phases import PHASES
+from harness.plan import Load, Trial
+from harness.remedies import Facts, Remedy, most_waiting, remedies
+from harness.store import Run
+from harness.summary import Summary
+from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
+
+S = 1_000_000
+FACTS = Facts(
+    backlog=128,
+    somaxconn=4_096,
+    most_waiting=2_000,
+    target="127.0.0.1",
+    log="server.log",
+    idle="the server was stalled meanwhile",
+    has_ledger=True,
+)
+
+
+def took(**connections: int) -> dict[str, int]:
+    return {**dict.fromkeys(CAUSES, 0), **connections}
+
+
+def episode(driver: str, overflows: int = 100, begin_ms: int = 0, end_ms: int = 500) -> Episode:
+    return Episode(begin_ms * 1000, end_ms * 1000, driver, "its numbers", 129, overflows, 0.5, 0.5)
+
+
+def changes(found: Sequence[Remedy]) -> str:
+    return " | ".join(remedy.change for remedy in found)
+
+
+# ---- remedies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cause", "word"),
+    [
+        ("input_queue_dropped", "net.core.netdev_max_backlog"),
+        ("path_loss", "between client and server"),
+        ("client_late", "--processes"),
+        ("client_out_of_files", "open files"),
+        ("client_out_of_ports", "ip_local_port_range"),
+        ("refused", "listen"),
+        ("reset", "log"),
+        ("closed_early", "log"),
+        ("bad_answer", "log"),
+        ("never_accepted", "accept"),
+        ("slow_accept", "accept faster"),
+        ("slow_answer", "handler"),
+        ("unknown", "evidence"),
+    ],
+)
+def test_each_cause_has_its_remedy(cause: str, word: str) -> None:
+    (remedy,) = remedies(took(clean=10, **{cause: 7}), [], FACTS)
+    assert word in remedy.change
+    assert remedy.because
+    assert remedy.connections == 7
+
+
+@pytest.mark.parametrize("cause", ["syn_dropped", "ghost"])
+@pytest.mark.parametrize(
+    ("driver", "word"),
+    [
+        ("stalled", "stops the server"),
+        ("cpu_starved", "--cpu disjoint"),
+        ("out_of_files", "--nofile"),
+        ("accept_bound", "accept faster"),
+    ],
+)
+def test_a_full_queue_is_mended_by_what_drove_it(cause: str, driver: str, word: str) -> None:
+    found = remedies(took(**{cause: 50}), [episode(driver)], replace(FACTS, most_waiting=100))
+    assert word in changes(found)
+    assert [remedy.connections for remedy in found] == [50]
+
+
+def test_a_driver_that_nobody_knows_has_no_remedy() -> None:
+    assert remedies(took(syn_dropped=50), [episode("unknown")], replace(FACTS, most_waiting=100)) == []
+
+
+def test_room_for_all_is_one_less_than_were_waiting() -> None:
+    """A queue with backlog B holds B + 1."""
+    (remedy,) = remedies(took(syn_dropped=50), [], replace(FACTS, most_waiting=2_000))
+    assert "1,999" in remedy.change
+    assert "somaxconn" not in remedy.change, "it is large enough already"
+    assert remedies(took(syn_dropped=50), [], replace(FACTS, most_waiting=129)) == []
+
+
+def test_a_backlog_beyond_somaxconn_needs_that_too() -> None:
+    (remedy,) = remedies(took(ghost=50), [], replace(FACTS, most_waiting=20_000))
+    assert "net.core.somaxconn" in remedy.change
+    assert "4,096" in remedy.change or "4096" in remedy.change
+
+
+def test_a_backlog_that_is_not_known_is_not_raised() -> None:
+    assert remedies(took(syn_dropped=50), [], replace(FACTS, backlog=None)) == []
+
+
+def test_the_largest_comes_first() -> None:
+    causes = took(clean=5, client_late=3, path_loss=900, slow_answer=40, syn_dropped=300, unknown=1)
+    found = remedies(causes, [episode("stalled", 10), episode("accept_bound", 90, 600, 900)], FACTS)
+    numbers = [remedy.connections for remedy in found]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[0] == 900
+    assert "accept faster" in changes(found[:3]), "it drove nine of ten drops"
+    assert {remedy.connections for remedy in found if "stops" in remedy.change} == {30}
+
+
+def test_where_all_is_clean_there_is_nothing_to_mend() -> None:
+    assert remedies(took(clean=50_000), [], FACTS) == []
+    assert remedies(took(clean=50_000), [episode("accept_bound")], FACTS) == [], "nobody was hurt by a full queue"
+
+
+def test_more_evidence_is_the_ledger_where_there_was_none() -> None:
+    (remedy,) = remedies(took(unknown=5), [], replace(FACTS, has_ledger=False))
+    assert "nftables" in remedy.because
+    (remedy,) = remedies(took(unknown=5), [], FACTS)
+    assert "nftables" not in remedy.because
+
+
+def test_most_waiting_counts_those_that_were_not_yet_accepted() -> None:
+    """Three at once: a fourth comes when one has been accepted; what was never issued waits for nothing."""
+    rows = connections(*(answered(issued_us=us) for us in (0, 100, 200, 1_000)), not_issued())
+    waits = {"syn_wait_us": [10, 10, 10, 10, None], "ghost_wait_us": [0, 0, 50, 0, None]}
+    waits |= {"queue_wait_us": [490, 890, 890, 90, None]}
+    table = pa.table({name: pa.array(waits.get(name, [0, 0, 0, 0, None]), pa.int64()) for name in PHASES})
+    assert most_waiting(rows, table) == 3
+
+
+# ---- the story ---------------------------------------------------------------------------------------------------
+
+
+def run_of(folder: Path, table: pa.Table, seen: pa.Table | None, planned: int, **manifest: Any) -> Summary:
+    """A run as it lies on disk."""
+    agent = {"cpu_user_s": 1.0, "cpu_system_s": 1.0, "ran_s": 10.0, "waited_s": 9.0, "late_us": [[100, 50]]}
+    document = {
+        "status": "complete",
+        "plan": Trial(load=Load(clients=planned)).to_json(),
+        "plan_hash": "p",
+        "host": {"host_id": "h"},
+        "server": {"name": "python", "accept_stamp": "handed_over", "backlog_effective": 128},
+        "kernel": {"sysctls": {"net.core.somaxconn": "4096"}, "counters": {"ListenOverflows": 9, "lo_rx_dropped": 0}},
+        "target_address": "127.0.0.1",
+        "agents": [agent],
+        "agents_planned": 1,
+        "cpu": {"clients": [0]},
+        **manifest,
+    }
+    folder.mkdir()
+    (folder / store.MANIFEST).write_text(json.dumps(document))
+    store.write_table(table, folder / store.CONNECTIONS)
+    if seen is not None:
+        store.write_table(seen, folder / store.SAMPLES)
+    return Summary(Run(folder, document))
+
+
+MIXED = [answered() for _ in range(6)] + [never_established() for _ in range(3)] + [unanswered()]
+
+
+def test_the_story_of_a_run(tmp_path: Path) -> None:
+    seen = samples(*queue((0, 12_000, 1)))
+    story = explain(run_of(tmp_path / "r", connections(*MIXED), seen, 10))
+    assert json.loads(json.dumps(story)) == story
+    assert [(row["cause"], row["connections"]) for row in story["causes"]][:2] == [("clean", 6), ("syn_dropped", 3)]
+    assert sum(row["connections"] for row in story["causes"]) == story["planned"] == 10
+    assert {row["cause"]: row["answered"] for row in story["causes"]}["syn_dropped"] == 0
+    assert sum(story["outcomes"].values()) == 10
+    assert sum(story["phases_share"].values()) == pytest.approx(1, abs=0.001)
+    assert story["evidence"] == {"accept": "handed_over", "syn": "ledger"}
+    assert story["syns"] == {"left": 16, "arrived": 16, "lost_before_tcp": 0, "synacks_sent": 7}
+    assert story["remedies"]
+
+
+def test_failed_checks_come_first_and_doubtful_ones_next(tmp_path: Path) -> None:
+    """A row is missing: conservation fails, whatever the others say."""
+    story = explain(run_of(tmp_path / "r", connections(*MIXED), None, 11))
+    statuses = [check["status"] for check in story["checks"]]
+    assert statuses == sorted(statuses, key=["fail", "unknown", "pass"].index)
+    assert story["checks"][0]["name"] == "conservation"
+    assert story["checks"][0]["status"] == "fail"
+
+
+def test_a_calm_run_has_a_short_story(tmp_path: Path) -> None:
+    seen = samples(*queue((0, 100, 0)))
+    story = explain(run_of(tmp_path / "r", connections(*[answered()] * 20), seen, 20))
+    assert [row["cause"] for row in story["causes"]] == ["clean"]
+    assert story["episodes"] == story["remedies"] == []
+
+
+@pytest.mark.parametrize("with_samples", [True, False])
+def test_a_run_in_which_nothing_was_issued_has_a_story_too(tmp_path: Path, with_samples: bool) -> None:
+    error = {"code": 4, "message": "the server ended", "next_step": "see its log"}
+    seen = samples(*queue((0, 100, None))) if with_samples else None
+    table = connections(*(not_issued() for _ in range(5)))
+    story = explain(run_of(tmp_path / "r", table, seen, 5, status="failed", error=error))
+    assert story["error"] == error
+    assert [(row["cause"], row["connections"]) for row in story["causes"]] == [("unknown", 5)]
+
+
+def test_what_was_thought_is_kept_beside_the_record_and_thought_again_if_need_be(tmp_path: Path) -> None:
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10)
+    first, kept = summary.causes, tmp_path / "r" / store.CAUSES
+    assert kept.is_file()
+    for damage in (b"", b"PAR1", kept.read_bytes()[:-9], bytes(range(256)) * 20):
+        kept.write_bytes(damage)
+        assert Summary(summary.run).causes.equals(first)
+        assert store.read_table(kept).cast(first.schema).equals(first), "made again"
+    kept.unlink()
+    assert Summary(summary.run).causes.equals(first)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError], ids=lambda error: error.__name__
+)
+def test_damage_is_mended_whatever_the_reader_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """A flipped bit may read as a type that nobody has implemented."""
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10)
+    first, read = summary.causes, store.read_table
+
+    def damaged(path: Path) -> pa.Table:
+        if path.name == store.CAUSES:
+            raise error("damaged")
+        return read(path)
+
+    monkeypatch.setattr(store, "read_table", damaged)
+    assert Summary(summary.run).causes.equals(first)
+
+
+@pytest.mark.parametrize("version", ["0", "999"])
+def test_thoughts_by_other_rules_are_thought_again(tmp_path: Path, version: str) -> None:
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10)
+    kept = tmp_path / "r" / store.CAUSES
+    others = summary.causes.slice(0, 0)
+    wrong = pa.Table.from_pylist(
+        [{**row, "cause": "ghost"} for row in summary.causes.to_pylist()], schema=others.schema
+    ).replace_schema_metadata({"rules_version": version})
+    store.write_table(wrong, kept)
+    assert Summary(summary.run).causes.equals(summary.causes)
+    assert (store.read_table(kept).schema.metadata or {})[store.VERSION_KEY] != version.encode()
+
+
+def test_nothing_is_written_beside_committed_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "REFERENCE", tmp_path)
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10)
+    assert len(summary.causes) == 10
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [store.CONNECTIONS, store.MANIFEST]
+    around = Run(tmp_path / "r" / ".." / "r", summary.run.manifest)
+    assert len(Summary(around).causes) == 10
+    assert not (tmp_path / "r" / store.CAUSES).exists()
