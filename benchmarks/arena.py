@@ -79,6 +79,10 @@ class Measured:
     cpu_user_s: float
     cpu_system_s: float
     server_cpu_s: float
+    others_cpu_s: float
+    """What everybody else had of the generators' CPUs: not the contender's doing, and the less the better."""
+    others_server_cpu_s: float
+    """And of the server's."""
     connections: int
     """Accepted by the kernel, of whoever: tells who did not make a new one for each request."""
     syns_resent: int
@@ -122,7 +126,7 @@ class Arena:
 
     def _tool(self, server: RunningServer) -> Measured:
         tool = TOOLS[self.task.contender]
-        before = Readings(server.pid)
+        before = Readings(server.pid, self.task)
         said = self._run_all(tool.commands(self.task.load, self.task.processes))
         return before.measured(together([tool.read(output) for output in said]))
 
@@ -162,7 +166,7 @@ class Arena:
         rows = [Rows(Path(s.rows_path), s.connection_rows, s.request_rows, create=True) for s in slices]
         for slice_ in slices:
             self._start_agent(slice_)
-        before = Readings(server.pid)
+        before = Readings(server.pid, task)
         # An agent is ready before there is anything to do; the others cannot be asked for what their start costs.
         started = [_cpu_s(agent.pid) for agent in self.processes]
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
@@ -234,8 +238,10 @@ def lateness(slices: list[Slice], agents: list[Rows]) -> dict[str, float] | None
 class Readings:
     """CPU time and counters from here on."""
 
-    def __init__(self, server: int) -> None:
-        self._server = server
+    def __init__(self, server: int, task: Task) -> None:
+        self._server, self._task = server, task
+        self._busy_s = _busy_s(task.client_cpus)
+        self._server_busy_s = _busy_s(task.server_cpus)
         self._server_cpu_s = sum(_cpu_s(server))
         self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._counters = counters.read_counters()
@@ -246,12 +252,17 @@ class Readings:
         """Of a contender whose processes have ended; ``started`` is the (user, system) time of their start."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         counted = counters.deltas(self._counters, counters.read_counters())
-        user_s, system_s = (sum(times) for times in zip(*(started or [(0.0, 0.0)]), strict=True))
+        start_user_s, start_system_s = (sum(times) for times in zip(*(started or [(0.0, 0.0)]), strict=True))
+        user_s = used.ru_utime - self._children.ru_utime - start_user_s
+        system_s = used.ru_stime - self._children.ru_stime - start_system_s
+        server_s = sum(_cpu_s(self._server)) - self._server_cpu_s
         return Measured(
             **asdict(tally),
-            cpu_user_s=used.ru_utime - self._children.ru_utime - user_s,
-            cpu_system_s=used.ru_stime - self._children.ru_stime - system_s,
-            server_cpu_s=sum(_cpu_s(self._server)) - self._server_cpu_s,
+            cpu_user_s=user_s,
+            cpu_system_s=system_s,
+            server_cpu_s=server_s,
+            others_cpu_s=max(0.0, _busy_s(self._task.client_cpus) - self._busy_s - user_s - system_s),
+            others_server_cpu_s=max(0.0, _busy_s(self._task.server_cpus) - self._server_busy_s - server_s),
             connections=counted["PassiveOpens"],
             syns_resent=counted["TCPSynRetrans"],
             lateness_us=late,
@@ -262,6 +273,17 @@ def _cpu_s(pid: int) -> tuple[float, float]:
     """(user, system) time of all threads of a process, in the kernel's ticks of 10 ms (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S
+
+
+def _busy_s(cpus: tuple[int, ...]) -> float:
+    """Time in which CPUs ran processes, anybody's, or were taken away by the hypervisor (proc(5), /proc/stat)."""
+    busy = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{cpu}" for cpu in cpus}:
+            user, nice, system, _idle, _iowait, _irq, _softirq, steal = map(int, fields[:8])
+            busy += user + nice + system + steal
+    return busy / TICKS_PER_S
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from arena import HOST, PORT
 from contenders import LAB, TOOLS
-from harness import host
+from harness import host, namespace
 from harness.errors import INTERRUPTED, MachineError, StormLabError
 from harness.layout import place
 from harness.load.slices import FILES_RESERVED
@@ -45,6 +45,15 @@ BACKLOG = 20_000
 TRIAL_ENDS_WITHIN_S = 120.0
 SATURATED = 0.9
 """A server busier than this was the limit, not the generators: their rates are then the server's."""
+QUIET = 0.05
+"""Where others had more than this of the server's or the generators' CPU, rates say little; CPU time still does."""
+LEGEND = """\
+answers/s: from the first issue to the last answer; wrk counts the answers of whole seconds instead
+lab ÷ it: above 1 the lab is faster; mean of the rounds' ratios, with a bootstrap over rounds
+by CPU: the same of answers for a second of the generator's CPU, which others on the machine change less
+CPU µs an answer: user + system, of the generator; with its start, but the lab's agents are started before
+server busy: of its CPU; others: what everybody else had of the server's or the generators' CPU, the larger
+ports: the lab and the C loop bring their own, the others have the kernel search in 1024 to 65535"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +195,28 @@ def rate(trial: Trial) -> float:
     return float(trial["answered"] / trial["seconds"]) if trial["seconds"] else 0.0
 
 
-def ratio(lab: list[Trial], other: list[Trial]) -> dict[str, Any]:
-    """The lab's rate over the other's, paired within each round in which both answered something.
+def per_cpu_s(trial: Trial) -> float:
+    """Answers for a second of the generator's CPU: what is left of the rate where others had the CPUs too."""
+    used_s = trial["cpu_user_s"] + trial["cpu_system_s"]
+    return float(trial["answered"] / used_s) if used_s > 0 else 0.0
+
+
+def ratio(speed: Callable[[Trial], float], lab: list[Trial], other: list[Trial]) -> dict[str, Any]:
+    """The lab's speed over the other's, paired within each round in which both answered something.
 
     Geometric mean of the rounds' ratios, and its 95 % interval: percentiles of a bootstrap over rounds.
     """
-    rates = [{trial["round"]: rate(trial) for trial in trials if rate(trial)} for trials in (lab, other)]
-    paired = [number for number in rates[0] if number in rates[1]]
+    speeds = [{trial["round"]: speed(trial) for trial in trials if speed(trial)} for trials in (lab, other)]
+    paired = [number for number in speeds[0] if number in speeds[1]]
     if not paired:
         return {"rounds": 0, "ratio": None, "low": None, "high": None}
-    logs = np.log([rates[0][number] / rates[1][number] for number in paired])
+    logs = np.log([speeds[0][number] / speeds[1][number] for number in paired])
     means = np.random.default_rng(1).choice(logs, (RESAMPLES, len(logs))).mean(axis=1)
     low, high = np.exp(np.quantile(means, [0.025, 0.975]))
     return {"rounds": len(paired), "ratio": float(np.exp(logs.mean())), "low": float(low), "high": float(high)}
 
 
-def summary(comparison: Comparison, contender: str, trials: list[Trial], server_cpus: int) -> dict[str, Any]:
+def summary(comparison: Comparison, contender: str, trials: list[Trial], ground: Ground) -> dict[str, Any]:
     """One contender of one comparison, over all rounds: medians, its ratio, and what went wrong."""
     mine = [trial for trial in trials if trial["comparison"] == comparison.name and "error" not in trial]
     done = [trial for trial in mine if trial["contender"] == contender]
@@ -210,6 +225,7 @@ def summary(comparison: Comparison, contender: str, trials: list[Trial], server_
     def median(values: list[float]) -> float | None:
         return float(np.median(values)) if values else None
 
+    server_cpus, client_cpus = len(ground.server_cpus), len(ground.client_cpus_of(comparison.processes))
     some = [trial for trial in done if trial["answered"] and trial["seconds"]]
     return {
         "comparison": comparison.name,
@@ -220,8 +236,15 @@ def summary(comparison: Comparison, contender: str, trials: list[Trial], server_
         "user_us": median([1e6 * trial["cpu_user_s"] / trial["answered"] for trial in some]),
         "system_us": median([1e6 * trial["cpu_system_s"] / trial["answered"] for trial in some]),
         "server_busy": median([trial["server_cpu_s"] / trial["seconds"] / server_cpus for trial in some]),
+        "others": median(
+            [
+                max(trial["others_cpu_s"] / client_cpus, trial["others_server_cpu_s"] / server_cpus) / trial["seconds"]
+                for trial in some
+            ]
+        ),
         "failed": sum(trial["failed"] for trial in done),
-        **({} if contender == LAB else ratio(lab, done)),
+        "by_rate": None if contender == LAB else ratio(rate, lab, done),
+        "by_cpu": None if contender == LAB else ratio(per_cpu_s, lab, done),
     }
 
 
@@ -242,22 +265,39 @@ def remarks(comparison: Comparison, trials: list[Trial]) -> list[str]:
     return found
 
 
+def with_interval(found: dict[str, Any] | None) -> tuple[str, str]:
+    if found is None or found["ratio"] is None:
+        return "", ""
+    return f"{found['ratio']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}"
+
+
 def print_comparison(comparison: Comparison, summaries: list[dict[str, Any]], trials: list[Trial]) -> None:
     """A table, the command lines below it, and what is to be said of single rounds."""
     print(f"\n{comparison.name}")
-    numbers = ("answers/s", "lab ÷ it", "95 % interval", "CPU µs an answer", "server busy", "failed")
+    numbers = (
+        "answers/s",
+        "lab ÷ it",
+        "95 % interval",
+        "by CPU",
+        "95 % interval ",
+        "CPU µs an answer",
+        "server busy",
+        "others",
+        "failed",
+    )
     rows = []
     for one in summaries:
-        known, compared = one["rate_per_s"] is not None, one.get("ratio") is not None
+        known = one["rate_per_s"] is not None
         rows.append(
             (
                 one["contender"],
                 one["processes_threads"],
                 f"{one['rate_per_s']:,.0f}" if known else "–",
-                f"{one['ratio']:.2f}" if compared else "",
-                f"{one['low']:.2f} to {one['high']:.2f}" if compared else "",
-                f"{one['user_us']:.1f} user + {one['system_us']:.1f} system" if known else "–",
+                *with_interval(one["by_rate"]),
+                *with_interval(one["by_cpu"]),
+                f"{one['user_us']:.1f} + {one['system_us']:.1f}" if known else "–",
                 f"{one['server_busy']:.0%}" if known else "–",
+                f"{one['others']:.0%}" if known else "–",
                 f"{one['failed']:,}",
             )
         )
@@ -266,6 +306,8 @@ def print_comparison(comparison: Comparison, summaries: list[dict[str, Any]], tr
         print(f"  {one['contender']}: {' & '.join(one['commands'])}")
     if any((one["server_busy"] or 0) > SATURATED for one in summaries):
         print("  the server was busy nearly all the time: what is compared here is in part the server with itself")
+    if any((one["others"] or 0) > QUIET for one in summaries):
+        print("  this machine was not quiet: these rates are also those of what else it did; go by CPU")
     for remark in remarks(comparison, trials):
         print(f"  {remark}")
 
@@ -296,7 +338,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--server", choices=list(catalogue()), help=f"default: the first there is of {', '.join(FAST)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial and what came of all of them")
     asked = parser.parse_args()
-    asked.rounds = asked.rounds or (2 if asked.quick else ROUNDS)
+    if asked.rounds is None:
+        asked.rounds = 2 if asked.quick else ROUNDS
     if asked.rounds < 1:
         parser.error("--rounds must be at least 1")
     if asked.json is not None and not asked.json.absolute().parent.is_dir():
@@ -305,12 +348,16 @@ def options() -> argparse.Namespace:
 
 
 def ground_for(name: str | None, folder: Path) -> Ground:
-    """Raises: MachineError: there is only one CPU, or the server is not here."""
+    """Raises: MachineError: there is one CPU only, no private network, or not this server."""
+    if len(usable := host.usable_cpus()) < 2:
+        raise MachineError(f"server and generators need a CPU each; usable here is {_list(usable)}", "use two CPUs")
+    if not (isolation := namespace.available()).isolated:
+        raise MachineError(isolation.reason, "allow user namespaces or run as root; see `stormlab doctor`")
     entries = catalogue()
     name = name or next(each for each in FAST if entries[each].missing is None)
     if (missing := entries[name].missing) is not None:
         raise MachineError(f"server {name!r} cannot run here: {missing.reason}", missing.next_step)
-    server_cpus, client_cpus = place(Placement(cpu="disjoint"), host.usable_cpus(), one_client_cpu=False)
+    server_cpus, client_cpus = place(Placement(cpu="disjoint"), usable, one_client_cpu=False)
     return Ground(Server(name=name, backlog=BACKLOG), server_cpus, client_cpus, folder)
 
 
@@ -329,18 +376,17 @@ def without_missing(compared: list[Comparison]) -> list[Comparison]:
 def print_conditions(ground: Ground, rounds: int) -> None:
     entry = catalogue()[ground.server.name]
     fallback = "; the only one here, and not a fast one" if ground.server.name == FAST[-1] else ""
-    print(f"server: {entry.title} {entry.version}{fallback}; on CPU {_list(ground.server_cpus)}")
+    title = f"{entry.title} ({entry.version})" if entry.version else entry.title
+    print(f"server: {title}{fallback}; on CPU {_list(ground.server_cpus)}")
     for processes in (1, 2):
         cpus = ground.client_cpus_of(processes)
         shared = ", which the two share" if len(cpus) < processes else ""
         print(f"generators, {processes} against {processes}: on CPU {_list(cpus)}{shared}")
     print(f"rounds: {rounds}, interleaved" + ("" if rounds >= ROUNDS else f"; fewer than {ROUNDS}, no result"))
     versions = {name: tool.version for name, tool in TOOLS.items() if not tool.missing}
-    print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version))
-    print("ratios: above 1 the lab is faster; mean of the rounds' ratios, with a bootstrap over rounds")
-    print("CPU an answer: of the generator; with its start, but for the lab, whose agents are started before")
-    print("ports: the lab and the C loop bring their own, the others have the kernel search in 1024 to 65535")
-    print("answers/s: from the first issue to the last answer; wrk counts the answers of whole seconds instead")
+    if any(versions.values()):
+        print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    print(LEGEND)
 
 
 def _list(cpus: tuple[int, ...]) -> str:
@@ -357,7 +403,7 @@ def compare(asked: argparse.Namespace) -> None:
         trials = list(measure(ground, compared, asked.rounds))
     every = []
     for one in compared:
-        summaries = [summary(one, name, trials, len(ground.server_cpus)) for name in (LAB, *one.contenders)]
+        summaries = [summary(one, name, trials, ground) for name in (LAB, *one.contenders)]
         every += summaries
         if one.load.rate is None:
             print_comparison(one, summaries, trials)
