@@ -167,16 +167,19 @@ class Arena:
         for slice_ in slices:
             self._start_agent(slice_)
         before = Readings(server.pid, task)
-        # An agent is ready before there is anything to do; the others cannot be asked for what their start costs.
+        # From ready to the report: the interpreter's start and end are no part of the load.
         started = [_cpu_s(agent.pid) for agent in self.processes]
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
         for agent in self.processes:
             _tell(agent, str(start_ns))
+        reports = []
         for agent in self.processes:
-            _rest(agent)
+            said = _rest(agent)
             if agent.returncode:
                 raise MachineError(f"an agent ended with status {agent.returncode}")
-        return before.measured(tally(slices, rows), started, lateness(slices, rows))
+            reports.append(json.loads(said))
+        ended = [(report["cpu_user_s"], report["cpu_system_s"]) for report in reports]
+        return before.measured(tally(slices, rows), (started, ended), lateness(slices, rows))
 
     def _start_agent(self, slice_: Slice) -> None:
         agent = children.start(
@@ -235,6 +238,10 @@ def lateness(slices: list[Slice], agents: list[Rows]) -> dict[str, float] | None
 # ---- what the kernel says -----------------------------------------------------------------------------------
 
 
+Times = tuple[float, float]
+"""User and system time of a process, in seconds."""
+
+
 class Readings:
     """CPU time and counters from here on."""
 
@@ -247,21 +254,24 @@ class Readings:
         self._counters = counters.read_counters()
 
     def measured(
-        self, tally: Tally, started: list[tuple[float, float]] | None = None, late: dict[str, float] | None = None
+        self,
+        tally: Tally,
+        span: tuple[list[Times], list[Times]] = ([], []),
+        late: dict[str, float] | None = None,
     ) -> Measured:
-        """Of a contender whose processes have ended; ``started`` is the (user, system) time of their start."""
+        """Of a contender whose processes have ended; ``span``: their times where what counts began, and ended."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used_s = (used.ru_utime - self._children.ru_utime, used.ru_stime - self._children.ru_stime)
+        started_s, ended_s = _sum(span[0]), _sum(span[1]) if span[1] else used_s
         counted = counters.deltas(self._counters, counters.read_counters())
-        start_user_s, start_system_s = (sum(times) for times in zip(*(started or [(0.0, 0.0)]), strict=True))
-        user_s = used.ru_utime - self._children.ru_utime - start_user_s
-        system_s = used.ru_stime - self._children.ru_stime - start_system_s
+        others_s = _busy_s(self._task.client_cpus) - self._busy_s - (sum(used_s) - sum(started_s))
         server_s = sum(_cpu_s(self._server)) - self._server_cpu_s
         return Measured(
             **asdict(tally),
-            cpu_user_s=user_s,
-            cpu_system_s=system_s,
+            cpu_user_s=ended_s[0] - started_s[0],
+            cpu_system_s=ended_s[1] - started_s[1],
             server_cpu_s=server_s,
-            others_cpu_s=max(0.0, _busy_s(self._task.client_cpus) - self._busy_s - user_s - system_s),
+            others_cpu_s=max(0.0, others_s),
             others_server_cpu_s=max(0.0, _busy_s(self._task.server_cpus) - self._server_busy_s - server_s),
             connections=counted["PassiveOpens"],
             syns_resent=counted["TCPSynRetrans"],
@@ -269,8 +279,12 @@ class Readings:
         )
 
 
-def _cpu_s(pid: int) -> tuple[float, float]:
-    """(user, system) time of all threads of a process, in the kernel's ticks of 10 ms (proc(5), fields 14 and 15)."""
+def _sum(times: list[Times]) -> Times:
+    return sum(user for user, _ in times), sum(system for _, system in times)
+
+
+def _cpu_s(pid: int) -> Times:
+    """Of all threads of a process, in the kernel's ticks of 10 ms (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S
 

@@ -51,7 +51,7 @@ LEGEND = """\
 answers/s: from the first issue to the last answer; wrk counts the answers of whole seconds instead
 lab ÷ it: above 1 the lab is faster; mean of the rounds' ratios, with a bootstrap over rounds
 by CPU: the same of answers for a second of the generator's CPU, which others on the machine change less
-CPU µs an answer: user + system, of the generator; with its start, but the lab's agents are started before
+CPU µs an answer: user + system, of the generator; with its start and end, but for the lab's agents, which say theirs
 server busy: of its CPU; others: what everybody else had of the server's or the generators' CPU, the larger
 ports: the lab and the C loop bring their own, the others have the kernel search in 1024 to 65535"""
 
