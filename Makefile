@@ -38,6 +38,7 @@ lab: setup ## JupyterLab in the collection
 bench: setup ## the benchmarks
 	@.venv/bin/python benchmarks/row_cost.py
 	@.venv/bin/python benchmarks/witness_cost.py
+	@.venv/bin/python benchmarks/generator.py
 
 clean: ## remove the environment and everything built; runs are kept
 	rm -rf .venv .build *.egg-info
