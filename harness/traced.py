@@ -33,7 +33,7 @@ def compare(connections: pa.Table, causes: pa.Table, trace: pa.Table) -> dict[st
     says that the rows have nothing to compare.
     """
     rows = Connections(connections)
-    events = _Events(connections, trace)
+    events = TraceEvents(connections, trace)
     established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
     entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
     in_queue = events.first("inet_sock_set_state", "server", "SYN_RECV>ESTABLISHED")
@@ -82,7 +82,7 @@ def compare(connections: pa.Table, causes: pa.Table, trace: pa.Table) -> dict[st
     }
 
 
-class _Events:
+class TraceEvents:
     """The trace's events, each with the row of its connection."""
 
     def __init__(self, connections: pa.Table, trace: pa.Table) -> None:

@@ -14,6 +14,7 @@ from harness.calibrate.truth import Truth
 
 _FAULTY = Path(__file__).parent.parent / "servers" / "faulty" / "server.py"
 LOG, COUNTED, MADE = "the faulty server's log", "nftables' set of what it threw away", "construction"
+TRACED = "the kernel's tracepoints"
 BURST = 1_000
 """A burst of this many fits into any host's input queue, so that it loses nothing (net.core.netdev_max_backlog)."""
 SLOW_ACCEPTS_MS = 1_500
@@ -37,6 +38,10 @@ class Fault:
         return bool(self.options.keys() & {"sysctl", "syn_loss"})
 
     @property
+    def needs_root(self) -> bool:
+        return bool(self.options.keys() & {"trace", "host_sysctl"})
+
+    @property
     def needs_nft(self) -> bool:
         return "syn_loss" in self.options
 
@@ -45,10 +50,10 @@ class Fault:
         return "::1" in f"{self.options.get('command')} {self.options.get('target_host')}"
 
 
-def faulty(what: str, host: str = "{host}") -> str:
+def faulty(what: str, host: str = "{host}", backlog: int = 4096) -> str:
     """The command line of a server that fails in this way."""
     program = f"{shlex.quote(sys.executable)} {shlex.quote(str(_FAULTY))}"
-    return f"{program} --host {host} --port {{port}} --backlog 4096 --do {what}"
+    return f"{program} --host {host} --port {{port}} --backlog {backlog} --do {what}"
 
 
 def faults(rows: int) -> list[Fault]:
@@ -62,6 +67,10 @@ def faults(rows: int) -> list[Fault]:
     stalled = {"server": "python", "clients": burst, "backlog": 128, "stall_ms": 1_500.0, "timeout_s": 8.0}
     stopped = stalled | {"stall_ms": 3_500.0, "timeout_s": 2.5}
     paused = some | {"client_pause_ms": 1_000.0, "timeout_s": 5.0}
+    traced = {"trace": True}
+    narrow = {"host_sysctl": {"net.core.netdev_max_backlog": "50"}}
+    swamped = {"backlog": 32, "work_us": 5_000_000 // burst, "timeout_s": 12.0}
+    stalls = {"command": faulty("nothing-wrong --stall-every-ms 500 --stall-for-ms 400", backlog=64), "rate": rows / 2}
     two_ports_for_three = f"40000 {40_000 + rows * 2 // 3 - 1}"
 
     def sysctl(name: str, value: str) -> dict[str, Any]:
@@ -166,5 +175,26 @@ def faults(rows: int) -> list[Fault]:
             truth.lost_on_the_way_or_dropped,
             stopped | {"syn_loss": 0.4},
             2 * storms,
+        ),
+        Fault("stalled server, traced", TRACED, truth.by_trace, traced | stalled, storms),
+        Fault("ghosts", TRACED, truth.by_trace, traced | stalled | swamped, storms),
+        Fault("stalls again and again", TRACED, truth.by_trace, traced | some | stalls | {"timeout_s": 8.0}),
+        Fault(
+            "server out of files",
+            TRACED,
+            truth.by_trace,
+            traced | {"server": "python", "clients": rows, "backlog": 128, "nofile": 64, "timeout_s": 6.0},
+        ),
+        Fault(
+            "input queue overrun",
+            TRACED,
+            truth.by_trace,
+            traced | stalled | narrow | {"clients": max(rows, 2_000), "stall_ms": 4_500.0},
+        ),
+        Fault(
+            "SYN queue full, tcp_syncookies=0",
+            TRACED,
+            truth.by_trace,
+            traced | sysctl("tcp_syncookies", "0") | {"server": "python", "clients": 2 * rows, "backlog": 32},
         ),
     ]

@@ -19,6 +19,7 @@ from harness.path_loss import SYNS_LOST
 from harness.rowtimes import Floats
 from harness.store import SERVER_LOG
 from harness.summary import Summary
+from harness.traced import TraceEvents
 
 BEFORE_ACCEPT, AFTER_ACCEPT = "reset/before accept", "reset/after accept"
 """Causes may be asked for with their details."""
@@ -228,6 +229,40 @@ def left_the_queue(witness: Witness) -> Words:
 def reset_by_kernel(witness: Witness) -> Words:
     """No line of the server's log resets anything and its listener stays: a reset is the kernel's."""
     return np.where(witness.outcomes == "reset", BEFORE_ACCEPT, UNSCORED).astype(object)
+
+
+def by_trace(witness: Witness) -> Words:
+    """The kernel's tracepoints say when each was established, when it entered the queue, and what was sent again.
+
+    Of a connection that was answered after a retransmission the longer of its two waits is the truth; of its lost SYNs
+    the trace knows those that the input queue dropped, and the listener dropped the others: nothing is lost on the way.
+    """
+    trace = witness.summary.run.trace()
+    assert trace is not None
+    events = TraceEvents(witness.summary.connections, trace)
+    established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
+    entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
+    issued, closed, asked = (witness.column(name) for name in ("issued_us", "closed_us", "established_us"))
+    again = events.count("tcp_retransmit_skb", "client", "", closed)
+    syns_again = events.count("tcp_retransmit_skb", "client", "SYN_SENT", closed)
+    in_input_queue = events.count("kfree_skb", "client", "CPU_BACKLOG SYN_SENT", closed)
+
+    never = np.isnan(established) | (established > closed)
+    syn_wait = np.where(never, closed, established) - issued
+    ghost_wait = np.where(never, 0, np.fmin(entered, closed) - established)
+    at_listener = syns_again + never - in_input_queue
+    syn = np.where(at_listener > in_input_queue, "syn_dropped", "input_queue_dropped")
+    syn = np.where(at_listener == in_input_queue, "syn_dropped|input_queue_dropped", syn)
+    words = np.where(syn_wait > ghost_wait, syn, "ghost")
+    words = np.where(np.abs(syn_wait - ghost_wait) < MARGIN_US, UNSCORED, words)
+    # An answer that lay there for a while, or a request that was late, is the generator's doing: it is not told here.
+    read = events.first("inet_sock_set_state", "client", "ESTABLISHED>CLOSE_WAIT")
+    late = (asked - established > LATENESS_US) | (closed - read > LATENESS_US)
+    answered = witness.outcomes == "answered"
+    clean = np.where(late, UNSCORED, "clean")
+    words = np.where(answered, np.where(again == 0, clean, words), words)
+    # What entered the queue and was not answered in time: not told by the network.
+    return np.where(~answered & (entered <= closed), UNSCORED, words).astype(object)
 
 
 def expected(words: str) -> frozenset[str]:

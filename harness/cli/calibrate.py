@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -80,6 +81,8 @@ def _chosen(names: list[str], known: list[Fault]) -> Iterator[Fault]:
 
 def _missing(fault: Fault) -> str:
     """What this machine lacks for it; empty if nothing."""
+    if fault.needs_root and os.geteuid() != 0:
+        return "tracing and changing the host take root"
     if fault.needs_nft and nft_path() is None:
         return "nft is not installed (Debian's nftables)"
     if fault.needs_namespace and not namespace.available().isolated:
