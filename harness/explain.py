@@ -14,6 +14,7 @@ from harness.phases import PHASES
 from harness.remedies import Facts, drivers, most_waiting, remedies
 from harness.stats import TIMELINE_STEP_S
 from harness.summary import Summary
+from harness.traced import Traced, compare, differences
 
 LEAST_PULSE = 0.01
 """A pulse is a stretch of answers without a silent step in it that holds at least this share of them."""
@@ -43,8 +44,18 @@ def explain(summary: Summary) -> dict[str, Any]:
         "timeline": _timeline(summary),
         "pulses": _pulses(summary),
         "remedies": [asdict(remedy) for remedy in remedies(counted, summary.episodes, facts)],
+        "traced": _traced(summary),
         "evidence": {"accept": summary.accept_evidence, "syn": summary.syn_evidence},
     }
+
+
+def _traced(summary: Summary) -> dict[str, Any] | None:
+    """How far the kernel's tracepoints agree, where they were followed, and each difference by itself."""
+    trace = summary.run.trace()
+    if trace is None:
+        return None
+    run = Traced(summary.connections, summary.causes, trace)
+    return {**compare(run), "differences": differences(run)}
 
 
 def _causes(summary: Summary, counted: dict[str, int]) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ A pure function of three tables. Nothing here is used to explain a run: it is ho
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,38 +27,123 @@ _PORTS = 1 << 16
 Indices = NDArray[np.int64]
 
 
-def compare(connections: pa.Table, causes: pa.Table, trace: pa.Table) -> dict[str, Any]:
-    """Counts of rows that agree and disagree with the trace, and quantiles of differences, µs (rows − trace).
+LATE_REQUEST = "its last ACK was ignored, and its request, asked late, made the child: nothing was sent again"
+LOST_REQUEST = "the child was there, and its request was sent again all the same: the request was lost, not the ACK"
+NEAR_LIMIT = "a wait near the limit from which one is called a ghost"
+COARSE_CLOCK = "dated by TCP_INFO in jiffies, or by a client that was late itself"
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The rows of one run and what the trace says of the same connections; arrays of shape (connections,).
 
     ``connections`` and ``causes`` have the same rows (:data:`harness.events.CONNECTIONS`,
-    :data:`harness.cause.COLUMNS`), ``trace`` the columns of :data:`harness.events.TRACE`. A ``null`` in place of counts
-    says that the rows have nothing to compare.
+    :data:`harness.cause.COLUMNS`), ``trace`` the columns of :data:`harness.events.TRACE`.
     """
-    rows = Connections(connections)
-    events = TraceEvents(connections, trace)
-    established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
-    entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
+
+    connections: pa.Table
+    causes: pa.Table
+    trace: pa.Table
+
+    @functools.cached_property
+    def rows(self) -> Connections:
+        return Connections(self.connections)
+
+    @functools.cached_property
+    def events(self) -> TraceEvents:
+        return TraceEvents(self.connections, self.trace)
+
+    @functools.cached_property
+    def established(self) -> Floats:
+        return self.events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
+
+    @functools.cached_property
+    def entered(self) -> Floats:
+        """When the server's half was made, which is put into the accept queue at once."""
+        return self.events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
+
+    @functools.cached_property
+    def issued(self) -> Bools:
+        return ~np.isnan(self.rows["issued_us"])
+
+    @functools.cached_property
+    def known(self) -> Bools:
+        """Rows that say when they were established."""
+        return self.issued & ~(np.isnan(self.rows["established_us"]) & np.isnan(self.rows["synack_us"]))
+
+    @functools.cached_property
+    def row_established(self) -> Floats:
+        waits = Connections(_with_outcome(self.causes, self.connections))["syn_wait_us"]
+        return np.where(self.known, self.rows["issued_us"] + waits, np.nan)
+
+    @functools.cached_property
+    def row_ghost_wait(self) -> Floats:
+        return Connections(_with_outcome(self.causes, self.connections))["ghost_wait_us"]
+
+    @functools.cached_property
+    def ghost(self) -> Bools:
+        """Of the trace: the client's half was there long before the server's."""
+        return ~np.isnan(self.established) & ~(self.entered - self.established <= GHOST_US)
+
+    @functools.cached_property
+    def row_ghost(self) -> Bools:
+        return np.asarray(self.row_ghost_wait > GHOST_US)
+
+    @functools.cached_property
+    def asked_late(self) -> Bools:
+        """The server's half was made as the client came to ask."""
+        return np.asarray(self.entered - self.rows["established_us"] <= CLOCK_US)
+
+
+def differences(run: Traced) -> list[dict[str, Any]]:
+    """Each disagreement by itself: connection, what, by the rows, by the trace, and what made it."""
+    found = []
+    apart = run.row_established - run.established
+    for index in np.flatnonzero(np.abs(apart) > CLOCK_US).tolist():
+        values = (run.row_established[index], run.established[index])
+        found.append(_difference(index, "established_us", *values, COARSE_CLOCK))
+    for index in np.flatnonzero(run.issued & (run.row_ghost != run.ghost)).tolist():
+        only_trace = bool(run.ghost[index])
+        waits = (run.row_ghost_wait[index], run.entered[index] - run.established[index])
+        if only_trace:
+            why = LATE_REQUEST if run.asked_late[index] else NEAR_LIMIT
+        else:
+            why = LOST_REQUEST if not np.isnan(run.entered[index]) else NEAR_LIMIT
+        found.append(_difference(index, "ghost_wait_us", *waits, why))
+    again = run.events.count("tcp_retransmit_skb", "client", "SYN_SENT", run.rows["closed_us"])
+    of_rows = run.rows["syn_retransmits"]
+    unequal = np.flatnonzero(~np.isnan(of_rows) & (of_rows != again)).tolist()
+    return found + [_difference(index, "syn_retransmits", of_rows[index], again[index], "") for index in unequal]
+
+
+def _difference(index: int, what: str, by_rows: float, by_trace: float, because: str) -> dict[str, Any]:
+    values = {"rows": by_rows, "trace": by_trace}
+    numbers = {name: None if np.isnan(value) else round(value) for name, value in values.items()}
+    return {"connection": index, "what": what, **numbers, "because": because}
+
+
+def compare(run: Traced) -> dict[str, Any]:
+    """Counts of rows that agree and disagree with the trace, and quantiles of differences, µs (rows − trace).
+
+    A ``null`` in place of counts says that the rows have nothing to compare.
+    """
+    rows, events, established, entered = run.rows, run.events, run.established, run.entered
     in_queue = events.first("inet_sock_set_state", "server", "SYN_RECV>ESTABLISHED")
-    issued = ~np.isnan(rows["issued_us"])
-    known = issued & ~(np.isnan(rows["established_us"]) & np.isnan(rows["synack_us"]))
-    phases = Connections(_with_outcome(causes, connections))
-    row_established = np.where(known, rows["issued_us"] + phases["syn_wait_us"], np.nan)
-    row_entered = np.where(known, row_established + phases["ghost_wait_us"], np.nan)
-    ghost = ~np.isnan(established) & ~(entered - established <= GHOST_US)
-    by_rows = phases["ghost_wait_us"] > GHOST_US
+    row_entered = np.where(run.known, run.row_established + run.row_ghost_wait, np.nan)
     until_end = np.where(np.isnan(rows["closed_us"]), np.inf, rows["closed_us"])
     in_time = entered <= until_end
     retransmits = events.count("tcp_retransmit_skb", "client", "", until_end)
     syns_again = events.count("tcp_retransmit_skb", "client", "SYN_SENT", until_end)
     lost_syns = events.count("kfree_skb", "client", "CPU_BACKLOG SYN_SENT", until_end)
     ever = ~np.isnan(rows["syn_retransmits"])
+    issued, ghost, by_rows = run.issued, run.ghost, run.row_ghost
     return {
         "connections": int(issued.sum()),
-        "events": len(trace),
+        "events": len(run.trace),
         "events_of_no_row": events.strangers,
         "established": {
-            **_both(known[issued], ~np.isnan(established)[issued]),
-            "kernel_us": _differences(row_established - established),
+            **_both(run.known[issued], ~np.isnan(established)[issued]),
+            "kernel_us": _differences(run.row_established - established),
             "synack_us": _differences(rows["synack_us"] - established),
             "seen_us": _differences(rows["established_us"] - established),
         },
@@ -71,7 +158,7 @@ def compare(connections: pa.Table, causes: pa.Table, trace: pa.Table) -> dict[st
         "ghosts": {
             **_both(by_rows[issued], ghost[issued]),
             # The client saw it late: its request took the place of the ignored ACK, and nothing was sent again.
-            "only_trace_until_asked": int((ghost & ~by_rows & (entered - rows["established_us"] <= CLOCK_US)).sum()),
+            "only_trace_until_asked": int((ghost & ~by_rows & run.asked_late).sum()),
             # The server had it, and what was sent again was the request: lost, but not for want of the last ACK.
             "only_rows_had_child": int((by_rows & ~ghost & ~np.isnan(entered)).sum()),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def print_explanation(story: dict[str, Any]) -> None:
     _print_remedies(story)
     out.print(Text("How far to believe it", style="bold"))
     print_rows(("check", "status", ""), [(c["name"], c["status"], c["detail"]) for c in story["checks"]])
+    _print_traced(story["traced"])
     evidence = story["evidence"]
     out.print(Text(f"accept times: {evidence['accept']}; lost SYNs: {evidence['syn']}"))
 
@@ -123,6 +125,18 @@ def _print_episodes(story: dict[str, Any]) -> None:
         right=("from", "for", "SYNs and ACKs dropped"),
     )
     console().print()
+
+
+def _print_traced(traced: dict[str, Any] | None) -> None:
+    """What the kernel's tracepoints saw of the same connections."""
+    if traced is None:
+        return
+    found = Counter((one["what"], one["because"]) for one in traced["differences"])
+    count = len({one["connection"] for one in traced["differences"]})
+    console().print(Text(f"\nTraced: {traced['connections'] - count:,} of {traced['connections']:,} connections agree"))
+    rows = [(f"{number:,}", what, because or NO_VALUE) for (what, because), number in found.most_common()]
+    if rows:
+        print_rows(("differ", "in", "because"), rows, right=("differ",))
 
 
 def _print_remedies(story: dict[str, Any]) -> None:

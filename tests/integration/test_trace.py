@@ -16,7 +16,7 @@ import pytest
 
 from harness.store import Run
 from harness.summary import Summary
-from harness.traced import compare
+from harness.traced import Traced, compare
 from tests.calling import Result, processes_naming
 
 Call = Callable[..., Result]
@@ -59,7 +59,7 @@ def test_the_rows_say_what_the_kernel_saw(stormlab: Call) -> None:
     assert trace is not None
     witness = seen.run.manifest["trace"]
     assert (witness["lost"], witness["missed"]) == (0, 0)
-    compared = compare(seen.connections, seen.causes, trace)
+    compared = compare(Traced(seen.connections, seen.causes, trace))
     assert compared["connections"] == CLIENTS
     for name in ("syn_retransmits", "total_retransmits"):
         assert compared[name]["differ"] == 0, compared[name]
@@ -93,14 +93,14 @@ def test_two_traced_storms_at_once_do_not_see_each_other(tmp_path: Path) -> None
         assert trace is not None
         opened = trace.to_pandas().query("detail == 'CLOSE>SYN_SENT'")
         assert len(opened) == 500
-        assert compare(seen.connections, seen.causes, trace)["events_of_no_row"] == 0
+        assert compare(Traced(seen.connections, seen.causes, trace))["events_of_no_row"] == 0
 
 
 def test_source_ports_of_the_kernels_choice_are_known_too(stormlab: Call) -> None:
     seen = summary(stormlab("run", "--clients", "200", "--source-ports", "kernel", "--trace"))
     trace = seen.run.trace()
     assert trace is not None
-    compared = compare(seen.connections, seen.causes, trace)
+    compared = compare(Traced(seen.connections, seen.causes, trace))
     assert compared["established"]["both"] == compared["entered"]["children"] == 200
     assert compared["total_retransmits"]["differ"] == 0
 

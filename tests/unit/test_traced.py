@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness import traced
 from harness.cause import COLUMNS
 from harness.events import CONNECTIONS, TRACE, schema
-from harness.traced import compare
+from harness.traced import Traced, differences
 
 STATE, AGAIN, DROP = "inet_sock_set_state", "tcp_retransmit_skb", "kfree_skb"
 SYN_SENT, ESTABLISHED, CHILD, IN_QUEUE = (
@@ -43,6 +44,10 @@ def trace(*events: tuple[int, int, str, tuple[str, str]], address: str = "127.1.
         for us, port, event, (side, detail) in events
     ]
     return pa.Table.from_pylist(rows, schema=schema(TRACE))
+
+
+def compare(rows: pa.Table, thought: pa.Table, seen: pa.Table) -> dict[str, Any]:
+    return traced.compare(Traced(rows, thought, seen))
 
 
 def test_a_connection_that_all_witnesses_saw_alike() -> None:
@@ -165,3 +170,25 @@ def test_a_run_in_which_nothing_happened() -> None:
     assert seen["connections"] == 0
     assert seen["accepted"] is None
     assert seen["established"]["kernel_us"]["p50"] is None
+
+
+def test_each_difference_is_told_with_what_made_it() -> None:
+    asked_late = {"local_port": 5, "issued_us": 0, "established_us": 60_000}
+    request_lost = {"local_port": 6, "issued_us": 0, "established_us": 100, "total_retransmits": 1}
+    found = differences(
+        Traced(
+            connections(asked_late, request_lost),
+            causes({"syn_wait_us": 100}, {"syn_wait_us": 100, "ghost_wait_us": 200_000}),
+            trace(
+                (50, 5, STATE, ESTABLISHED),
+                (60_010, 5, STATE, CHILD),
+                (60, 6, STATE, ESTABLISHED),
+                (70, 6, STATE, CHILD),
+            ),
+        )
+    )
+    assert [(one["connection"], one["what"], one["because"]) for one in found] == [
+        (0, "ghost_wait_us", traced.LATE_REQUEST),
+        (1, "ghost_wait_us", traced.LOST_REQUEST),
+    ]
+    assert found[0]["trace"] == 59_960
