@@ -255,11 +255,10 @@ def by_trace(witness: Witness) -> Words:
     syn = np.where(at_listener == in_input_queue, "syn_dropped|input_queue_dropped", syn)
     words = np.where(syn_wait > ghost_wait, syn, "ghost")
     words = np.where(np.abs(syn_wait - ghost_wait) < MARGIN_US, UNSCORED, words)
-    # An answer that lay there for a while, or a request that was late, is the generator's doing: it is not told here.
-    read = events.first("inet_sock_set_state", "client", "ESTABLISHED>CLOSE_WAIT")
-    late = (asked - established > LATENESS_US) | (closed - read > LATENESS_US)
+    # Whether an answer lay there for a while before it was read, the trace does not tell: only that it had no time to.
+    late = (asked - established > LATENESS_US) | (closed - entered > LATENESS_US)
     answered = witness.outcomes == "answered"
-    clean = np.where(late, UNSCORED, "clean")
+    clean = np.where(late, "clean|client_late", "clean")
     words = np.where(answered, np.where(again == 0, clean, words), words)
     # What entered the queue and was not answered in time: not told by the network.
     return np.where(~answered & (entered <= closed), UNSCORED, words).astype(object)
