@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.nft import nft_path
 from harness.phases import PHASES
 from tests.calling import Result, partial_manifest, processes_naming, start, stormlab_json
 
@@ -397,3 +398,19 @@ def test_who_is_not_root_cannot_change_the_host(tmp_path: Path) -> None:
     result = stormlab_json(tmp_path / "runs", "run", "--host-sysctl", f"{SETTING}=77", prefix=prefix)
     assert result.code == 3
     assert "root" in result.document["error"]["message"]
+
+
+def test_the_input_queue_is_to_blame_and_widened_it_is_not(before: str, stormlab: Call) -> None:
+    """The proof of a cause is that it goes when only that is changed."""
+    if not nft_path():
+        pytest.skip("nftables (Debian's nftables) is not installed: whose SYN was lost where is not counted")
+    stall = ("--clients", "2000", "--backlog", "128", "--stall-ms", "3500", "--timeout", "6")
+    lost = {
+        size: some(stormlab("run", *stall, "--host-sysctl", f"{SETTING}={size}").run["causes"])
+        for size in ("50", "100000")
+    }
+    assert lost["50"]["input_queue_dropped"] > 0
+    assert "input_queue_dropped" not in lost["100000"]
+    for causes in lost.values():
+        assert causes["clean"] == 129
+        assert "unknown" not in causes
