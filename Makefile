@@ -35,7 +35,7 @@ notebooks: setup ## execute the committed notebooks on the reference data, in pl
 lab: setup ## JupyterLab in the collection
 	@.venv/bin/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: setup ## the benchmarks
+bench: setup ## the benchmarks, printed; benchmarks/generator.py --export makes their page
 	@.venv/bin/python benchmarks/row_cost.py
 	@.venv/bin/python benchmarks/witness_cost.py
 	@.venv/bin/python benchmarks/generator.py

@@ -39,6 +39,8 @@ SETTINGS = {
 }
 """Ports enough for tools that let the kernel search, and an accept queue that no storm fills: a SYN sent again is a
 second in which no generator does anything."""
+LATENESS = {f"p{percent:g}": percent / 100 for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)} | {"max": 1.0}
+"""Name → share of an open loop's requests that were at most this late: enough to draw the distribution of."""
 ENDS_WITHIN_S = 60.0
 START_IN_S = 0.05
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -231,8 +233,7 @@ def lateness(slices: list[Slice], agents: list[Rows]) -> dict[str, float] | None
         return None
     columns = [(rows.connection["scheduled_ns"], rows.connection["issued_ns"]) for rows in agents]
     late = sorted((issued - due) / 1000 for both in columns for due, issued in zip(*both, strict=True) if issued)
-    ranks = {"p50": 0.5, "p99": 0.99, "max": 1.0}
-    return {name: late[max(0, round(share * len(late)) - 1)] for name, share in ranks.items()} if late else None
+    return {name: late[max(0, round(share * len(late)) - 1)] for name, share in LATENESS.items()} if late else None
 
 
 # ---- what the kernel says -----------------------------------------------------------------------------------

@@ -45,10 +45,12 @@ class Tool:
 
     @property
     def version(self) -> str:
-        """As the program says it when asked; empty for one that does not."""
-        if self.program in ("hey", "cc"):
+        """As the program says it when asked; hey does not know its own: its Debian package's, empty without one."""
+        asks = {"ab": ["ab", "-V"], "hey": ["dpkg-query", "-W", self.package]}
+        try:
+            asked = subprocess.run(asks.get(self.program, [self.program, "--version"]), capture_output=True)
+        except FileNotFoundError:
             return ""
-        asked = subprocess.run([self.program, "-V" if self.program == "ab" else "--version"], capture_output=True)
         found = re.search(rb"\d+\.\d+[\d.]*", asked.stdout)
         return found[0].decode() if found else ""
 

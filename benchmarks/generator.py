@@ -1,9 +1,10 @@
 """The lab's generator beside others: interleaved rounds against one fast server, ratios with 95 % intervals.
 
-``python benchmarks/generator.py [--rounds N] [--quick] [--server NAME] [--json FILE]``. Equal conditions for all: the
-same server on CPUs of its own, the same CPUs for every generator, equal numbers of processes or threads, a private
-network for each trial, the order within each round by lot. Every answer is read to its end. Load generators that are
-not here are left out with a line that names their Debian package.
+``python benchmarks/generator.py [--rounds N] [--quick] [--server NAME] [--json FILE] [--export]``. Equal conditions for
+all: the same server on CPUs of its own, the same CPUs for every generator, equal numbers of processes or threads, a
+private network for each trial, the order within each round by lot. Every answer is read to its end. Load generators
+that are not here are left out with a line that names their Debian package. ``--export`` makes the committed page
+(README.md here, with its figures and results.json) of what was measured; nothing else writes beside this file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +28,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from arena import HOST, PORT
+from arena import HOST, PORT, SETTINGS, TICKS_PER_S
 from contenders import LAB, TOOLS
 from harness import host, namespace
 from harness.errors import INTERRUPTED, MachineError, StormLabError
@@ -40,6 +43,7 @@ FAST = ("hyper", "tokio", "go", "python")
 """The first that is here is the server; python, the slowest, is the one that always is."""
 ROUNDS = 10
 RESAMPLES = 10_000
+CONFIDENCE = 0.95
 BACKLOG = 20_000
 """More than any storm here has clients."""
 TRIAL_ENDS_WITHIN_S = 120.0
@@ -64,6 +68,8 @@ class Comparison:
     load: Load
     processes: int
     contenders: tuple[str, ...]
+    ambition: float | None = None
+    """What the lab, which records every row meanwhile, wants to reach of each contender's speed."""
 
     @property
     def name(self) -> str:
@@ -100,9 +106,12 @@ def comparisons(quick: bool) -> list[Comparison]:
                 Load(clients=short, concurrency=100),
                 processes,
                 ("wrk", "ab", "hey", "h2load"),
+                1.0,
             ),
-            Comparison(f"storm of {storm:,} connections", Load(clients=storm), processes, ("epoll loop in C",)),
-            Comparison("10 kept connections", Load(clients=10, requests_per_client=long // 10), processes, ("wrk",)),
+            Comparison(f"storm of {storm:,} connections", Load(clients=storm), processes, ("epoll loop in C",), 0.95),
+            Comparison(
+                "10 kept connections", Load(clients=10, requests_per_client=long // 10), processes, ("wrk",), 0.9
+            ),
         ]
     return [*found, Comparison("open loop, 2,000 a second", Load(clients=paced, rate=2_000.0), 1, ())]
 
@@ -204,16 +213,26 @@ def per_cpu_s(trial: Trial) -> float:
 def ratio(speed: Callable[[Trial], float], lab: list[Trial], other: list[Trial]) -> dict[str, Any]:
     """The lab's speed over the other's, paired within each round in which both answered something.
 
-    Geometric mean of the rounds' ratios, and its 95 % interval: percentiles of a bootstrap over rounds.
+    Geometric mean of the rounds' ratios, which are in ``each``, and its 95 % interval: percentiles of a bootstrap over
+    rounds.
     """
     speeds = [{trial["round"]: speed(trial) for trial in trials if speed(trial)} for trials in (lab, other)]
     paired = [number for number in speeds[0] if number in speeds[1]]
     if not paired:
-        return {"rounds": 0, "ratio": None, "low": None, "high": None}
+        return {"rounds": 0, "ratio": None, "low": None, "high": None, "each": []}
     logs = np.log([speeds[0][number] / speeds[1][number] for number in paired])
     means = np.random.default_rng(1).choice(logs, (RESAMPLES, len(logs))).mean(axis=1)
-    low, high = np.exp(np.quantile(means, [0.025, 0.975]))
-    return {"rounds": len(paired), "ratio": float(np.exp(logs.mean())), "low": float(low), "high": float(high)}
+    low, high = np.exp(np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    found = {"ratio": float(np.exp(logs.mean())), "low": float(low), "high": float(high)}
+    return {"rounds": len(paired), **found, "each": np.exp(logs).tolist()}
+
+
+def others(trial: Trial, comparison: Comparison, ground: Ground) -> float | None:
+    """Share that everybody else had of the server's or the generators' CPUs, the larger."""
+    if not trial.get("seconds"):
+        return None
+    clients_s = trial["others_cpu_s"] / len(ground.client_cpus_of(comparison.processes))
+    return float(max(clients_s, trial["others_server_cpu_s"] / len(ground.server_cpus)) / trial["seconds"])
 
 
 def summary(comparison: Comparison, contender: str, trials: list[Trial], ground: Ground) -> dict[str, Any]:
@@ -225,23 +244,16 @@ def summary(comparison: Comparison, contender: str, trials: list[Trial], ground:
     def median(values: list[float]) -> float | None:
         return float(np.median(values)) if values else None
 
-    server_cpus, client_cpus = len(ground.server_cpus), len(ground.client_cpus_of(comparison.processes))
     some = [trial for trial in done if trial["answered"] and trial["seconds"]]
     return {
-        "comparison": comparison.name,
         "contender": contender,
         "commands": commands(comparison, contender),
         "processes_threads": size(comparison, contender),
         "rate_per_s": median([rate(trial) for trial in some]),
         "user_us": median([1e6 * trial["cpu_user_s"] / trial["answered"] for trial in some]),
         "system_us": median([1e6 * trial["cpu_system_s"] / trial["answered"] for trial in some]),
-        "server_busy": median([trial["server_cpu_s"] / trial["seconds"] / server_cpus for trial in some]),
-        "others": median(
-            [
-                max(trial["others_cpu_s"] / client_cpus, trial["others_server_cpu_s"] / server_cpus) / trial["seconds"]
-                for trial in some
-            ]
-        ),
+        "server_busy": median([trial["server_cpu_s"] / trial["seconds"] / len(ground.server_cpus) for trial in some]),
+        "others": median([share for trial in some if (share := others(trial, comparison, ground)) is not None]),
         "failed": sum(trial["failed"] for trial in done),
         "by_rate": None if contender == LAB else ratio(rate, lab, done),
         "by_cpu": None if contender == LAB else ratio(per_cpu_s, lab, done),
@@ -317,11 +329,8 @@ def print_lateness(comparison: Comparison, trials: list[Trial]) -> None:
     late = [trial["lateness_us"] for trial in trials if trial["comparison"] == comparison.name and "error" not in trial]
     late = [one for one in late if one]
     print(f"\n{comparison.name}: {lab_command(comparison.load, comparison.processes)}")
-    rows = (
-        [(name, *(f"{f([one[name] for one in late]):,.0f}" for f in (np.median, max))) for name in late[0]]
-        if late
-        else []
-    )
+    names = ("p50", "p99", "max") if late else ()
+    rows = [(name, *(f"{f([one[name] for one in late]):,.0f}" for f in (np.median, max))) for name in names]
     print_rows(("issued − scheduled, µs", "median round", "worst round"), rows, right=("median round", "worst round"))
     print("  nothing beside it: wrk2 is not in Debian; hey -q and h2load --rps do not say how late they were")
     for remark in remarks(comparison, trials):
@@ -337,6 +346,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small loads and two rounds: only shows that it works")
     parser.add_argument("--server", choices=list(catalogue()), help=f"default: the first there is of {', '.join(FAST)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial and what came of all of them")
+    parser.add_argument("--export", action="store_true", help="make the committed page beside this file of it")
     asked = parser.parse_args()
     if asked.rounds is None:
         asked.rounds = 2 if asked.quick else ROUNDS
@@ -369,7 +379,7 @@ def without_missing(compared: list[Comparison]) -> list[Comparison]:
     kept = []
     for one in compared:
         here = tuple(name for name in one.contenders if name not in missing)
-        kept.append(Comparison(one.title, one.load, one.processes, here))
+        kept.append(replace(one, contenders=here))
     return kept
 
 
@@ -383,9 +393,8 @@ def print_conditions(ground: Ground, rounds: int) -> None:
         shared = ", which the two share" if len(cpus) < processes else ""
         print(f"generators, {processes} against {processes}: on CPU {_list(cpus)}{shared}")
     print(f"rounds: {rounds}, interleaved" + ("" if rounds >= ROUNDS else f"; fewer than {ROUNDS}, no result"))
-    versions = {name: tool.version for name, tool in TOOLS.items() if not tool.missing}
-    if any(versions.values()):
-        print("versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+    if found := [f"{tool.program} {tool.version}" for tool in TOOLS.values() if not tool.missing]:
+        print(f"versions: {', '.join(found)}")
     print(LEGEND)
 
 
@@ -400,24 +409,84 @@ def compare(asked: argparse.Namespace) -> None:
         if any("epoll loop in C" in one.contenders for one in compared):
             compile_epoll_storm(ground.folder)
         print_conditions(ground, asked.rounds)
+        begun = datetime.now(UTC)
         trials = list(measure(ground, compared, asked.rounds))
-    every = []
+    by_comparison = []
     for one in compared:
         summaries = [summary(one, name, trials, ground) for name in (LAB, *one.contenders)]
-        every += summaries
+        by_comparison.append(summaries)
         if one.load.rate is None:
             print_comparison(one, summaries, trials)
         else:
             print_lateness(one, trials)
+    document = {
+        **conditions(ground, asked, begun),
+        "comparisons": [described(*one, trials, ground) for one in zip(compared, by_comparison, strict=True)],
+        "trials": [
+            {**trial, "others": others(trial, one, ground)}
+            for one in compared
+            for trial in trials
+            if trial["comparison"] == one.name
+        ],
+    }
     if asked.json is not None:
-        conditions = {
-            "host": host.this_host().to_json(),
-            "server": ground.server.name,
-            "server_cpus": ground.server_cpus,
-            "client_cpus": ground.client_cpus,
-        }
-        document = {**conditions, "rounds": asked.rounds, "comparisons": every, "trials": trials}
         asked.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    if asked.export:
+        from page import make  # draws figures: a second that nobody waits for who only measures
+
+        make(document)
+
+
+def conditions(ground: Ground, asked: argparse.Namespace, begun: datetime) -> dict[str, Any]:
+    """All that a reader of the results must know of where they come from; no name and no path of the machine."""
+    entry = catalogue()[ground.server.name]
+    return {
+        "host": host.this_host().to_json(),
+        "begun": begun.isoformat(timespec="minutes"),
+        "ended": datetime.now(UTC).isoformat(timespec="minutes"),
+        "quick": asked.quick,
+        "rounds": asked.rounds,
+        "rounds_wanted": ROUNDS,
+        "resamples": RESAMPLES,
+        "confidence": CONFIDENCE,
+        "saturated": SATURATED,
+        "quiet": QUIET,
+        "tick_s": 1 / TICKS_PER_S,
+        "kernel_settings": SETTINGS,
+        "server": {
+            "name": ground.server.name,
+            "title": entry.title,
+            "version": entry.version,
+            "backlog": ground.server.backlog,
+        },
+        "server_cpus": ground.server_cpus,
+        "lab": LAB,
+        "lab_version": version("stormlab"),
+        "tools": {
+            name: {"program": tool.program, "package": tool.package, "version": None if tool.missing else tool.version}
+            for name, tool in TOOLS.items()
+        },
+    }
+
+
+def described(
+    comparison: Comparison, summaries: list[dict[str, Any]], trials: list[Trial], ground: Ground
+) -> dict[str, Any]:
+    """One comparison with what came of it."""
+    load = comparison.load
+    return {
+        "name": comparison.name,
+        "title": comparison.title,
+        "processes": comparison.processes,
+        "client_cpus": ground.client_cpus_of(comparison.processes),
+        "clients": load.clients,
+        "requests_per_client": load.requests_per_client,
+        "concurrency": load.concurrency,
+        "rate": load.rate,
+        "ambition": comparison.ambition,
+        "contenders": summaries,
+        "remarks": remarks(comparison, trials),
+    }
 
 
 def main() -> int:

@@ -26,10 +26,7 @@ def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, captio
     folder = Path(os.environ.get("STORMLAB_FIGURES") or default_data() / "report" / "figures") / notebook
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.svg"
-    with plt.style.context(STYLE):
-        # No date and no version: the same data gives the same bytes.
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
-        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    draw(figure, path)
     about = {
         "notebook": notebook,
         "figure": name,
@@ -40,5 +37,13 @@ def save(figure: Figure, name: str, *, notebook: str, runs: pd.DataFrame, captio
         "host_ids": sorted(set(runs["host_id"])),
     }
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    plt.close(figure)
     return Image(path.with_suffix(".png"), width=WIDTH_IN_NOTEBOOK_PX, alt=alt)
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Write a figure as ``path``, which is an .svg, and as .png beside it; the figure is closed."""
+    with plt.style.context(STYLE):
+        # No date and no version: the same data gives the same bytes.
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+    plt.close(figure)

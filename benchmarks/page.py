@@ -1,0 +1,576 @@
+"""The benchmark page: what ``generator.py`` measured, as README.md here, with figures and the raw results.
+
+``python benchmarks/page.py [RESULTS.json]`` (default: ``results.json`` here) writes README.md, ``figures/`` and
+``results.json``. Every number of the page is computed from the results; a test holds the one against the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.host import Host
+from harness.plots.save import draw
+from harness.plots.style import label_ms
+from page_figures import MEASURES, Json, cpu_time, lateness, ratios
+
+HERE = Path(__file__).parent
+PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
+REMARKS_SHOWN = 5
+NONE = "–"
+
+
+# ---- what the results say -----------------------------------------------------------------------------------
+
+
+def verdict(found: Json | None, ambition: float | None) -> str | None:
+    """Whether an ambition is reached: ``undecided`` where the interval contains it; None where nothing is known."""
+    if not found or found["ratio"] is None or ambition is None:
+        return None
+    return "reached" if found["low"] >= ambition else "missed" if found["high"] < ambition else "undecided"
+
+
+def pairs(results: Json) -> list[tuple[Json, Json]]:
+    """Every comparison with every generator that the lab was compared with in it."""
+    return [
+        (one, each)
+        for one in results["comparisons"]
+        for each in one["contenders"]
+        if each["contender"] != results["lab"]
+    ]
+
+
+def verdicts(results: Json, measure: str) -> dict[str, list[tuple[Json, str]]]:
+    """Verdict → what was compared and with which generator, by rate or by CPU."""
+    found: dict[str, list[tuple[Json, str]]] = {"reached": [], "missed": [], "undecided": []}
+    for one, each in pairs(results):
+        if said := verdict(each[measure], one["ambition"]):
+            found[said].append((one, each["contender"]))
+    return found
+
+
+def kind(comparison: Json) -> str:
+    """What kind of load it is, in a word or two."""
+    if comparison["rate"] is not None:
+        return "open loop"
+    if comparison["concurrency"] is not None:
+        return "closed loop"
+    return "kept connections" if comparison["requests_per_client"] > 1 else "storm"
+
+
+def grouped(said: Iterable[tuple[Json, str]]) -> str:
+    """Things said of comparisons, by comparison: ``storm, 1 against 1: this, that; …``."""
+    found: dict[str, list[str]] = {}
+    for one, what in said:
+        found.setdefault(f"{kind(one)}, {one['processes']} against {one['processes']}", []).append(what)
+    return "; ".join(f"{where}: {', '.join(what)}" for where, what in found.items())
+
+
+def lab_of(results: Json, comparison: Json) -> Json:
+    return next(each for each in comparison["contenders"] if each["contender"] == results["lab"])
+
+
+def late_rounds(results: Json) -> dict[str, list[tuple[int, dict[str, float]]]]:
+    """Of each open loop and each round: requests, and their lateness in µs at each quantile."""
+    return {
+        one["name"]: [
+            (one["clients"] * one["requests_per_client"], trial["lateness_us"])
+            for trial in results["trials"]
+            if trial["comparison"] == one["name"] and trial.get("lateness_us")
+        ]
+        for one in results["comparisons"]
+        if one["rate"] is not None
+    }
+
+
+def system_share(results: Json) -> tuple[float, float] | None:
+    """Least and largest share that the kernel's time has of the lab's CPU time."""
+    labs = [lab_of(results, one) for one in results["comparisons"]]
+    shares = [lab["system_us"] / (lab["user_us"] + lab["system_us"]) for lab in labs if lab["user_us"] is not None]
+    return (min(shares), max(shares)) if shares else None
+
+
+def too_few(results: Json) -> bool:
+    return bool(results["quick"] or results["rounds"] < results["rounds_wanted"])
+
+
+# ---- figures ------------------------------------------------------------------------------------------------
+
+
+def figures(results: Json) -> dict[str, tuple[Callable[[], Any], str, str]]:
+    """Name → how it is drawn, its caption, its alternative text; without those that there are no data for."""
+    found: dict[str, tuple[Callable[[], Any], str, str]] = {}
+    method = f"{results['rounds']:,} interleaved rounds, measured {day(results)}."
+    by_cpu = verdicts(results, "by_cpu")
+    decided = sum(map(len, by_cpu.values()))
+    if decided:
+        finding = f"By CPU, the ambition is reached in {len(by_cpu['reached'])} of {decided} comparisons"
+        caption = (
+            "Marks: geometric mean of the rounds' ratios lab ÷ other generator; right of 1 the lab is faster. Lines: "
+            f"{percent(results['confidence'])} intervals, bootstrap over rounds with {results['resamples']:,} "
+            f"resamples. {method}"
+        )
+        said = "; ".join(f"{MEASURES[name]}: {spoken_ratios(results, name)}" for name in MEASURES)
+        found["ratios"] = (lambda: ratios(results, finding), caption, f"Ratios lab ÷ other generator, {said}.")
+    if (shares := system_share(results)) is not None:
+        kernel = f"{share(shares[0])} to {share(shares[1])}"
+        found["cpu"] = (
+            lambda: cpu_time(results, f"{kernel} of the lab's CPU time is the kernel's"),
+            f"CPU time an answer, medians of the rounds, user and system stacked; dots: rounds. {method}",
+            f"Bars: CPU time an answer, user and system. {spoken_cpu(results)}.",
+        )
+    for number, (name, rounds) in enumerate(late_rounds(results).items()):
+        if rounds:
+            middle = {key: float(np.median([late[key] for _, late in rounds])) for key in rounds[0][1]}
+            title = f"Half of all requests leave at most {label_ms(middle['p50'] / 1000)} late"
+            spoken = (
+                f"half are at most {in_us(middle['p50'])} late, 99 % {in_us(middle['p99'])}, all {in_us(middle['max'])}"
+            )
+            found["lateness" + (f"-{number + 1}" if number else "")] = (
+                lambda rounds=rounds, title=title: lateness(rounds, title),
+                f"{name[0].upper()}{name[1:]}: how late the lab issued each of {rounds[0][0]:,} requests; the last "
+                f"point is the latest. {method}",
+                f"Share of the requests of an open loop that left later than a time after their slot: {spoken}.",
+            )
+    return found
+
+
+def spoken_ratios(results: Json, measure: str) -> str:
+    """From the least to the largest of each kind of load."""
+    found: dict[str, list[float]] = {}
+    for one, each in pairs(results):
+        if each[measure] and each[measure]["ratio"] is not None:
+            found.setdefault(kind(one), []).append(each[measure]["ratio"])
+    return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items())
+
+
+def spoken_cpu(results: Json) -> str:
+    found: dict[str, dict[str, list[float]]] = {}
+    for one in results["comparisons"]:
+        for each in one["contenders"]:
+            if each["user_us"] is not None:
+                who = "the lab" if each["contender"] == results["lab"] else "others"
+                found.setdefault(kind(one), {}).setdefault(who, []).append(each["user_us"] + each["system_us"])
+    return "; ".join(
+        f"{where}: {', '.join(f'{who} {min(values):.0f} to {max(values):.0f} µs' for who, values in by.items())}"
+        for where, by in found.items()
+    )
+
+
+# ---- the page -----------------------------------------------------------------------------------------------
+
+
+def page(results: Json) -> str:
+    """The page as Markdown."""
+    drawn = figures(results)
+    parts = [
+        "# Benchmarks: the load generator beside others",
+        "<!-- Made by `python benchmarks/page.py` from results.json; not to be edited. -->",
+        *warning(results),
+        answer(results),
+        *shown(drawn, "ratios"),
+        "## What is compared",
+        *method(results),
+        "## Where and when",
+        table(("what", "found"), where(results)),
+        "## Rates and ratios",
+        legend(results),
+        *(part for one in results["comparisons"] if one["rate"] is None for part in section(results, one)),
+        "## CPU time of an answer",
+        *shown(drawn, "cpu"),
+        "## How late an open loop issues",
+        *open_loops(results, drawn),
+        "## What this cannot decide",
+        bullets(undecidable(results)),
+        "## How quiet the machine was",
+        *quietness(results),
+        "## How to reproduce",
+        *reproduce(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def warning(results: Json) -> list[str]:
+    if not too_few(results):
+        return []
+    how = "small loads, " if results["quick"] else ""
+    return [
+        f"> **No result yet:** {how}{count(results['rounds'], 'round')}, and {results['rounds_wanted']} are the least. "
+        "It shows the form of the page."
+    ]
+
+
+def answer(results: Json) -> str:
+    """What the reader came for, first."""
+    wanted: dict[tuple[str, float], dict[str, None]] = {}
+    for one, each in pairs(results):
+        if one["ambition"] is not None:
+            wanted.setdefault((kind(one), one["ambition"]), {})[each["contender"]] = None
+    if not wanted:
+        return "No other generator was here to compare with."
+    goals = [f"{value:.2f} of {and_list(names)} ({where})" for (where, value), names in wanted.items()]
+    parts = [
+        "Connections per second and CPU time per connection of the lab's load generator, which records every "
+        "connection meanwhile, beside generators that record none. Of their speed it wants to reach "
+        f"{and_list(goals)}."
+    ]
+    for measure, how in MEASURES.items():
+        found = verdicts(results, measure)
+        parts.append(
+            f"{how[0].upper()}{how[1:]} that is reached in {len(found['reached'])} of "
+            f"{sum(map(len, found.values()))} comparisons, missed in {len(found['missed'])} and undecided in "
+            f"{len(found['undecided'])}."
+        )
+    return " ".join(parts)
+
+
+def method(results: Json) -> list[str]:
+    return [
+        "Each trial is one generator against a freshly started server in a private network namespace of its own, so "
+        "that nobody meets the connections in TIME_WAIT of whoever came before. The server has CPUs of its own, every "
+        "generator the same ones, and equal numbers of processes or threads. All generators run once in each round, in "
+        "an order by lot. Every answer is read to its end.",
+        "**Recording is always on.** The lab's agents write the row of every connection and request, with all its "
+        "times, retransmissions and its end, to the same files as in every `stormlab run`; the lab's answers and times "
+        "here are read from these rows. The server's accept stamps are on, for all generators alike. Not in these "
+        "numbers: the probe, the ledger, and what happens to the rows after the storm. What it costs a whole "
+        "`stormlab run` to have stamps, probe and ledger on is measured by [`witness_cost.py`](witness_cost.py), what "
+        "a row takes on disk by [`row_cost.py`](row_cost.py).",
+    ]
+
+
+def where(results: Json) -> list[tuple[str, str]]:
+    host = Host.from_json(results["host"])
+    server = results["server"]
+    tools = results["tools"]
+    here = [tool_version(name, tool) for name, tool in tools.items() if tool["version"] is not None]
+    missing = [f"{name} (Debian: {tool['package']})" for name, tool in tools.items() if tool["version"] is None]
+    generators = []
+    for processes in dict.fromkeys(one["processes"] for one in results["comparisons"]):
+        cpus = next(one["client_cpus"] for one in results["comparisons"] if one["processes"] == processes)
+        shared = ", shared" if len(cpus) < processes else ""
+        generators.append(f"{processes} against {processes} on CPU {listed(cpus)}{shared}")
+    found = [
+        ("machine", host.caption),
+        ("kernel", f"Linux {host.kernel}"),
+        ("distribution", host.distribution),
+        ("measured", f"{moment(results['begun'])} to {moment(results['ended'])} UTC"),
+        ("rounds", f"{results['rounds']:,}" + (", small loads" if results["quick"] else "")),
+        ("server", f"{server['title']}" + (f" ({server['version']})" if server["version"] else "")),
+        ("its place", f"CPU {listed(results['server_cpus'])}, asks for a backlog of {server['backlog']:,}"),
+        ("generators", "; ".join(generators)),
+        ("storm lab", f"{results['lab_version']} on Python {host.python}"),
+        ("others", ", ".join(here) or "none"),
+        ("kernel settings", ", ".join(f"`{name} = {value}`" for name, value in results["kernel_settings"].items())),
+    ]
+    return [*found, ("left out", ", ".join(missing))] if missing else found
+
+
+def tool_version(name: str, tool: Json) -> str:
+    by = "" if tool["program"] == name else f" ({tool['program']})"
+    return f"{name}{by} {tool['version'] or 'of unknown version'}"
+
+
+def legend(results: Json) -> str:
+    return (
+        "Medians of the rounds. *lab ÷ it*: geometric mean of the rounds' ratios, paired within each round, with its "
+        f"{percent(results['confidence'])} interval (percentiles of a bootstrap over rounds, {results['resamples']:,} "
+        "resamples); above 1 the lab is faster. By rate: answers from the first issue to the last answer; wrk counts "
+        "the answers of whole seconds instead. By CPU: answers for a second of the generator's CPU, which others on "
+        "the machine change less; for the other programs with their start and end, for the lab's agents from the "
+        "moment they are ready to their report, without the interpreter's start. An ambition is *reached* or *missed* "
+        "where the whole interval says so. *Server busy*: share of its CPU; *others*: what everybody else had of the "
+        "server's or the generators' CPU, the larger."
+    )
+
+
+def section(results: Json, comparison: Json) -> list[str]:
+    """One comparison: its table, its commands, and what is to be said of single rounds."""
+    columns = ("generator", "processes × threads", "answers/s", "lab ÷ it, by rate", "lab ÷ it, by CPU")
+    columns += ("CPU µs an answer: user + system", "server busy", "others", "failed")
+    rows = []
+    for each in comparison["contenders"]:
+        known = each["rate_per_s"] is not None
+        rows.append(
+            (
+                each["contender"],
+                each["processes_threads"],
+                f"{each['rate_per_s']:,.0f}" if known else NONE,
+                interval(each["by_rate"], comparison["ambition"]),
+                interval(each["by_cpu"], comparison["ambition"]),
+                f"{each['user_us']:.1f} + {each['system_us']:.1f}" if known else NONE,
+                share(each["server_busy"]) if known else NONE,
+                share(each["others"]) if each["others"] is not None else NONE,
+                f"{each['failed']:,}",
+            )
+        )
+    wanted = f" Ambition: {comparison['ambition']:.2f}." if comparison["ambition"] is not None else ""
+    remarks = comparison["remarks"]
+    more = len(remarks) - REMARKS_SHOWN
+    notes = remarks[:REMARKS_SHOWN] + ([f"and {more:,} more of this kind"] if more > 0 else [])
+    return [
+        f"### {comparison['name'].capitalize()}",
+        f"{describe(comparison)}{wanted}",
+        table(columns, rows, right=columns[2:]),
+        commands(comparison),
+        *([bullets(notes)] if notes else []),
+    ]
+
+
+def describe(comparison: Json) -> str:
+    clients, each = comparison["clients"], comparison["requests_per_client"]
+    how = "all at once"
+    if comparison["concurrency"]:
+        how = f"{comparison['concurrency']:,} at a time"
+    elif comparison["rate"]:
+        how = f"{comparison['rate']:,.0f} a second"
+    return f"{count(clients, 'connection')} with {count(each, 'request')} each, {how}."
+
+
+def commands(comparison: Json) -> str:
+    lines = [f"{' & '.join(each['commands'])}" for each in comparison["contenders"]]
+    return "\n".join(["```", *lines, "```"])
+
+
+def interval(found: Json | None, ambition: float | None) -> str:
+    if not found or found["ratio"] is None:
+        return ""
+    said = verdict(found, ambition)
+    return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})" + (f", {said}" if said else "")
+
+
+def open_loops(results: Json, drawn: Json) -> list[str]:
+    parts: list[str] = []
+    loops = [one for one in results["comparisons"] if one["rate"] is not None]
+    for number, (one, rounds) in enumerate(zip(loops, late_rounds(results).values(), strict=True)):
+        parts.append(f"{describe(one)} Late is what is issued after the slot in which it was due.")
+        parts += shown(drawn, "lateness" + (f"-{number + 1}" if number else ""))
+        names = list(rounds[0][1]) if rounds else []
+        quantiles = [
+            (name, *(in_us(f([late[name] for _, late in rounds])) for f in (np.median, max)))
+            for name in names
+            if name in ("p50", "p90", "p99", "p99.9", "max")
+        ]
+        columns = ("issued − scheduled", "median round", "worst round")
+        parts += [table(columns, quantiles, right=columns[1:]), commands(one)]
+        parts += [bullets(one["remarks"][:REMARKS_SHOWN])] if one["remarks"] else []
+    return parts or ["None was measured."]
+
+
+def undecidable(results: Json) -> list[str]:
+    """What the reader must not conclude, and why."""
+    found = []
+    if too_few(results):
+        found.append("Anything: there are too few rounds, or the loads are too small.")
+    for measure, how in MEASURES.items():
+        if names := verdicts(results, measure)["undecided"]:
+            found.append(f"Whether the ambition is reached {how}, as the interval contains it: {grouped(names)}.")
+    busy = [
+        (one, f"{each['contender']} ({share(each['server_busy'])})")
+        for one in results["comparisons"]
+        for each in one["contenders"]
+        if (each["server_busy"] or 0) > results["saturated"]
+    ]
+    if busy:
+        found.append(
+            f"How much faster a generator would be against a faster server, where this one was more than "
+            f"{percent(results['saturated'])} busy: {grouped(busy)}. By CPU still says who needs less."
+        )
+    crowded = {
+        one["processes"]: one["client_cpus"]
+        for one in results["comparisons"]
+        if len(one["client_cpus"]) < one["processes"]
+    }
+    for processes, cpus in crowded.items():
+        found.append(
+            f"How generators scale over CPUs: with {processes} against {processes} all share "
+            f"{count(len(cpus), 'CPU')}, which shows what sharing costs, and not what a second CPU brings."
+        )
+    noisy = [
+        (one, f"{each['contender']} ({share(each['others'])})")
+        for one in results["comparisons"]
+        for each in one["contenders"]
+        if (each["others"] or 0) > results["quiet"]
+    ]
+    if noisy:
+        found.append(
+            f"Rates where others had more than {percent(results['quiet'])} of the CPUs in the median round: "
+            f"{grouped(noisy)}. Go by CPU there."
+        )
+    ticks = [
+        results["tick_s"] * one["processes"] / (trial["cpu_user_s"] + trial["cpu_system_s"])
+        for one in results["comparisons"]
+        for trial in results["trials"]
+        if trial["comparison"] == one["name"] and trial["contender"] == results["lab"] and trial.get("cpu_user_s")
+    ]
+    if ticks:
+        found.append(
+            f"Differences by CPU below the clock's grain: the kernel counts an agent's time at its start in ticks of "
+            f"{1000 * results['tick_s']:g} ms, which is up to {share(max(ticks), 1)} of the lab's time in its "
+            "shortest trial."
+        )
+    if results["host"]["virtualised"]:
+        found.append(
+            "What a machine without a hypervisor does: this one is virtual, and a hypervisor's work for it counts as "
+            "system time."
+        )
+    found += [
+        "Who is later in an open loop: no other generator here says how late it issued. wrk2, which would, is not in "
+        "Debian; `hey -q` and `h2load --rps` do not.",
+        "Whose ports are found faster: the lab and the C loop bring their own, the others have the kernel search in "
+        f"{results['kernel_settings'].get('net.ipv4.ip_local_port_range', '').replace(' ', ' to ')}.",
+        "Networks and other servers: all of this is one server on loopback, where a connection costs the generator's "
+        "CPU what a network card would do elsewhere.",
+    ]
+    return found
+
+
+def quietness(results: Json) -> list[str]:
+    """What everybody else had of the CPUs, by comparison."""
+    rows = []
+    every: list[float] = []
+    for one in results["comparisons"]:
+        shares = [
+            trial["others"]
+            for trial in results["trials"]
+            if trial["comparison"] == one["name"] and trial.get("others") is not None
+        ]
+        every += shares
+        if shares:
+            over = sum(one_share > results["quiet"] for one_share in shares)
+            rows.append((one["name"], len(shares), share(np.median(shares), 1), share(max(shares), 1), over))
+    if not every:
+        return ["Not known: no trial was measured."]
+    over = sum(one_share > results["quiet"] for one_share in every)
+    columns = ("comparison", "trials", "others, median", "others, most", f"above {percent(results['quiet'])}")
+    return [
+        f"Others had more than {percent(results['quiet'])} of the server's or the generators' CPUs in {over:,} of "
+        f"{len(every):,} trials; the median of all is {share(np.median(every), 1)}. Others are all processes but the "
+        "server and the generator, and what the hypervisor took. It is counted from before the generator's start until "
+        f"after its end, in ticks of {1000 * results['tick_s']:g} ms, and given as a share of the time of the load, so "
+        "the shortest trials overstate it.",
+        table(columns, rows, right=columns[1:]),
+    ]
+
+
+def reproduce(results: Json) -> list[str]:
+    packages = sorted({tool["package"] for tool in results["tools"].values()})
+    flags = f"{' --quick' if results['quick'] else ''} --rounds {results['rounds']}"
+    return [
+        f"On a machine with nothing else to do, after `apt install {' '.join(packages)}` and `make setup`:",
+        f"```\n.venv/bin/python benchmarks/generator.py --server {results['server']['name']}{flags} --export\n```",
+        "Without `--export` it only prints. [results.json](results.json) holds every trial; "
+        "`.venv/bin/python benchmarks/page.py` makes this page of it again.",
+    ]
+
+
+# ---- Markdown -----------------------------------------------------------------------------------------------
+
+
+def shown(drawn: Json, name: str) -> list[str]:
+    if name not in drawn:
+        return []
+    _, caption, alternative = drawn[name]
+    return [f"![{alternative}](figures/{name}.png)", f"*{caption}*"]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> str:
+    lines = [columns, ["--:" if column in right else "---" for column in columns], *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def listed(cpus: Sequence[int]) -> str:
+    return ", ".join(map(str, cpus))
+
+
+def count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def share(value: float, digits: int = 0) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def and_list(items: Iterable[str]) -> str:
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def in_us(value: float) -> str:
+    return f"{value:,.0f} µs"
+
+
+def moment(when: str) -> str:
+    return when[:16].replace("T", " ")
+
+
+def day(results: Json) -> str:
+    return str(results["begun"])[:10]
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+
+def kept(value: Any) -> Any:
+    """Results as they are committed: six digits of each number, and no folder of the machine in any message."""
+    if isinstance(value, dict):
+        return {name: kept(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [kept(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return re.sub(r"(?<![\w.:/])/(?:[\w.+-]+/)+", "", value) if isinstance(value, str) else value
+
+
+def written(results: Json) -> str:
+    """Results as JSON with a line for each trial, so that a difference between two can be read."""
+    head = json.dumps({**results, "trials": []}, indent=1, ensure_ascii=False)
+    trials = ",\n".join(f"  {json.dumps(trial, ensure_ascii=False)}" for trial in results["trials"])
+    return head.removesuffix("[]\n}") + f"[\n{trials}\n ]\n}}\n"
+
+
+def make(results: Json) -> None:
+    """Write the page, its figures and its results."""
+    results = kept(results)
+    RESULTS.write_text(written(results))
+    FIGURES.mkdir(exist_ok=True)
+    for old in FIGURES.iterdir():
+        old.unlink()
+    for name, (drawing, caption, alternative) in figures(results).items():
+        draw(drawing(), FIGURES / f"{name}.svg")
+        about = {"figure": name, "results": RESULTS.name, "measured": results["begun"]}
+        about |= {"host_ids": [results["host"]["host_id"]], "caption": caption, "alternative_text": alternative}
+        (FIGURES / f"{name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(page(results))
+
+
+def main() -> int:
+    if len(sys.argv) > 2 or "-h" in sys.argv or "--help" in sys.argv:
+        print((__doc__ or "").strip())
+        return 0 if len(sys.argv) == 2 else 2
+    source = Path(sys.argv[1]) if len(sys.argv) == 2 else RESULTS
+    try:
+        results = json.loads(source.read_text())
+    except (OSError, ValueError) as error:
+        print(f"{source}: {error}; measure with benchmarks/generator.py --json {source}", file=sys.stderr)
+        return 2
+    make(results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
