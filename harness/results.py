@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness import cause
+from harness.errors import PlanError
 from harness.events import Column
+from harness.plan import OPTIONS
 from harness.store import write_table
 from harness.summary import Summary
 
@@ -100,6 +103,27 @@ def line(summary: Summary) -> dict[str, object]:
 def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
     """Runs as a frame with the columns of :data:`COLUMNS`."""
     return pd.DataFrame([line(summary) for summary in summaries], columns=[column.name for column in COLUMNS])
+
+
+def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The runs with options of their plans as columns, by the names that the command line and plan files have.
+
+    Raises:
+        PlanError: there is no option of that name.
+    """
+    unknown = [name for name in names if name not in OPTIONS]
+    if unknown:
+        raise PlanError(f"no option is called {', '.join(unknown)}", f"there are {', '.join(sorted(OPTIONS))}")
+    plans = [json.loads(text) for text in runs["plan"]]
+    found = {name: [_option(plan, name) for plan in plans] for name in names}
+    return runs.assign(**found)
+
+
+def _option(plan: Mapping[str, Any], name: str) -> Any:
+    part = OPTIONS[name]
+    if part == "trial":
+        return plan.get({"sysctl": "sysctls", "host_sysctl": "host_sysctls"}.get(name, name))
+    return plan[part].get("name" if name == "server" else name)
 
 
 def write(runs: pd.DataFrame, path: Path) -> None:
