@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import namespace
 from harness.batch import Step
+from harness.calibrate import page
 from harness.calibrate.faults import Fault, faults
 from harness.calibrate.matrix import score
 from harness.cli.options import Commands, add_data, add_json
@@ -35,6 +36,7 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="the beginning of a fault's name (default: all)")
     parser.add_argument("--short", action="store_true", help=f"{SHORT_ROWS} connections a fault instead of {FULL_ROWS}")
+    parser.add_argument("--export", action="store_true", help="write the result to data/reference and docs/")
     add_data(parser)
     add_json(parser)
 
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
                 step = Step(done, total, trial)
                 summaries.append(Summary(run_trial(trial, options.data / FOLDER, progress.follow(step))))
             matrix.append(score(fault, summaries))
+    if options.export:
+        page.export(matrix)
     if options.json:
         tables.print_json({"matrix": matrix})
     else:

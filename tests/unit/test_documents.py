@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from harness import cli
+from harness.calibrate import page
 from harness.dictionary import DATA_README, data_dictionary
 from harness.notebooks import collection
 from harness.servers.catalogue import catalogue
@@ -14,6 +16,10 @@ from harness.store import PROJECT
 
 README = (PROJECT / "README.md").read_text()
 COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "notebooks"]
+
+
+def test_the_calibration_page_is_the_generated_one() -> None:
+    assert page.PAGE.read_text() == page.page(json.loads(page.RESULT.read_text())), "run `stormlab calibrate --export`"
 
 
 def test_the_data_dictionary_is_the_generated_one() -> None:
