@@ -10,7 +10,8 @@ from harness.load.rows import NOT_READ
 
 ESTABLISHED = 1
 """include/net/tcp_states.h"""
-RESOLUTION_NS = 8_000_000
+RESOLUTION_MS = 8
+RESOLUTION_NS = RESOLUTION_MS * 1_000_000
 """The kernel's dates are in jiffies. Two of them at HZ=250: more than that between two dates is no artefact."""
 _TCP_INFO_BYTES = 136
 _TCP_INFO = struct.Struct("=B23xI16xI4xII40xI24xQ")
