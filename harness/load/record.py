@@ -12,7 +12,7 @@ from time import monotonic_ns
 from harness.load.client import Client, State
 from harness.load.rows import NOT_READ, Outcome, Rows
 from harness.load.slices import Slice
-from harness.load.tcp_info import ESTABLISHED, RESOLUTION_MS, RESOLUTION_NS, TcpInfo, counted, tcp_info
+from harness.load.tcp_info import ESTABLISHED, RESOLUTION_MS, RESOLUTION_NS, TcpInfo, counted, tcp_info, tcp_info_fields
 
 RTO_MIN_NS = 190_000_000
 """TCP_RTO_MIN is 200 ms (include/net/tcp.h), less a generous jiffy: sooner than that nothing was sent again."""
@@ -69,27 +69,28 @@ class ConnectionRecord:
         row = client.row
         self.first_byte_ns[row] = now_ns
         if not self.one_each and now_ns - self.established_ns[row] > RTO_MIN_NS:
-            self._resent(row, tcp_info(client.socket))  # later it would be another request's
+            info = tcp_info(client.socket)  # later it would be another request's
+            self._resent(row, info.retransmits, info.last_sent_ms_ago)
 
     def last_words(self, client: Client, now_ns: int, outcome: Outcome) -> None:
         """What the kernel knows of a connection about to end, and when what was not read in time had come."""
-        info = tcp_info(client.socket)
+        state, unacked, sent_ms_ago, received_ms_ago, ack_ms_ago, retransmits, received = tcp_info_fields(client.socket)
         row = client.row
-        self.unacked[row] = counted(info.unacked)
-        self.total_retransmits[row] = counted(info.retransmits)
+        self.unacked[row] = counted(unacked)
+        self.total_retransmits[row] = counted(retransmits)
         self.closed_ns[row] = now_ns
-        if client.state is CONNECTING and info.state == ESTABLISHED:  # but this loop did not come to see it
-            self.synack_ns[row] = monotonic_ns() - info.last_ack_ms_ago * 1_000_000
+        if client.state is CONNECTING and state == ESTABLISHED:  # but this loop did not come to see it
+            self.synack_ns[row] = monotonic_ns() - ack_ms_ago * 1_000_000
         if client.state is not WAITING:
             return
-        if info.retransmits and (self.one_each or not self.first_byte_ns[row]):
-            self._resent(row, info)
+        if retransmits and (self.one_each or not self.first_byte_ns[row]):
+            self._resent(row, retransmits, sent_ms_ago)
         answer = client.answer
         # The end of the stream counts as a byte.
-        if (answer is not None and answer.complete) or info.bytes_received > client.received + 1:
-            came_ms_ago = info.last_received_ms_ago
+        if (answer is not None and answer.complete) or received > client.received + 1:
+            came_ms_ago = received_ms_ago
         elif outcome is ANSWERED or outcome is CLOSED_EARLY:  # ended by the end of the stream, which is no data
-            came_ms_ago = info.last_ack_ms_ago
+            came_ms_ago = ack_ms_ago
         else:
             return
         if came_ms_ago > RESOLUTION_MS:
@@ -97,9 +98,9 @@ class ConnectionRecord:
             if now_ns - arrived_ns > RESOLUTION_NS:
                 self.arrived_ns[row] = arrived_ns
 
-    def _resent(self, row: int, info: TcpInfo) -> None:
-        if info.retransmits > self.syn_retransmits[row]:
-            self.resent_ns[row] = monotonic_ns() - info.last_sent_ms_ago * 1_000_000
+    def _resent(self, row: int, retransmits: int, sent_ms_ago: int) -> None:
+        if retransmits > self.syn_retransmits[row]:
+            self.resent_ns[row] = monotonic_ns() - sent_ms_ago * 1_000_000
 
     def ended(self, client: Client, outcome: Outcome, error: int) -> None:
         """The last that is written into a connection's row."""

@@ -38,8 +38,9 @@ class SourcePool:
 
     def pair(self, number: int) -> tuple[int, int]:
         """The (index of the address, port) of a connection's number; a number beyond the pool starts over."""
-        address, offset = divmod(number, len(self._each_port))
-        return address % len(self.addresses), self._each_port[offset]
+        ports = self._each_port
+        address, offset = divmod(number, len(ports))
+        return address % len(self.addresses), ports[offset]
 
     @cached_property
     def _each_port(self) -> list[int]:
