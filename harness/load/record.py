@@ -1,7 +1,7 @@
 """What an agent writes down about a connection, and what it asks the kernel for that.
 
-Each value goes to its place the moment it is known. The rows file begins as zeros, so a zero is never written. The
-columns are attributes: with 16 of them written for each connection, finding them by name in a dictionary took 0.4 µs.
+Each value goes to its place the moment it is known. The rows file begins as zeros, so that only what happened is
+written, each value for some 0.04 µs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.load.tcp_info import ESTABLISHED, RESOLUTION_MS, RESOLUTION_NS, Tcp
 
 RTO_MIN_NS = 190_000_000
 """TCP_RTO_MIN is 200 ms (include/net/tcp.h), less a generous jiffy: sooner than that nothing was sent again."""
-# Python 3.11 finds a member of an enum by running Python: 0.1 µs, thirty times for each connection.
+# Named once: Python 3.11 looks an enum's member up for 0.04 to 0.13 µs, and there are some thirty for each connection.
 CONNECTING, WAITING = State.CONNECTING, State.WAITING
 ANSWERED, CLOSED_EARLY = Outcome.answered, Outcome.closed_early
 

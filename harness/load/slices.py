@@ -44,7 +44,7 @@ class SourcePool:
 
     @cached_property
     def _each_port(self) -> list[int]:
-        """One list instead of spans: adding up their lengths for each connection took 3 µs."""
+        """One list instead of spans: adding up their lengths for each connection took 0.6 µs more."""
         return list(itertools.chain(*self.ports))
 
 

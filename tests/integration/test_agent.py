@@ -192,6 +192,23 @@ def test_a_server_that_closes_after_each_answer_gets_a_connection_for_each(answe
     rows.close()
 
 
+def test_a_kept_clients_row_counts_before_its_syn_leaves(tmp_path: Path) -> None:
+    """What lies beyond the number of connections is no row: of an agent that is killed, none must be lost."""
+    counted: list[bool] = []
+
+    def behave(connection: socket.socket) -> None:
+        accepted = server.accepted
+        counted.append(rows.counters()["connections"] >= accepted)
+        once(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")(connection)
+
+    server = Server(behave)
+    (slice_,) = cut(KEPT, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(tmp_path))
+    with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
+        drive(Storm(slice_, rows), time.monotonic_ns())
+        server.listener.close()
+    assert counted == [True] * 60
+
+
 def test_an_answer_of_another_status_does_not_end_a_kept_connection(tmp_path: Path) -> None:
     def behave(connection: socket.socket) -> None:
         while True:
