@@ -6,7 +6,9 @@ The floors, from the ground up; each imports only what lies below it::
     namespace  servers/  load/    the instruments
     probe/  ledger                queue, counters and server on one clock · the SYNs of each connection
     store  conclude               runs on disk, in phases · from rows to tables, the last of them
-    layout  supervisor  trial     where it happens · one storm from start to end · as its caller sees it
+    layout  ground                CPUs and ports · network, addresses and slices of a trial
+    agents  witnesses             who drives a storm · who watches it
+    supervisor  trial             one storm from start to end · as its caller sees it
     stats  summary  checks        thought: pure functions of the record
     batch  results  record        many trials · one row a run · the door: plan in, runs out
     plots/  report/               figures · what the terminal says

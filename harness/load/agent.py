@@ -1,6 +1,6 @@
 """An agent: drives one slice of a load from a start time on, and leaves rows.
 
-``drive(slice, start_ns, rows)`` is all there is to it; run as a program it is one local process, told its slice on
+``drive(storm, start_ns)`` is all there is to it; run as a program it is one local process, told its slice on
 standard input. CPython is fast enough for this because the kernel's handshake is the cost.
 """
 
@@ -34,13 +34,12 @@ class AgentReport:
     late_us: list[tuple[int, int]]
 
 
-def drive(slice_: Slice, start_ns: int, rows: Rows) -> AgentReport:
+def drive(storm: Storm, start_ns: int) -> AgentReport:
     """Drive a slice from ``start_ns`` (CLOCK_MONOTONIC) to the end of its last request."""
-    storm = Storm(slice_, start_ns, rows)
-    storm.run()
+    storm.run(start_ns)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return AgentReport(
-        agent=slice_.agent,
+        agent=storm.slice.agent,
         pid=os.getpid(),
         cpu_user_s=used.ru_utime,
         cpu_system_s=used.ru_stime,
@@ -57,6 +56,7 @@ def main() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows) as rows:
+        storm = Storm(slice_, rows)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -67,7 +67,7 @@ def main() -> int:
         start_ns = int(start)
         while (left_ns := start_ns - time.monotonic_ns()) > 0:
             time.sleep(left_ns / 2e9 if left_ns > 1_000_000 else 0)
-        print(json.dumps(asdict(drive(slice_, start_ns, rows))), flush=True)
+        print(json.dumps(asdict(drive(storm, start_ns))), flush=True)
     return 0
 
 

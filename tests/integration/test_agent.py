@@ -15,6 +15,7 @@ import pytest
 from harness.load.agent import drive
 from harness.load.rows import Outcome, Rows
 from harness.load.slices import cut
+from harness.load.storm import Storm
 from harness.plan import Load
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -53,7 +54,7 @@ def outcomes(behave: Behaviour, load: Load, folder: Path) -> tuple[Counter[str],
     server = Server(behave)
     (slice_,) = cut(load, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(folder))
     rows = Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True)
-    drive(slice_, time.monotonic_ns(), rows)
+    drive(Storm(slice_, rows), time.monotonic_ns())
     server.listener.close()
     table = rows.request if slice_.request_rows else rows.connection
     assert rows.counters()["answered"] + rows.counters()["failed"] == load.planned
@@ -151,7 +152,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         port = unused.getsockname()[1]
     (slice_,) = cut(SHORT, 1, target="127.0.0.1", port=port, source=None, cpus=(0,), folder=str(tmp_path))
     with Rows(Path(slice_.rows_path), 5, 0, create=True) as rows:
-        drive(slice_, time.monotonic_ns(), rows)
+        drive(Storm(slice_, rows), time.monotonic_ns())
         assert set(rows.connection["outcome"]) == {Outcome.refused}
         assert min(rows.connection["issued_ns"]) > 0
 
@@ -189,6 +190,23 @@ def test_a_server_that_closes_after_each_answer_gets_a_connection_for_each(answe
     assert server.accepted == 60
     assert sorted(rows.connection["attempt"]) == sorted(list(range(1, 21)) * 3)
     rows.close()
+
+
+def test_a_kept_clients_row_counts_before_its_syn_leaves(tmp_path: Path) -> None:
+    """What lies beyond the number of connections is no row: of an agent that is killed, none must be lost."""
+    counted: list[bool] = []
+
+    def behave(connection: socket.socket) -> None:
+        accepted = server.accepted
+        counted.append(rows.counters()["connections"] >= accepted)
+        once(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")(connection)
+
+    server = Server(behave)
+    (slice_,) = cut(KEPT, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(tmp_path))
+    with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
+        drive(Storm(slice_, rows), time.monotonic_ns())
+        server.listener.close()
+    assert counted == [True] * 60
 
 
 def test_an_answer_of_another_status_does_not_end_a_kept_connection(tmp_path: Path) -> None:

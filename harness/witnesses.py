@@ -1,0 +1,98 @@
+"""Who watches a storm beside the agents and the server: the tracing, the probe and the ledger, as far as there are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import children, host
+from harness.conclude import PROBE_SAMPLES
+from harness.errors import MachineError
+from harness.ledger import Ledger
+from harness.load.rows import Rows
+from harness.load.slices import Slice
+from harness.probe.sampler import interval_us
+from harness.tracing.witness import Witness
+
+
+class Witnesses:
+    """Each is started by a call of its own, when the trial has come to what it watches; ``folder`` is the run's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tracing: Witness | None = None
+        self._probe: subprocess.Popen[str] | None = None
+        self._ledger: Ledger | None = None
+
+    def start_tracing(self) -> int:
+        """Before all else: the server's port is one that no other trial has, and its listener is seen to begin.
+
+        Returns:
+            That port.
+
+        Raises:
+            MachineError: the kernel cannot be traced.
+        """
+        with children.uninterrupted():
+            self._tracing = Witness(self._folder)
+        return self._tracing.port()
+
+    def use_cpus(self, cpus: Sequence[int]) -> None:
+        """Where the tracing may work while the storm runs."""
+        if self._tracing is not None:
+            self._tracing.use_cpus(cpus)
+
+    def start_probe(self, port: int, target: str, server: int, cpus: Sequence[int]) -> None:
+        """Sample the listener, the process group of the server and the counters, from a process of its own.
+
+        Raises:
+            MachineError: it did not start.
+        """
+        every_us = interval_us(len(host.usable_cpus()))
+        words = (port, target, every_us, self._folder / PROBE_SAMPLES, ",".join(map(str, cpus)))
+        self._probe = children.start(
+            [sys.executable, "-m", "harness.probe.sampler", *map(str, (*words, *children.members(server)))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert self._probe.stdout is not None
+        if self._probe.stdout.readline() != "ready\n":
+            raise MachineError("the probe did not start", "run without it: --no-probe")
+
+    def open_ledger(self, port: int, slices: Sequence[Slice]) -> None:
+        """Raises: MachineError: nftables refused."""
+        ledger = Ledger(port, slices, children.keep_network_rights)
+        ledger.open()
+        self._ledger = ledger
+
+    def end(self) -> dict[str, Any]:
+        """End the probe and the tracing; what they say of themselves, by key of the manifest."""
+        said: dict[str, Any] = {}
+        if self._probe is not None:
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                report, _ = self._probe.communicate(timeout=2.0)
+                said["probe"] = json.loads(report)
+            children.end(self._probe, grace_s=0.2)
+        if self._tracing is not None:
+            said["trace"] = self._tracing.end()
+        return said
+
+    @property
+    def has_ledger(self) -> bool:
+        return self._ledger is not None
+
+    def write_ledger_into(self, rows: Sequence[Rows]) -> None:
+        """Raises: MachineError: nftables does not give the counts."""
+        assert self._ledger is not None
+        self._ledger.write_into(rows)
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """Processes that end by themselves, later."""
+        return () if self._tracing is None else (self._tracing.pid,)
