@@ -19,6 +19,15 @@ class StormLabError(Exception):
         self.message = message
         self.next_step = next_step
 
+    @property
+    def line(self) -> str:
+        """What a user reads of it."""
+        return f"{self.message}; {self.next_step}" if self.next_step else self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for this: a notebook shows the line instead of a traceback."""
+        return [f"{type(self).__name__}: {self.line}"]
+
     def to_json(self) -> dict[str, Any]:
         """The ``error`` of the contract."""
         return {"code": self.exit_code, "message": self.message, "next_step": self.next_step}

@@ -65,5 +65,5 @@ def _fail(words: Sequence[str], error: StormLabError) -> int:
     if "--json" in words:
         tables.print_json({"error": error.to_json()})
     else:
-        print(f"stormlab: {error.message}" + (f"; {error.next_step}" if error.next_step else ""), file=sys.stderr)
+        print(f"stormlab: {error.line}", file=sys.stderr)
     return error.exit_code

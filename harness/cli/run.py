@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         except MachineError as error:
             if not runs:
                 raise
-            progress.say(f"stormlab: {error.message}; {error.next_step}; the runs that were over are kept")
+            progress.say(f"stormlab: {error.line}; the runs that were over are kept")
             _report(options, runs)
             return error.exit_code
     return _report(options, runs)
