@@ -184,6 +184,8 @@ def page(results: Json) -> str:
         *(part for one in results["comparisons"] if one["rate"] is None for part in section(results, one)),
         "## CPU time of an answer",
         *shown(drawn, "cpu"),
+        "## Where an ambition is missed",
+        *shortfalls(results),
         "## How late an open loop issues",
         *open_loops(results, drawn),
         "## What this cannot decide",
@@ -194,6 +196,40 @@ def page(results: Json) -> str:
         *reproduce(results),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def shortfalls(results: Json) -> list[str]:
+    """What the lab's CPU time has more than that of who is faster, apart by who spends it; and what became of it."""
+    rows = []
+    for one, who in verdicts(results, "by_cpu")["missed"]:
+        other = next(each for each in one["contenders"] if each["contender"] == who)
+        lab = lab_of(results, one)
+        more = [lab[part] - other[part] for part in ("user_us", "system_us")]
+        rows.append(
+            (f"{kind(one)}, {one['processes']} against {one['processes']}", who, *(f"{us:+.1f}" for us in more))
+        )
+    if not rows:
+        return ["No ambition is missed by CPU time."]
+    return [
+        "CPU µs an answer that the lab takes more than who is faster:",
+        table(("load", "than", "user", "system"), rows),
+        WHY_MISSED,
+    ]
+
+
+WHY_MISSED = """User time is the interpreter's: a few hundred bytecodes for each connection, a parser that reads every \
+header, and some twenty values written to the rows. System time is what recording asks of the kernel: a `bind` to the \
+assigned port, TCP_INFO before a late request and once more before the end, and clocks.
+
+Tried, and kept: rows mapped from a file and written value by value, instead of objects that are packed in the end; \
+the parser's callbacks bound once; headers told apart by their length; enum members bound to names; TCP_INFO unpacked \
+without names; ports from a list; sending at once instead of waiting for EPOLLOUT; edge-triggered registration once \
+for each connection; TCP_INFO at establishment only where the connection took longer than two ticks of the kernel's \
+clock.
+
+Left: the interpreter itself. A compiled agent could have what remains of the user time; it would need a toolchain on \
+every reader's machine, or a second agent beside the readable one, and the conclusions do not hang on it: where the \
+generator was the limit, the run says so."""
 
 
 def warning(results: Json) -> list[str]:
