@@ -22,6 +22,7 @@ from page_figures import MEASURES, Json, cpu_time, lateness, ratios
 
 HERE = Path(__file__).parent
 PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
+WITNESSES = HERE / "witness_cost.json"
 REMARKS_SHOWN = 5
 NONE = "–"
 
@@ -188,6 +189,7 @@ def page(results: Json) -> str:
         *shortfalls(results),
         "## How late an open loop issues",
         *open_loops(results, drawn),
+        *witnesses(),
         "## What this cannot decide",
         bullets(undecidable(results)),
         "## How quiet the machine was",
@@ -230,6 +232,24 @@ clock.
 Left: the interpreter itself. A compiled agent could have what remains of the user time; it would need a toolchain on \
 every reader's machine, or a second agent beside the readable one, and the conclusions do not hang on it: where the \
 generator was the limit, the run says so."""
+
+
+def witnesses() -> list[str]:
+    """What stamps, probe and ledger cost a run; nothing where that was not measured."""
+    if not WITNESSES.exists():
+        return []
+    found = json.loads(WITNESSES.read_text())
+    load = found["load"]
+    return [
+        "## What watching costs",
+        f"Time that a connection takes with each witness against without any: {load['clients']:,} connections to "
+        f"{found['server']}, {load['concurrency']} at a time, on CPUs of their own, which is where every microsecond "
+        f"shows. {found['rounds']} interleaved rounds, geometric means of the rounds' ratios with bootstrap-t "
+        f"intervals; {found['host']}.",
+        table(("witness", "answers/s", "ratio", "95 % interval"), found["rows"], right=("answers/s", "ratio")),
+        "All are on by default nevertheless: without them a connection that failed has no cause. Where speed is the "
+        "question, `--no-ledger` and `--no-probe` leave out what costs most.",
+    ]
 
 
 def warning(results: Json) -> list[str]:
@@ -275,9 +295,9 @@ def method(results: Json) -> list[str]:
         "**Recording is always on.** The lab's agents write the row of every connection and request, with all its "
         "times, retransmissions and its end, to the same files as in every `stormlab run`; the lab's answers and times "
         "here are read from these rows. The server's accept stamps are on, for all generators alike. Not in these "
-        "numbers: the probe, the ledger, and what happens to the rows after the storm. What it costs a whole "
-        "`stormlab run` to have stamps, probe and ledger on is measured by [`witness_cost.py`](witness_cost.py), what "
-        "a row takes on disk by [`row_cost.py`](row_cost.py).",
+        "numbers: the probe, the ledger, and what happens to the rows after the storm. What a whole "
+        "`stormlab run` pays for stamps, probe and ledger is measured by [`witness_cost.py`](witness_cost.py), below, "
+        "what a row takes on disk by [`row_cost.py`](row_cost.py).",
     ]
 
 
@@ -594,11 +614,11 @@ def make(results: Json) -> None:
     PAGE.write_text(page(results))
 
 
-def main() -> int:
-    if len(sys.argv) > 2 or "-h" in sys.argv or "--help" in sys.argv:
+def main(arguments: Sequence[str]) -> int:
+    if len(arguments) > 1 or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
-        return 0 if len(sys.argv) == 2 else 2
-    source = Path(sys.argv[1]) if len(sys.argv) == 2 else RESULTS
+        return 0 if len(arguments) == 1 else 2
+    source = Path(arguments[0]) if arguments else RESULTS
     try:
         results = json.loads(source.read_text())
     except (OSError, ValueError) as error:
@@ -609,4 +629,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,19 +1,24 @@
 """What watching costs: the same load with and without each witness, interleaved; ratios with 95 % intervals.
 
-``python benchmarks/witness_cost.py [ROUNDS]``. A closed loop of new connections on CPUs of its own: anything that takes
-time from the server, the clients or the kernel shows as fewer answers a second.
+``python benchmarks/witness_cost.py [--rounds N] [--export]``. A closed loop of new connections on CPUs of its own:
+anything that takes time from the server, the clients or the kernel shows as fewer answers a second.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import random
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
 
+import page
+from harness.host import this_host
+from harness.inference import paired_ratio
 from harness.plan import trial_from_options
 from harness.report.tables import print_rows
 from harness.servers.catalogue import catalogue
@@ -23,7 +28,7 @@ from harness.trial import run_trial
 WITNESSES = {"stamps": False, "probe": False, "ledger": False}
 """Each with the value that turns it off."""
 LOAD = {"clients": 20_000, "concurrency": 100, "cpu": "disjoint"}
-RESAMPLES = 10_000
+COLUMNS = ("witness", "answers/s", "ratio", "95 % interval")
 
 
 def variants() -> dict[str, dict[str, bool]]:
@@ -32,23 +37,39 @@ def variants() -> dict[str, dict[str, bool]]:
     return {"none": dict(WITNESSES), **with_one, "all": {}}
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    server = "hyper" if catalogue()["hyper"].missing is None else "python"
-    measured: dict[str, list[float]] = {name: [] for name in variants()}
+def measure(server: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds that a connection took in each round, by variant."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants()}
     with tempfile.TemporaryDirectory() as scratch:
         for _ in track(range(rounds), description=f"{server}, {rounds} rounds", transient=True):
-            for name in random.sample(list(measured), len(measured)):
+            for name in random.sample(list(seconds), len(seconds)):
                 trial = trial_from_options({"server": server, **LOAD, **variants()[name]})
-                measured[name].append(Summary(run_trial(trial, Path(scratch))).throughput_per_s or float("nan"))
+                rate = Summary(run_trial(trial, Path(scratch))).throughput_per_s
+                seconds[name].append(1 / rate if rate else float("nan"))
+    return seconds
+
+
+def result(server: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
     rows = []
-    for name in measured:
-        ratios = np.array(measured["none"]) / np.array(measured[name])
-        means = np.random.default_rng(1).choice(ratios, (RESAMPLES, rounds)).mean(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        rows.append((name, f"{np.median(measured[name]):,.0f}", f"{ratios.mean():.3f}", f"{low:.3f} to {high:.3f}"))
-    print(f"{server}: time a connection takes, against without any witness; {rounds} interleaved rounds, bootstrap")
-    print_rows(("witness", "answers/s", "ratio", "95 % interval"), rows, right=("answers/s", "ratio"))
+    for name, took in seconds.items():
+        found = paired_ratio(took, seconds["none"]).ratio
+        interval = f"{found.low:.3f} to {found.high:.3f}"
+        rows.append([name, f"{1 / np.median(took):,.0f}", f"{found.value:.3f}", interval])
+    return {"server": server, "host": this_host().caption, "rounds": len(seconds["none"]), "load": LOAD, "rows": rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--export", action="store_true", help="into the benchmarks' page")
+    asked = parser.parse_args()
+    server = "hyper" if catalogue()["hyper"].missing is None else "python"
+    found = result(server, measure(server, asked.rounds))
+    print(f"{server}: time a connection takes, against without any witness; {asked.rounds} interleaved rounds")
+    print_rows(COLUMNS, found["rows"], right=COLUMNS[1:3])
+    if asked.export:
+        page.WITNESSES.write_text(json.dumps(found, indent=1) + "\n")
+        page.main([])
 
 
 if __name__ == "__main__":

@@ -193,12 +193,18 @@ def lost_on_the_way_or_dropped(witness: Witness) -> Words:
 
 
 def paused_in_open_loop(witness: Witness) -> Words:
-    """Slots that fell into the pause were late; those that were over before it began, or began after it, were not."""
+    """Slots that fell into the pause were late; those that were over before it began, or began after it, were not.
+
+    The log says when each was answered: where that was sooner after the pause than its slot was before the pause's end,
+    lateness was the longest part of its life. The rest may be called clean for the time that the burst took after it.
+    """
     began, ended = witness.summary.run.manifest["clients_paused_us"]
     slot, closed = witness.column("scheduled_us"), witness.column("closed_us")
     late = (slot > began) & (slot < ended - MARGIN_US)
+    longest = ended - slot > witness.moments("did") - ended
+    lateness = np.where(longest, "client_late", "client_late|clean")
     before = closed < began - MARGIN_US
-    return np.where(late, "client_late", np.where(before, answered_at_once(witness), UNSCORED)).astype(object)
+    return np.where(late, lateness, np.where(before, answered_at_once(witness), UNSCORED)).astype(object)
 
 
 def paused_with_answers_waiting(witness: Witness) -> Words:
@@ -227,8 +233,13 @@ def left_the_queue(witness: Witness) -> Words:
 
 
 def reset_by_kernel(witness: Witness) -> Words:
-    """No line of the server's log resets anything and its listener stays: a reset is the kernel's."""
-    return np.where(witness.outcomes == "reset", BEFORE_ACCEPT, UNSCORED).astype(object)
+    """The trace: the client's half went from established to closed at once, which is a reset, and the server's half was
+    never made, so it came before accept.
+    """
+    events = _events(witness)
+    cut_off = ~np.isnan(events.first("inet_sock_set_state", "client", "ESTABLISHED>CLOSE"))
+    never_entered = np.isnan(events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV"))
+    return np.where(cut_off & never_entered, BEFORE_ACCEPT, by_trace(witness)).astype(object)
 
 
 def by_trace(witness: Witness) -> Words:
@@ -237,9 +248,7 @@ def by_trace(witness: Witness) -> Words:
     Of a connection that was answered after a retransmission the longer of its two waits is the truth; of its lost SYNs
     the trace knows those that the input queue dropped, and the listener dropped the others: nothing is lost on the way.
     """
-    trace = witness.summary.run.trace()
-    assert trace is not None
-    events = TraceEvents(witness.summary.connections, trace)
+    events = _events(witness)
     established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
     entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
     issued, closed, asked = (witness.column(name) for name in ("issued_us", "closed_us", "established_us"))
@@ -262,6 +271,12 @@ def by_trace(witness: Witness) -> Words:
     words = np.where(answered, np.where(again == 0, clean, words), words)
     # What entered the queue and was not answered in time: not told by the network.
     return np.where(~answered & (entered <= closed), UNSCORED, words).astype(object)
+
+
+def _events(witness: Witness) -> TraceEvents:
+    trace = witness.summary.run.trace()
+    assert trace is not None
+    return TraceEvents(witness.summary.connections, trace)
 
 
 def expected(words: str) -> frozenset[str]:
