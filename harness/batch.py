@@ -82,7 +82,7 @@ def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
     for run in measure(missing, data, lambda step: _say_step(step, say)):
         if run.interrupted:
             raise KeyboardInterrupt
-        if run.manifest["status"] == "complete":
+        if run.is_result:
             known.setdefault(run.identity, []).insert(0, run)
     return [run for trial in possible for run in known.get(identity(trial), ())[: plan.repeats]]
 
@@ -123,7 +123,7 @@ def identity(trial: Trial) -> tuple[str, str, str]:
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
     known: dict[tuple[str, str, str], list[Run]] = {}
     for run in store.runs(data):
-        if run.manifest["status"] == "complete":
+        if run.is_result:
             known.setdefault(run.identity, []).insert(0, run)
     return known
 

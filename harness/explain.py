@@ -13,7 +13,7 @@ from harness.episodes import activity
 from harness.phases import PHASES
 from harness.remedies import Facts, drivers, most_waiting, remedies
 from harness.stats import TIMELINE_STEP_S
-from harness.summary import Summary
+from harness.summary import OUT_OF_FILES, Summary
 from harness.traced import Traced, compare, differences
 
 LEAST_PULSE = 0.01
@@ -148,4 +148,5 @@ def _facts(summary: Summary) -> Facts:
         log=str(summary.run.path / "server.log"),
         idle=f"the server was {idle[0]} meanwhile: {idle[1]}" if idle is not None else "it was not sampled meanwhile",
         has_ledger=summary.syn_evidence == "ledger",
+        ended_without_files=summary.run.server_ended and bool(summary.run.log_lines(OUT_OF_FILES)),
     )

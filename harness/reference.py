@@ -1,7 +1,7 @@
 """``python -m harness.reference``: make the committed reference data from runs recorded here.
 
-Every complete run of the collection's plans becomes a line of ``data/reference/runs.parquet``; lines of other plans
-and of other machines stay. Where a plan says so, the rows of a few runs are kept too.
+Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``; lines
+of other plans and of other machines stay. Where a plan says so, the rows of a few runs are kept too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
     plans = [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
     rows_wanted = {trial.plan_hash: plan.keep_rows for plan in plans for trial in plan.trials}
-    chosen = [run for run in store.runs(data) if _is_complete(run) and run.identity[0] in rows_wanted]
+    chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS
     if path.exists():
@@ -47,10 +47,6 @@ def _keep_rows(run: Run, reference: Path) -> None:
     for name in _KEPT:
         if (run.path / name).exists():
             shutil.copyfile(run.path / name, folder / name)
-
-
-def _is_complete(run: Run) -> bool:
-    return bool(run.manifest["status"] == "complete")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from harness.episodes import Episode
 
 AT_THE_LISTENER = ("syn_dropped", "ghost")
 """The causes that a full queue of the listener brings about."""
+CUT_OFF = ("refused", "reset", "closed_early")
+"""The causes that a server brings about by ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Fact
     found = [*_of_full_queues(causes, episodes, facts)]
     for cause, (change, because) in _PLAIN.items():
         if causes[cause]:
+            change, because = (
+                _ENDED_WITHOUT_FILES if cause in CUT_OFF and facts.ended_without_files else (change, because)
+            )
             found.append(Remedy(change, because(facts), causes[cause]))
     return sorted(found, key=lambda remedy: -remedy.connections)
 
@@ -48,6 +53,8 @@ class Facts:
     idle: str
     """What the server did while connections waited in its queue and were never accepted."""
     has_ledger: bool
+    ended_without_files: bool = False
+    """Whether the server ended during the storm, after its log had said that it was out of files."""
 
 
 def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
@@ -105,6 +112,10 @@ _DRIVEN: dict[str, tuple[str, str]] = {
         "it ran, and could not keep up",
     ),
 }
+_ENDED_WITHOUT_FILES: tuple[str, Callable[[Facts], str]] = (
+    "raise the server's limit of open files (--nofile), and have it go on when accept() fails",
+    lambda facts: f"it ended during the storm, out of files: {facts.log}",
+)
 _PLAIN: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "input_queue_dropped": (
         "raise this host's input queue (--host-sysctl net.core.netdev_max_backlog=100000, as root), or spread the load "

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import INTERRUPTED, MachineError, PlanError
+from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError
 from harness.plan import Trial
 
 if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
@@ -93,6 +93,16 @@ class Run:
     @property
     def interrupted(self) -> bool:
         return self.error is not None and self.error["code"] == INTERRUPTED
+
+    @property
+    def server_ended(self) -> bool:
+        """Whether the server came to an end of its own while the storm went on, which the agents saw through."""
+        return self.error is not None and self.error["code"] == ServerError.exit_code and bool(self.manifest["agents"])
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it says something of the server: it was held as planned, though the server may have ended in it."""
+        return self.manifest["status"] == "complete" or self.server_ended
 
     def connections(self) -> pa.Table:
         return read_table(self.path / CONNECTIONS)

@@ -24,7 +24,7 @@ from harness.summary import Summary
 from harness.trial import run_trial
 
 WRONG = 1
-FULL_ROWS, SHORT_ROWS = 2_400, 300
+FULL_ROWS, SHORT_ROWS = 3_000, 300
 FOLDER = "calibration"
 """Within the data folder; these runs are of no use for anything else."""
 
