@@ -340,6 +340,8 @@ class Plan:
     repeats: int = 1
     keep_rows: int = 0
     """Of each trial, how many runs keep their rows in the reference data, because a figure draws them."""
+    names: tuple[str, ...] = ()
+    """The scenario of each trial; empty where the plan has none."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
@@ -367,15 +369,16 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
-    trials = [
-        trial_from_options({**base, **scenario, **dict(zip(vary, values, strict=True))})
-        for scenario in list(scenarios.values()) or [{}]
+    named = [
+        (name, trial_from_options({**base, **scenario, **dict(zip(vary, values, strict=True))}))
+        for name, scenario in (scenarios or {"": {}}).items()
         for values in itertools.product(*vary.values())
     ]
     repeats, keep_rows = document.get("repeats", 1), document.get("keep_rows", 0)
     for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
         _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
-    return Plan(path.stem, str(document.get("question", "")), tuple(trials), repeats, keep_rows)
+    names, trials = zip(*named, strict=True)
+    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names)
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

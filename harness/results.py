@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from harness import cause
 from harness.errors import PlanError
 from harness.events import Column
-from harness.plan import OPTIONS
+from harness.plan import OPTIONS, Plan
 from harness.store import write_table
 from harness.summary import Summary
 
@@ -117,6 +117,26 @@ def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     plans = [json.loads(text) for text in runs["plan"]]
     found = {name: [_option(plan, name) for plan in plans] for name in names}
     return runs.assign(**found)
+
+
+def with_variants(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The runs with a column ``variant``: the name of their scenario in the plan, categories in the plan's order."""
+    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
+    found = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.names)), ordered=True)
+    return runs.assign(variant=found).sort_values("variant", kind="stable", ignore_index=True)
+
+
+def with_causes(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a column for each cause, the share of their connections that it took; null where not known."""
+    counted = pd.DataFrame([json.loads(text) or {} for text in runs["causes"]], index=runs.index)
+    shares = counted.reindex(columns=list(cause.CAUSES)).div(counted.sum(axis=1), axis=0)
+    return runs.join(shares)
+
+
+def with_counters(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The runs with counters of their namespaces as columns, by the kernel's names: how far each moved."""
+    moved = [json.loads(text) for text in runs["counters"]]
+    return runs.assign(**{name: [counters.get(name, 0) for counters in moved] for name in names})
 
 
 def _option(plan: Mapping[str, Any], name: str) -> Any:

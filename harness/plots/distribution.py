@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -49,6 +50,31 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
         figure.legend(
             handles, labels, loc="outside lower center", ncols=min(8, len(labels)), handlelength=1.6, columnspacing=1.2
         )
+    return figure
+
+
+def all_and_answered(runs: pd.DataFrame, title: str) -> Figure:
+    """The same storms twice: latency over all requests, and over the answered only, as a tool shows it that forgets."""
+    first, last = _where_curves_rise(runs)
+    steps = np.asarray(GRID_MS)
+    with storm_style():
+        figure, axes = plt.subplots(figsize=(7.2, 3.4))
+        for number, (_, run) in enumerate(runs.iterrows()):
+            shares = np.asarray(run["latency_shares"])
+            thin: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.8}
+            only = "of the answered only" if number == 0 else None
+            every = "of all requests" if number == 0 else None
+            axes.plot(
+                steps, shares / max(run["success_rate"], 1e-9), color="#999999", linestyle="--", label=only, **thin
+            )
+            axes.plot(steps, shares, color="#D55E00", label=every, **thin)
+        log_time_axis(axes, GRID_MS[first], GRID_MS[last])
+        percent_axis(axes, "y")
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("latency, from connect to last byte")
+        axes.set_ylabel("share answered within it")
+        axes.legend(loc="upper left")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
 
 
