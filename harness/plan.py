@@ -285,6 +285,10 @@ OPTIONS: dict[str, str] = {
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
 
+DEFAULT = "default"
+"""As the value of an option: as if it were not given. A plan's scenario can so take back what its base says."""
+
+
 def trial_from_options(options: Mapping[str, Any]) -> Trial:
     """Make a trial from flat options such as ``{"server": "hyper", "clients": 4000, "backlog": 128}``.
 
@@ -293,17 +297,17 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     """
     parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
     settings: dict[str, Mapping[str, Any]] = {"sysctl": {}, "host_sysctl": {}}
-    for name, value in options.items():
+    for name in options:
         if name not in OPTIONS:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
+    options = {name: value for name, value in options.items() if value != DEFAULT}
+    for name, value in options.items():
         if name in settings:
             settings[name] = value
         elif name in ("probe", "ledger", "trace"):
             continue
         elif name == "server":
             parts["server"]["name"] = value
-        elif name == "backlog" and value == "default":
-            parts["server"]["backlog"] = None
         else:
             parts[OPTIONS[name]][name] = tuple(value) if isinstance(value, list) else value
     try:

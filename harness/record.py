@@ -57,6 +57,17 @@ def open_run(run_id: str, *, data: Path | None = None) -> Summary:
     return Summary(store.find_run(data or store.default_data(), run_id))
 
 
+def open_lives(run_id: str, *, data: Path | None = None) -> pd.DataFrame:
+    """Its connections, a row each, with the columns of the record and beside them those of the causes and phases.
+
+    Raises:
+        PlanError: as :func:`open_run`.
+    """
+    run = open_run(run_id, data=data)
+    lives: pd.DataFrame = run.connections.to_pandas().merge(run.causes.to_pandas(), on="connection")
+    return lives
+
+
 def _from_reference(plan: Plan, reference: Path) -> pd.DataFrame:
     path = reference / results.RUNS
     if not path.exists():

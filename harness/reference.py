@@ -1,7 +1,8 @@
 """``python -m harness.reference``: make the committed reference data from runs recorded here.
 
-Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``; lines
-of other plans and of other machines stay. Where a plan says so, the rows of a few runs are kept too.
+Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``. Lines of
+other machines and of plans that were not run here stay; those of no plan any more go. Where a plan says so, the rows of
+a few runs are kept too.
 """
 
 from __future__ import annotations
@@ -13,31 +14,42 @@ from pathlib import Path
 import pandas as pd
 
 from harness import results, store
-from harness.plan import PLANS, load_plan
-from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run
+from harness.datacard import card
+from harness.plan import PLANS, Plan, load_plan
+from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
 from harness.summary import Summary
 
 _KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
 """Causes can be made again, and a log may name paths of the machine."""
 
 
+CARD = "README.md"
+
+
+def collection() -> list[Plan]:
+    """The collection's plans, in reading order."""
+    return [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
+
+
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
-    plans = [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
+    plans = collection()
     rows_wanted = {trial.plan_hash: plan.keep_rows for plan in plans for trial in plan.trials}
     chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS
     if path.exists():
         older = results.read(path)
-        replaced = older["plan_hash"].isin(lines["plan_hash"]) & older["host_id"].isin(lines["host_id"])
-        for run_id in older[replaced]["run_id"]:
+        measured_again = older["plan_hash"].isin(lines["plan_hash"]) & older["host_id"].isin(lines["host_id"])
+        kept = older[older["plan_hash"].isin(list(rows_wanted)) & ~measured_again]
+        for run_id in set(older["run_id"]) - set(kept["run_id"]):
             shutil.rmtree(reference / run_id, ignore_errors=True)
-        lines = pd.concat([older[~replaced], lines]).sort_values("run_id", ignore_index=True)
+        lines = pd.concat([kept, lines]).sort_values("run_id", ignore_index=True)
     for plan_hash, number in rows_wanted.items():
         for run in [run for run in chosen if run.identity[0] == plan_hash][:number]:
             _keep_rows(run, reference)
     results.write(lines, path)
+    write_whole(reference / CARD, card(lines, plans, reference))
     return lines
 
 

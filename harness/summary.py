@@ -77,6 +77,7 @@ class Summary:
             self.load,
             manifest["kernel"],
             len(manifest["cpu"]["clients"]),
+            manifest["host"]["cpus"],
             self.generator,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -53,25 +53,26 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def all_and_answered(runs: pd.DataFrame, title: str) -> Figure:
-    """The same storms twice: latency over all requests, and over the answered only, as a tool shows it that forgets."""
-    first, last = _where_curves_rise(runs)
-    steps = np.asarray(GRID_MS)
+def all_and_answered(storms: Sequence[pd.DataFrame], title: str) -> Figure:
+    """The same storms twice: latency over all requests, and over the answered only, as a tool shows it that forgets.
+
+    ``storms`` are connections, a row each.
+    """
     with storm_style():
         figure, axes = plt.subplots(figsize=(7.2, 3.4))
-        for number, (_, run) in enumerate(runs.iterrows()):
-            shares = np.asarray(run["latency_shares"])
+        for number, storm in enumerate(storms):
+            answered = storm[storm["outcome"] == "answered"]
+            seconds = np.sort((answered["closed_us"] - answered["issued_us"]).to_numpy(float)) / 1e6
+            counts = np.arange(1, len(seconds) + 1)
             thin: dict[str, Any] = {"linewidth": 1.1, "alpha": 0.8}
             only = "of the answered only" if number == 0 else None
             every = "of all requests" if number == 0 else None
-            axes.plot(
-                steps, shares / max(run["success_rate"], 1e-9), color="#999999", linestyle="--", label=only, **thin
-            )
-            axes.plot(steps, shares, color="#D55E00", label=every, **thin)
-        log_time_axis(axes, GRID_MS[first], GRID_MS[last])
+            axes.step(seconds, counts / max(1, len(seconds)), color="#777777", linestyle="--", label=only, **thin)
+            axes.step(seconds, counts / len(storm), color="#D55E00", label=every, **thin)
         percent_axis(axes, "y")
         axes.set_ylim(0, 1.02)
-        axes.set_xlabel("latency, from connect to last byte")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("latency, from connect to last byte, seconds")
         axes.set_ylabel("share answered within it")
         axes.legend(loc="upper left")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")

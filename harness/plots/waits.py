@@ -35,7 +35,7 @@ def waits_and_schedule(
             for window in schedule:
                 if window.earliest_s < last_s:
                     axes.axvspan(window.earliest_s, window.latest_s, color="#000000", alpha=0.08, linewidth=0)
-            times = np.minimum(waits[again].to_numpy(), len(_COLOURS) - 1)
+            times = np.minimum(waits[again].to_numpy(np.int64), len(_COLOURS) - 1)
             most = max(most, int(times.max(initial=0)))
             numbers = sorted(set(times.tolist()))
             axes.hist(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from harness.host import Host
+from harness.inference import mean_of_runs, paired_ratio
 from harness.report.tables import NO_VALUE, quantile
 
 
@@ -39,6 +40,45 @@ def typical(runs: pd.DataFrame) -> pd.DataFrame:
     ordered = runs.sort_values(["success_rate", "throughput_per_s"], kind="stable")
     chosen = ordered.groupby("plan_hash", sort=False)["run_id"].agg(lambda ids: ids.iloc[len(ids) // 2])
     return runs[runs["run_id"].isin(chosen)]
+
+
+def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
+    """``measure`` of a server against others', paired by block: the i-th storm of each belongs to the i-th block.
+
+    A line for each CPU regime and other server: the ratio of geometric means with its interval, p, and the smallest
+    effect that this many blocks could have seen. Pairs with fewer than three blocks are left out.
+    """
+    rows = []
+    for regime, storms in runs.groupby("cpu", sort=False):
+        block = storms.groupby("server").cumcount()
+        values = storms.assign(block=block).pivot(index="block", columns="server", values=measure)
+        limited = storms.groupby("server")["generator"].agg(lambda verdicts: (verdicts == "limiting").sum())
+        for other in others:
+            if not {one, other} <= set(values):
+                continue
+            both = values[[one, other]].dropna()
+            if len(both) < 3:
+                continue
+            found = paired_ratio(both[one].to_list(), both[other].to_list())
+            rows.append(
+                {
+                    "CPUs": regime,
+                    "ratio": f"{one} ÷ {other}",
+                    "found": f"{found.ratio.value:.2f}",
+                    "95 % interval": f"{found.ratio.low:.2f} to {found.ratio.high:.2f}",
+                    "p": round(found.p, 4),
+                    "smallest detectable": f"{found.smallest_detectable:.2f}",
+                    "blocks": len(both),
+                    "generator the limit": f"{limited[one]} and {limited[other]}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
+    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; the mean alone of fewer than three."""
+    found = mean_of_runs(values.dropna().to_list())
+    return f"{form(found.value)} ({form(found.low)} to {form(found.high)})" if found.runs > 2 else form(found.value)
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from harness import cli
+from harness import cli, reference, results, store
 from harness.calibrate import page
+from harness.datacard import card
 from harness.dictionary import DATA_README, data_dictionary
 from harness.notebooks import collection
 from harness.servers.catalogue import catalogue
@@ -20,6 +21,17 @@ COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", 
 
 def test_the_calibration_page_is_the_generated_one() -> None:
     assert page.PAGE.read_text() == page.page(json.loads(page.RESULT.read_text())), "run `stormlab calibrate --export`"
+
+
+def test_the_data_card_is_the_generated_one() -> None:
+    runs = results.read(store.REFERENCE / results.RUNS)
+    found = (store.REFERENCE / reference.CARD).read_text()
+    assert found == card(runs, reference.collection(), store.REFERENCE), "run `python -m harness.reference`"
+
+
+def test_no_more_than_is_allowed_is_committed() -> None:
+    """40 MB of reference data in all."""
+    assert sum(path.stat().st_size for path in store.REFERENCE.rglob("*") if path.is_file()) < 40e6
 
 
 def test_the_data_dictionary_is_the_generated_one() -> None:

@@ -1,0 +1,52 @@
+"""What notebooks read off a run's line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness import results
+from harness.cause import CAUSES
+from harness.plan import load_plan
+
+PLAN = """
+repeats = 2
+[base]
+clients = 100
+stall_ms = 50
+[scenario."as it is"]
+[scenario.calm]
+stall_ms = "default"
+"""
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "causes": [json.dumps(dict.fromkeys(CAUSES, 0) | {"clean": 3, "ghost": 1}), json.dumps(None)],
+            "counters": [json.dumps({"ListenOverflows": 7}), json.dumps({})],
+        }
+    )
+
+
+def test_causes_are_shares_and_unknown_where_nobody_asked(runs: pd.DataFrame) -> None:
+    found = results.with_causes(runs)
+    assert (found.clean[0], found.ghost[0], found.syn_dropped[0]) == (0.75, 0.25, 0)
+    assert found.loc[1, ["clean", "unknown"]].isna().all()
+
+
+def test_a_counter_that_did_not_move_is_zero(runs: pd.DataFrame) -> None:
+    assert results.with_counters(runs, "ListenOverflows").ListenOverflows.to_list() == [7, 0]
+
+
+def test_runs_are_named_by_the_scenarios_of_their_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    plan = load_plan(tmp_path / "plan.toml")
+    stormy, calm = plan.trials
+    assert (stormy.faults.stall_ms, calm.faults.stall_ms) == (50, None)
+    runs = pd.DataFrame({"plan_hash": [calm.plan_hash, stormy.plan_hash]})
+    assert results.with_variants(runs, plan).variant.to_list() == ["as it is", "calm"]
