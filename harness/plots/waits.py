@@ -28,7 +28,7 @@ def waits_and_schedule(
     """
     with storm_style():
         figure, grid = plt.subplots(len(panels), 1, sharex=True, squeeze=False, figsize=(7.2, 0.9 + 1.35 * len(panels)))
-        last_s = max(float(waits[wait].max()) / 1e6 for waits, _ in panels.values())
+        last_s = max([STEP_S, *(float(waits[wait].max()) / 1e6 for waits, _ in panels.values() if len(waits))])
         edges = np.arange(0, last_s + 2 * STEP_S, STEP_S)
         most = 0
         for axes, (name, (waits, schedule)) in zip(grid[:, 0], panels.items(), strict=True):

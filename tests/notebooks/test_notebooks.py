@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import pytest
 
 from harness import results, store
 from harness.notebooks import collection
+from harness.plan import PLANS, load_plan
 
 NOTEBOOKS = collection()
 
@@ -71,30 +73,75 @@ def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str]
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_other_data_gives_another_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("notebook", "plan", "chosen", "column", "value", "said"),
+    [
+        (
+            "01-stack-comparison",
+            "01-stack-comparison",
+            {"scenario": "short", "server": "go"},
+            "success_rate",
+            0.1234,
+            "12.34%",
+        ),
+        ("02-backlog-sweep", "02-backlog-plane", {}, "first_try_share", 0.4321, "43.21%"),
+        ("04-queue-overflow-root-cause", "04-root-cause", {"backlog_effective": 128}, "success_rate", 0.1234, "12.3%"),
+    ],
+)
+def test_other_data_gives_another_answer(
+    notebook: str, plan: str, chosen: dict[str, Any], column: str, value: float, said: str, tmp_path: Path
+) -> None:
     """Nothing is typed by hand."""
-    runs = results.read(store.REFERENCE / results.RUNS)
-    changed = runs["scenario"].eq("short") & runs["server"].eq("go")
-    runs.loc[changed, "success_rate"] = 0.1234
-    results.write(runs, tmp_path / "reference" / results.RUNS)
-    done = execute(tmp_path, "01", environment={"STORMLAB_REFERENCE": str(tmp_path / "reference")})
+    copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
+    runs = results.read(copy / results.RUNS)
+    changed = runs["plan_hash"].isin([trial.plan_hash for trial in load_plan(PLANS / f"{plan}.toml").trials])
+    for name, wanted in chosen.items():
+        changed &= runs[name].eq(wanted)
+    assert changed.any()
+    runs.loc[changed, column] = value
+    results.write(runs, copy / results.RUNS)
+    done = execute(tmp_path, notebook, environment={"STORMLAB_REFERENCE": str(copy)})
     assert done.returncode == 0, done.stderr
-    text = json.dumps(words_of(tmp_path / "report" / "01-stack-comparison.ipynb"))
-    committed = json.dumps(words_of(store.PROJECT / "notebooks" / "01-stack-comparison.ipynb"))
-    assert "12.34%" in text
-    assert "12.34%" not in committed
+    text = json.dumps(words_of(tmp_path / "report" / f"{notebook}.ipynb"))
+    committed = json.dumps(words_of(store.PROJECT / "notebooks" / f"{notebook}.ipynb"))
+    assert said in text
+    assert said not in committed
 
 
-def test_measured_here_it_draws_the_same_figures(tmp_path: Path) -> None:
-    small = ("-p", "servers", "[python]", "-p", "short_clients", "300", "-p", "long_requests", "50")
-    done = execute(tmp_path, "01", "-p", "source", "here", *small)
+SMALL: dict[str, dict[str, str]] = {
+    "00-tour": {"clients": "300", "backlog": "16", "stall_ms": "100", "timeout_s": "3"},
+    "01-stack-comparison": {"servers": "[python]", "short_clients": "300", "long_requests": "50"},
+    "02-backlog-sweep": {
+        "servers": "[python]",
+        "clients": "300",
+        "backlogs": "[16, 64]",
+        "stalls_ms": "[50, 200]",
+        "storm_clients": "300",
+        "whole_clients": "300",
+        "repeats": "1",
+    },
+    "04-queue-overflow-root-cause": {
+        "server": "python",
+        "clients": "300",
+        "backlog": "16",
+        "stall_ms": "100",
+        "timeout_s": "2",
+        "repeats": "1",
+    },
+}
+"""Parameters with which each notebook measures soon."""
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path) -> None:
+    small = [word for name, value in SMALL[notebook.stem].items() for word in ("-p", name, value)]
+    done = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
     assert done.returncode == 0, done.stderr
-    recorded = list(store.runs(tmp_path))
-    assert len(recorded) == (4 if os.cpu_count() != 1 else 2)
-    figures = tmp_path / "report" / "figures" / "01-stack-comparison"
-    assert {path.name for path in figures.glob("*.svg")} == {
-        path.name for path in (store.PROJECT / "figures" / "01-stack-comparison").glob("*.svg")
-    }
-    again = execute(tmp_path, "01", "-p", "source", "here", *small)
+    recorded = {run.run_id for run in store.runs(tmp_path)}
+    assert recorded
+    figures = tmp_path / "report" / "figures" / notebook.stem
+    committed = store.PROJECT / "figures" / notebook.stem
+    assert {path.name for path in figures.glob("*.svg")} == {path.name for path in committed.glob("*.svg")}
+    again = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
     assert again.returncode == 0, again.stderr
-    assert len(list(store.runs(tmp_path))) == len(recorded), "what was measured is not measured again"
+    assert {run.run_id for run in store.runs(tmp_path)} == recorded, "what was measured is not measured again"
