@@ -84,7 +84,8 @@ dropped on this host that were no retransmissions of this run's connections and 
 
 ## reference/runs.parquet
 
-One row a run, which is what the notebooks stand on. Made from recorded runs by `python -m harness.reference [DIR]`.
+One row a run, which is what the notebooks stand on. Made from recorded runs by `python -m harness.reference [DIR]`;
+where they come from and what they cannot show says the [data card](reference/README.md).
 
 {runs}
 """

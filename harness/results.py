@@ -128,7 +128,9 @@ def with_variants(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 def with_causes(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with a column for each cause, the share of their connections that it took; null where not known."""
-    counted = pd.DataFrame([json.loads(text) or {} for text in runs["causes"]], index=runs.index)
+    counted = pd.DataFrame(
+        [(json.loads(text) or {}) if isinstance(text, str) else {} for text in runs["causes"]], index=runs.index
+    )
     shares = counted.reindex(columns=list(cause.CAUSES)).div(counted.sum(axis=1), axis=0)
     return runs.join(shares)
 

@@ -79,5 +79,7 @@ def _draw_boundary(axes: Axes, values: pd.DataFrame, rate_per_s: float) -> None:
 def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Borders between cells on a logarithmic axis: half-way, and as far out at both ends."""
     logs = np.log(centres)
+    if len(logs) == 1:
+        return np.asarray(centres[0] * np.array([0.5, 2.0]))
     middle = (logs[1:] + logs[:-1]) / 2
     return np.asarray(np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]])))

@@ -97,8 +97,8 @@ def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def percent(share: float) -> str:
-    """Rounded down, so that 100.00% is all of them."""
-    return f"{math.floor(share * 10_000) / 100:.2f}%"
+    """Rounded down, so that 100.00% is all of them; a dash where there is nothing."""
+    return NO_VALUE if math.isnan(share) else f"{math.floor(share * 10_000) / 100:.2f}%"
 
 
 def span(values: pd.Series, form: Callable[[float], str]) -> str:

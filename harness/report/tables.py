@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -155,7 +156,7 @@ def scenario(summary: Summary) -> str:
 
 
 def quantile(value_ms: float | None) -> str:
-    if value_ms is None:
+    if value_ms is None or math.isnan(value_ms):
         return UNANSWERED
     return f"{value_ms / 1000:.2f} s" if value_ms >= 1000 else f"{value_ms:.3g} ms"
 
