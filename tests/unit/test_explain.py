@@ -74,6 +74,12 @@ def test_each_cause_has_its_remedy(cause: str, word: str) -> None:
     assert remedy.connections == 7
 
 
+@pytest.mark.parametrize("cause", ["reset", "refused", "closed_early"])
+def test_a_server_that_ended_without_files_needs_more_of_them(cause: str) -> None:
+    (remedy,) = remedies(took(**{cause: 7}), [], replace(FACTS, ended_without_files=True))
+    assert "--nofile" in remedy.change
+
+
 @pytest.mark.parametrize("cause", ["syn_dropped", "ghost"])
 @pytest.mark.parametrize(
     ("driver", "word"),
@@ -153,7 +159,7 @@ def run_of(folder: Path, table: pa.Table, seen: pa.Table | None, planned: int, *
         "status": "complete",
         "plan": Trial(load=Load(clients=planned)).to_json(),
         "plan_hash": "p",
-        "host": {"host_id": "h"},
+        "host": {"host_id": "h", "cpus": 2},
         "server": {"name": "python", "accept_stamp": "handed_over", "backlog_effective": 128},
         "kernel": {"sysctls": {"net.core.somaxconn": "4096"}, "counters": {"ListenOverflows": 9, "lo_rx_dropped": 0}},
         "target_address": "127.0.0.1",

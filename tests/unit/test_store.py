@@ -116,3 +116,19 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="cannot write"):
         Partial.create(tmp_path / "file" / "runs", MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "agents", "counts"),
+    [
+        ("complete", None, [{}], True),
+        ("failed", {"code": 4, "message": "the server ended during the storm"}, [{}], True),
+        ("failed", {"code": 4, "message": "the server was not ready"}, [], False),
+        ("failed", {"code": 130, "message": "interrupted"}, [{}], False),
+    ],
+)
+def test_a_storm_in_which_the_server_ended_is_a_result(
+    status: str, error: dict[str, object] | None, agents: list[object], counts: bool, tmp_path: Path
+) -> None:
+    run = store.Run(tmp_path, MANIFEST | {"status": status, "error": error, "agents": agents})
+    assert run.is_result is counts
