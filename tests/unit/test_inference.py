@@ -68,6 +68,10 @@ def test_groups_without_blocks() -> None:
     assert inference.unpaired_p(one, one) == pytest.approx(1.0)
 
 
+def test_single_runs_are_no_evidence() -> None:
+    assert inference.unpaired_p([1.0], [9.0]) == 1
+
+
 def test_holm_on_a_worked_example() -> None:
     assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert inference.holm([0.9, 0.8]) == [1.0, 1.0]
