@@ -146,6 +146,13 @@ def end_descendants(spared: Collection[int] = ()) -> None:
                 os.waitpid(pid, 0)
 
 
+def has_children() -> bool:
+    """Whether this process has any child, adopted ones included; those that have ended are taken leave of."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    return bool(_children())
+
+
 def _children() -> list[int]:
     me = os.getpid()
     text = Path(f"/proc/{me}/task/{me}/children").read_text()

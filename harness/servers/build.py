@@ -106,21 +106,21 @@ def locked_versions(unit: str | None) -> Mapping[str, str]:
 
 
 def _build_rust() -> None:
-    host = next(line.split()[1] for line in _run(["rustc", "-vV"]).splitlines() if line.startswith("host:"))
+    host = next(line.split()[1] for line in run_step(["rustc", "-vV"]).splitlines() if line.startswith("host:"))
     folder = SOURCES / "rust"
     environment = {**PATIENCE, "CARGO_TARGET_DIR": str(BUILT / "rust")}
-    _run(["cargo", "fetch", "--locked", "--target", host], folder, environment, FETCH_LIMIT_S)
-    _run(["cargo", "build", "--release", "--locked", "--offline"], folder, environment, BUILD_LIMIT_S)
+    run_step(["cargo", "fetch", "--locked", "--target", host], folder, environment, FETCH_LIMIT_S)
+    run_step(["cargo", "build", "--release", "--locked", "--offline"], folder, environment, BUILD_LIMIT_S)
 
 
 def _build_go() -> None:
     target = BUILT / "go" / "server"
     environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
-    _run(["go", "build", "-trimpath", "-o", str(target), "."], SOURCES / "go", environment, BUILD_LIMIT_S)
+    run_step(["go", "build", "-trimpath", "-o", str(target), "."], SOURCES / "go", environment, BUILD_LIMIT_S)
 
 
 def _build_node() -> None:
-    _run(["node", "--check", str(SOURCES / "node" / "server.js")])
+    run_step(["node", "--check", str(SOURCES / "node" / "server.js")])
 
 
 def _build_nothing() -> None:
@@ -140,7 +140,7 @@ UNITS: dict[str, Unit] = {
 }
 
 
-def _run(
+def run_step(
     argv: list[str], folder: Path = SOURCES, environment: Mapping[str, str] | None = None, limit_s: float = 60
 ) -> str:
     try:
