@@ -1,0 +1,3 @@
+module stormlab/audit
+
+go 1.16
