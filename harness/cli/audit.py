@@ -1,0 +1,160 @@
+"""``stormlab audit``: what each stack asks of the kernel, and does without files, asked of the running process."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from harness import namespace
+from harness.audit import building, page, strace, subjects
+from harness.audit.chamber import RAISED, SOMAXCONN
+from harness.audit.findings import number
+from harness.audit.run import audit
+from harness.audit.subjects import Subject
+from harness.cli.options import Commands, add_json
+from harness.errors import MachineError, PlanError, ServerError, StormLabError
+from harness.host import this_host
+from harness.report import tables
+from harness.report.progress import Progress
+
+WITHOUT_STRACE = (
+    "what is passed to listen(2) is concluded from the kernel's value, with somaxconn raised; accepts a wake-up and "
+    "tries without files are left out"
+)
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "audit", help="ask running servers what they ask of the kernel: backlog, EMFILE, …", allow_abbrev=False
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="a server, or the beginning of several names (default: all)")
+    add("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
+    add("--build", action="store_true", help="get what is missing: other versions, other stacks, into .build/audit")
+    add("--export", action="store_true", help="write data/reference/audit.json and docs/audit.md")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    chosen = _chosen(options)
+    conditions = _conditions()
+    if options.export and options.names and page.recorded_conditions() not in (None, conditions):
+        raise PlanError(
+            "the committed audit was made on another machine, and rows of two are not mixed",
+            "export the whole audit, without names",
+        )
+    with Progress() as progress:
+        if options.build:
+            building.build([subject.unit for subject in chosen if subject.unit is not None], progress.say)
+        possible, left_out = _possible(chosen)
+        notes = _notes(left_out)
+        for note in notes:
+            progress.say(note)
+        try:
+            rows, failed = _audit(possible, progress)
+        except KeyboardInterrupt:
+            raise StormLabError.interrupted("nothing was written") from None
+    if options.export:
+        page.export([row for row in rows if row["name"] in {s.name for s in chosen if s.described}], conditions)
+    if options.json:
+        tables.print_json({"stacks": rows, "left_out": [*left_out, *failed], "notes": notes})
+    else:
+        _print(rows)
+    return ServerError.exit_code if failed else 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Subject]:
+    if options.server_command is None:
+        return subjects.find(options.names)
+    if options.names or options.export or options.build:
+        raise PlanError(
+            "--command goes with neither names nor --build nor --export", "audit your server in a call of its own"
+        )
+    return [subjects.of_command(options.server_command)]
+
+
+def _possible(chosen: list[Subject]) -> tuple[list[Subject], list[dict[str, str]]]:
+    """Those that can be started here; of the others, why not.
+
+    Raises:
+        MachineError: none can be.
+    """
+    possible, left_out = [], []
+    for subject in chosen:
+        missing = subject.missing
+        if missing is None:
+            possible.append(subject)
+        else:
+            left_out.append({"name": subject.name, "reason": missing.reason, "next_step": missing.next_step})
+    if not possible:
+        raise MachineError(
+            f"{left_out[0]['name']} cannot be audited here: {left_out[0]['reason']}", left_out[0]["next_step"]
+        )
+    return possible, left_out
+
+
+def _notes(left_out: list[dict[str, str]]) -> list[str]:
+    """What this audit will not say, and why: a line for each reason."""
+    notes = []
+    for reason in dict.fromkeys((out["reason"], out["next_step"]) for out in left_out):
+        names = [out["name"] for out in left_out if (out["reason"], out["next_step"]) == reason]
+        notes.append(f"left out: {', '.join(names)}: {reason[0]}; {reason[1]}")
+    untraced = strace.missing()
+    if untraced is not None:
+        notes.append(f"{untraced}: {WITHOUT_STRACE}")
+    isolation = namespace.available()
+    if not isolation.isolated:
+        notes.append(f"{isolation.reason}: somaxconn stays as it is, and nothing is said of uncapped backlogs")
+    return notes
+
+
+def _audit(possible: list[Subject], progress: Progress) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The rows, and those that failed. Raises: ServerError: the only one failed."""
+    rows, failed = [], []
+    begun = time.monotonic()
+    for done, subject in enumerate(possible):
+        left = f", about {(time.monotonic() - begun) / done * (len(possible) - done):.0f} s left" if done else ""
+        progress.show(f"[{done + 1}/{len(possible)}] {subject.name}{left}")
+        try:
+            rows.append(audit(subject))
+        except StormLabError as error:
+            if error.exit_code != ServerError.exit_code or len(possible) == 1:
+                raise
+            progress.say(f"failed: {subject.name}: {error.message}")
+            failed.append({"name": subject.name, "reason": error.message, "next_step": error.next_step})
+    return rows, failed
+
+
+def _conditions() -> dict[str, Any]:
+    """What rows must have in common to stand in one table."""
+    return {
+        "host": this_host().caption,
+        "somaxconn": int(namespace.setting_path(SOMAXCONN).read_text()),
+        "somaxconn_raised": RAISED,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    traced = any(row["evidence"] == "strace" for row in rows)
+    numbers = ("asked", "effective", "uncapped")
+    columns = ("stack", "version", *numbers, "dual stack", "close", "out of files")
+    tables.print_rows(
+        (*columns, "a wake-up") if traced else columns,
+        [
+            (
+                row["stack"],
+                row["version"],
+                number(row["backlog_asked"]),
+                number(row["backlog_effective"]),
+                number(row["backlog_uncapped"]),
+                page.yes(row["dual_stack"]),
+                page.yes(row["honours_close"]),
+                page.out_of_files(row),
+                *([page.accepts(row)] if traced else []),
+            )
+            for row in rows
+        ],
+        right=numbers,
+    )
