@@ -8,6 +8,7 @@ import re
 import pytest
 
 from harness import cli, reference, results, store
+from harness.audit import page as audit_page
 from harness.calibrate import page
 from harness.datacard import card
 from harness.dictionary import DATA_README, data_dictionary
@@ -16,11 +17,20 @@ from harness.servers.catalogue import catalogue
 from harness.store import PROJECT
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "notebooks"]
+COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "notebooks"]
 
 
 def test_the_calibration_page_is_the_generated_one() -> None:
     assert page.PAGE.read_text() == page.page(json.loads(page.RESULT.read_text())), "run `stormlab calibrate --export`"
+
+
+def test_the_audit_page_is_the_generated_one() -> None:
+    kept = json.loads(audit_page.RESULT.read_text())
+    assert audit_page.PAGE.read_text() == audit_page.page(kept), "run `stormlab audit --export`"
+    servers = {(row["stack"], row["version"]) for row in kept["stacks"] if row["backlog_effective"] is not None}
+    assert len(servers) >= 18
+    mio = {row["version"][:3]: row["backlog_effective"] for row in kept["stacks"] if row["stack"] == "mio"}
+    assert (mio["1.0"], mio["1.1"], mio["1.2"]) == (1024, kept["somaxconn"], 128), "three generations, told apart"
 
 
 def test_the_data_card_is_the_generated_one() -> None:
