@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def measure(
 
 
 def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: Say, *, afresh: bool) -> Iterator[Run]:
-    """Run the trials of a plan that can be run here: each repeat holds every one once, shuffled.
+    """Run the trials of a plan that can be run here, in repeats that are shuffled each.
 
     A batch that was interrupted goes on where it stopped, unless it is to begin ``afresh``; the runs that it had are
     given first.
@@ -70,13 +71,16 @@ def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: 
 
 
 def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
-    """The newest ``repeats`` runs of each trial on this machine; what has not been run is run now."""
+    """The newest ``repeats`` runs of each trial on this machine; what has not been run is run now, in blocks."""
     recover(data)
     possible = runnable(plan.trials, say)
     known = _newest_first(data)
-    wanted = {trial: plan.repeats - len(known.get(identity(trial), ())) for trial in possible}
-    missing = [trial for trial, runs in wanted.items() for _ in range(runs)]
-    random.shuffle(missing)
+    wanted = {trial: plan.repeats * plan.block.count(trial) for trial in possible}
+    left = Counter({trial: runs - len(known.get(identity(trial), ())) for trial, runs in wanted.items()})
+    missing: list[Trial] = []
+    while block := list((Counter(plan.block) & left).elements()):
+        missing += random.sample(block, len(block))
+        left.subtract(block)
     if missing:
         say(f"{len(missing)} storms of this plan have not been run here yet; running them now")
     for run in measure(missing, data, lambda step: _say_step(step, say)):
@@ -84,7 +88,7 @@ def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
             raise KeyboardInterrupt
         if run.is_result:
             known.setdefault(run.identity, []).insert(0, run)
-    return [run for trial in possible for run in known.get(identity(trial), ())[: plan.repeats]]
+    return [run for trial in possible for run in known.get(identity(trial), ())[: wanted[trial]]]
 
 
 def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
@@ -92,7 +96,7 @@ def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
     left_out: dict[str, dict[str, None]] = {}
     possible = []
     for trial in trials:
-        reason = _why_not(trial)
+        reason = _why_not(trial, say)
         if reason is None:
             possible.append(trial)
         else:
@@ -102,22 +106,26 @@ def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
     return possible
 
 
-def _why_not(trial: Trial) -> str | None:
-    """Why a trial cannot be run here. Raises: PlanError: its server is unknown."""
+def _why_not(trial: Trial, say: Say) -> str | None:
+    """Why a trial cannot be run here; what can be built for it is built. Raises: PlanError: its server is unknown."""
     entry = catalogue.known(trial.server)
-    if trial.server.command is None and entry.missing is not None:
-        return f"{entry.missing.reason}; {entry.missing.next_step}"
+    missing = catalogue.missing(entry, trial.server)
+    if missing is not None:
+        return f"{missing.reason}; {missing.next_step}"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
+    try:
+        catalogue.provide(trial.server, say)
+    except MachineError as error:
+        return error.line
     return None
 
 
 def identity(trial: Trial) -> tuple[str, str, str]:
     """What a run of this trial, here and now, would have as :attr:`harness.store.Run.identity`."""
-    command = catalogue.argv(catalogue.find(trial.server), trial.server, "127.0.0.1", 1)
-    return trial.plan_hash, this_host().host_id, catalogue.binary_hash(command)
+    return trial.plan_hash, this_host().host_id, catalogue.identity_hash(catalogue.find(trial.server), trial.server)
 
 
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,8 +85,11 @@ def start(
     stderr: int | IO[Any] | None = None,
     cwd: Path | None = None,
     prepared: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a child in a process group of its own. The caller has one thread, so running code after fork is safe.
+
+    ``environment`` is what it has beside this process's.
 
     Raises:
         OSError: the program cannot be executed.
@@ -98,6 +101,7 @@ def start(
         stderr=stderr,
         cwd=cwd,
         text=True,
+        env={**os.environ, **(environment or {})},
         start_new_session=True,
         preexec_fn=prepared or prepare(),
     )

@@ -20,20 +20,21 @@ class Journal:
 
     path: Path
     order: list[str]
-    """Plan hashes: each repeat holds every trial once, shuffled."""
+    """Plan hashes: each repeat holds every trial once, or twice where the plan says so, shuffled."""
     run_ids: list[str]
 
     @classmethod
     def open(cls, data: Path, plan: Plan, trials: Sequence[Trial], *, afresh: bool) -> Journal:
         """The journal of an interrupted batch of this plan, if there is one that fits these trials; else a new one."""
-        path = data / f".batch-{content_hash([plan.repeats, *(trial.plan_hash for trial in plan.trials)])}.json"
+        path = data / f".batch-{content_hash([plan.repeats, *(trial.plan_hash for trial in plan.block)])}.json"
         known = {trial.plan_hash for trial in trials}
         if not afresh:
             with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: begin anew
                 document: dict[str, Any] = json.loads(path.read_text())
                 if set(document["order"]) == known:
                     return cls(path, list(document["order"]), list(document["run_ids"]))
-        order = [trial.plan_hash for _ in range(plan.repeats) for trial in random.sample(trials, len(trials))]
+        block = [trial.plan_hash for trial in plan.block if trial.plan_hash in known]
+        order = [plan_hash for _ in range(plan.repeats) for plan_hash in random.sample(block, len(block))]
         return cls(path, order, [])
 
     def left(self, trials: Sequence[Trial]) -> list[Trial]:

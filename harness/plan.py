@@ -23,6 +23,7 @@ from harness.errors import PlanError
 Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
 Regime = Literal["shared", "disjoint"]
+Allocator = Literal["system", "jemalloc", "mimalloc"]
 
 PLANS = Path(__file__).parent.parent / "plans"
 """The experiments of the collection, one file for each notebook."""
@@ -31,6 +32,8 @@ MAX_REQUESTS = 2_000_000
 MAX_CLIENTS = 1_000_000
 MAX_SECONDS = 600.0
 """Upper bound of a timeout, a stall, and the time an open loop takes to issue: a storm is bounded in time."""
+MAX_SETTLE_S = 60.0
+"""Upper bound of how long a server is watched when its storm is over."""
 MAX_BACKLOG = 2**31 - 1
 """listen(2) takes a C int."""
 
@@ -63,6 +66,8 @@ class Server:
     ready: Ready = "answered"
     stamps: bool = True
     """Whether the lab's servers say when they accepted each connection."""
+    allocator: Allocator = "system"
+    """What its malloc is; ``system``: whatever it comes with."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -80,6 +85,7 @@ class Server:
         _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
         _choice("ready", self.ready, Ready)
+        _choice("allocator", self.allocator, Allocator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +212,15 @@ class Trial:
     """Whether the SYNs and SYN-ACKs of each connection are counted, where nftables is there."""
     trace: bool = False
     """Whether the kernel's tracepoints are followed, where root may."""
+    settle_s: float = 0.0
+    """How long server and probe go on after the storm, to see what memory is given back."""
     sysctls: tuple[tuple[str, str], ...] = ()
     """Kernel settings of the trial's private namespace, sorted by name."""
     host_sysctls: tuple[tuple[str, str], ...] = ()
     """Settings of the host that no namespace has, changed for the length of the run, sorted by name."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.settle_s <= MAX_SETTLE_S, f"settle must be 0 to {MAX_SETTLE_S:g} s, not {self.settle_s:g}")
         for option, name in (("--sysctl", "sysctls"), ("--host-sysctl", "host_sysctls")):
             settings = tuple(sorted(getattr(self, name)))
             for key, _ in settings:
@@ -242,6 +251,7 @@ class Trial:
             probe=document.get("probe", True),
             ledger=document.get("ledger", True),
             trace=document.get("trace", False),
+            settle_s=document.get("settle_s", 0.0),
             sysctls=tuple((key, value) for key, value in document["sysctls"]),
             host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
         )
@@ -281,6 +291,7 @@ OPTIONS: dict[str, str] = {
     "probe": "trial",
     "ledger": "trial",
     "trace": "trial",
+    "settle_s": "trial",
 }
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
@@ -304,7 +315,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     for name, value in options.items():
         if name in settings:
             settings[name] = value
-        elif name in ("probe", "ledger", "trace"):
+        elif name in ("probe", "ledger", "trace", "settle_s"):
             continue
         elif name == "server":
             parts["server"]["name"] = value
@@ -319,10 +330,11 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             probe=bool(options.get("probe", True)),
             ledger=bool(options.get("ledger", True)),
             trace=bool(options.get("trace", False)),
+            settle_s=float(options.get("settle_s", 0.0)),
             sysctls=_settings(settings["sysctl"]),
             host_sysctls=_settings(settings["host_sysctl"]),
         )
-    except TypeError as error:  # a string where a number belongs, from a plan file
+    except (TypeError, ValueError) as error:  # a string where a number belongs, from a plan file
         raise PlanError(f"an option has a value of the wrong type: {error}") from error
 
 
@@ -346,16 +358,24 @@ class Plan:
     """Of each trial, how many runs keep their rows in the reference data, because a figure draws them."""
     names: tuple[str, ...] = ()
     """The scenario of each trial; empty where the plan has none."""
+    controls: tuple[Trial, ...] = ()
+    """Of the trials, those that each repeat holds twice: what differs between the two is noise."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
+
+    @property
+    def block(self) -> tuple[Trial, ...]:
+        """What one repeat holds."""
+        return self.trials + self.controls
 
 
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
-    of values; the trials are their product) and ``[scenario.NAME]`` (sets of options, each crossed with the product).
+    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product) and
+    ``[control]`` (options; the trials that have them are run twice in each repeat).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -367,22 +387,26 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
     document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario"}
+    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", "control"}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary, scenarios = (_table(path, document, key) for key in ("base", "vary", "scenario"))
+    base, vary, scenarios, control = (_table(path, document, key) for key in ("base", "vary", "scenario", "control"))
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
-    named = [
-        (name, trial_from_options({**base, **scenario, **dict(zip(vary, values, strict=True))}))
+    combined = [
+        (name, {**base, **scenario, **dict(zip(vary, values, strict=True))})
         for name, scenario in (scenarios or {"": {}}).items()
         for values in itertools.product(*vary.values())
     ]
+    named = [(name, trial_from_options(options)) for name, options in combined]
     repeats, keep_rows = document.get("repeats", 1), document.get("keep_rows", 0)
     for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
         _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
     names, trials = zip(*named, strict=True)
-    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names)
+    twice = [control.items() <= options.items() for _, options in combined] if control else []
+    controls = tuple(itertools.compress(trials, twice))
+    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
+    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, controls)
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

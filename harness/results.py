@@ -57,6 +57,19 @@ COLUMNS = (
         "latency_shares", pa.list_(pa.float32()), "share", "of all requests answered within each step of stats.GRID_MS"
     ),
     Column("answers_per_step", pa.list_(pa.int32()), "requests", "answers in each 100 ms from the start"),
+    Column(
+        "allocator", pa.string(), "", "proved of the running server: system, jemalloc, mimalloc; null in older runs"
+    ),
+    Column("allocator_evidence", pa.string(), "", "how it was proved"),
+    Column("server_cpu_s", pa.float64(), "s", "CPU time of the server in the storm; null in older runs"),
+    Column("peak_rss_bytes", pa.int64(), "bytes", "largest resident memory of the server since it began"),
+    Column("settled_rss_bytes", pa.int64(), "bytes", "resident memory settle_s after the storm; null if not waited"),
+    Column(
+        "rss_per_step",
+        pa.list_(pa.int64()),
+        "bytes",
+        "resident memory of the server in each 100 ms from the start, the last sample of each; null without samples",
+    ),
 )
 
 
@@ -97,6 +110,12 @@ def line(summary: Summary) -> dict[str, object]:
         "checks": json.dumps([dataclasses.asdict(check) for check in summary.checks]),
         "latency_shares": summary.latencies.shares().astype(np.float32),
         "answers_per_step": summary.timeline.astype(np.int32),
+        "allocator": manifest["server"].get("allocator") if "allocator_evidence" in manifest["server"] else None,
+        "allocator_evidence": manifest["server"].get("allocator_evidence"),
+        "server_cpu_s": manifest["server"].get("storm_cpu_s"),
+        "peak_rss_bytes": manifest["server"].get("peak_rss_bytes"),
+        "settled_rss_bytes": manifest["server"].get("settled_rss_bytes"),
+        "rss_per_step": summary.memory,
     }
 
 
@@ -156,6 +175,10 @@ def write(runs: pd.DataFrame, path: Path) -> None:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The inverse of :func:`write`."""
-    runs: pd.DataFrame = pq.read_table(path).to_pandas()
+    """The inverse of :func:`write`; columns that an older file lacks are null."""
+    table = pq.read_table(path)
+    for column in COLUMNS:
+        if column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.type))
+    runs: pd.DataFrame = table.select([column.name for column in COLUMNS]).to_pandas()
     return runs

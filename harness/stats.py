@@ -45,6 +45,17 @@ def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(steps, minlength=TIMELINE_STEPS)
 
 
+def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> list[int | None]:
+    """The last value in each step of :data:`TIMELINE_STEP_S` from the run's start, None before the first; in order."""
+    steps = (times_us / (TIMELINE_STEP_S * 1e6)).astype(np.int64)
+    found: list[int | None] = []
+    for step, value in zip(steps, values, strict=True):
+        if 0 <= step < TIMELINE_STEPS:
+            found += [found[-1] if found else None] * (step + 1 - len(found))
+            found[step] = int(value)
+    return found
+
+
 def silent_share(answers_per_step: NDArray[np.int64]) -> float:
     """Share of the steps without an answer, from the first answer until 99 % of them had come; 0 without answers."""
     total = np.cumsum(answers_per_step)

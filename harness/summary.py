@@ -20,6 +20,8 @@ from harness.generator import Generator, judge
 from harness.plan import Load
 from harness.store import Run
 
+NOT_TOLD = ("command", "accept_stamp", "is_the_labs")
+"""What the manifest says of the server and RUN does not."""
 OUT_OF_FILES = re.compile(rb"too many open files|EMFILE|ENFILE", re.IGNORECASE)
 """How runtimes name the two errors in their logs."""
 
@@ -112,6 +114,14 @@ class Summary:
         """Answers in each step of :data:`harness.stats.TIMELINE_STEP_S`."""
         return stats.timeline(_numbers(self.answered, "last_byte_us"))
 
+    @functools.cached_property
+    def memory(self) -> list[int | None] | None:
+        """Resident bytes of the server at the end of each step of :data:`harness.stats.TIMELINE_STEP_S`, if sampled."""
+        if self.samples is None:
+            return None
+        known = self.samples.filter(pc.is_valid(self.samples["server_rss_bytes"]))
+        return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
+
     @property
     def accept_evidence(self) -> str:
         """The tier of what is known of accept times: the server's stamps, bounds from the samples, or ``none``."""
@@ -188,7 +198,7 @@ class Summary:
             "plan_hash": manifest["plan_hash"],
             "host_id": manifest["host"]["host_id"],
             "server": {
-                **{key: value for key, value in manifest["server"].items() if key not in ("command", "accept_stamp")},
+                **{key: value for key, value in manifest["server"].items() if key not in NOT_TOLD},
                 "accept_evidence": self.accept_evidence,
             },
             "syn_evidence": self.syn_evidence,

@@ -29,6 +29,7 @@ from harness.nft import nft_path
 from harness.path_loss import PathLoss
 from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
+from harness.servers import allocators
 from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
 from harness.store import SERVER_LOG, Partial, Run
@@ -77,6 +78,7 @@ class Supervisor:
             self._open_ledger()
             self._lose_packets()
             self._storm()
+            self._settle()
         except ServerError as failure:
             error, self.begun = failure, True
         except MachineError as failure:
@@ -125,7 +127,7 @@ class Supervisor:
         about |= {
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
-            "allocator": "system",
+            "allocator": None,
             "pid": None,
         }
         soft, hard = host.files_limit()
@@ -139,13 +141,28 @@ class Supervisor:
         self.manifest["status"] = "running"
         command = argv(entry, planned, self.ground.target, self.ground.port)
         log = self.partial.path / SERVER_LOG
-        self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files)
+        environment = allocators.preloading(about["preloaded"]) if about["preloaded"] else {}
+        self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files, environment)
         about["pid"] = self.server.pid
         self.partial.write_manifest(self.manifest)
         _say(phase="waiting for the server")
         self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.port, self.trial.load.path)
         self._read_backlog()
         about["version"] = about["version"] or self.server.announced_version()
+        self._prove_allocator()
+
+    def _prove_allocator(self) -> None:
+        """Before the storm: a run whose server has not what was asked for would say something of another."""
+        assert self.server is not None
+        about, asked = self.manifest["server"], self.trial.server.allocator
+        found = self.server.allocator(asked)
+        about |= {"allocator": found.allocator, "allocator_evidence": found.evidence}
+        # Of a server of the user's, `system` asks for nothing: it has what it comes with.
+        if found.allocator != asked and (asked != "system" or about["is_the_labs"]):
+            raise ServerError(
+                f"the allocator asked for is {asked}; the running server shows {found.allocator}: {found.evidence}",
+                "unset LD_PRELOAD" if asked == "system" else "what is linked statically must be built with it",
+            )
 
     def _read_backlog(self) -> None:
         """Ask the kernel; a server that was not waited for may not listen before the storm."""
@@ -193,7 +210,7 @@ class Supervisor:
     def _storm(self) -> None:
         assert self.server is not None
         stall_ms = self.trial.faults.stall_ms
-        before = counters.read_counters()
+        before, used_before = counters.read_counters(), self.server.usage()
         if stall_ms is not None:
             self.server.stall()
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
@@ -204,8 +221,11 @@ class Supervisor:
             self.agents.begin(start_ns)
             self._watch(start_ns, self._disturbances(start_ns))
         finally:
-            after = counters.read_counters()
+            after, used = counters.read_counters(), self.server.usage()
             self.manifest["kernel"]["counters"] = counters.deltas(before, after)
+            if used.cpu_s is not None and used_before.cpu_s is not None:
+                self.manifest["server"]["storm_cpu_s"] = used.cpu_s - used_before.cpu_s
+            self.manifest["server"]["peak_rss_bytes"] = used.peak_rss_bytes
             ended = self.server.exit_status
             self.manifest["server"]["ended"] = ended
             if self.manifest["server"]["backlog_effective"] is None:
@@ -213,6 +233,22 @@ class Supervisor:
         if ended is not None:
             raise ServerError(
                 f"the server ended during the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
+            )
+
+    def _settle(self) -> None:
+        """Watch the server for a while longer, with nothing to do but give memory back."""
+        if not self.trial.settle_s:
+            return
+        assert self.server is not None
+        _say(phase=f"watching the server for {self.trial.settle_s:g} s more")
+        until = time.monotonic() + self.trial.settle_s
+        while (left_s := until - time.monotonic()) > 0 and self.server.exit_status is None:
+            time.sleep(min(left_s, 0.1))
+        self.manifest["server"]["settled_rss_bytes"] = self.server.usage().rss_bytes
+        if (ended := self.server.exit_status) is not None:
+            self.manifest["server"]["ended"] = ended
+            raise ServerError(
+                f"the server ended after the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
             )
 
     def _disturbances(self, start_ns: int) -> list[Disturbance]:

@@ -43,6 +43,7 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
         MachineError: it cannot be run here; nothing is kept.
         KeyboardInterrupt: interrupted before the storm, or when it was over. In the storm, the failed run is returned.
     """
+    catalogue.provide(trial.server, lambda line: report({"notice": line}))
     with host_settings.changed(dict(trial.host_sysctls)) as notice:
         if notice:
             report({"notice": notice})
@@ -80,8 +81,9 @@ def recover(data: Path) -> list[Run]:
 
 def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     entry = catalogue.find(trial.server)
-    # What cannot be started is refused before anything is made; the address does not matter for that.
-    command = catalogue.argv(entry, trial.server, "127.0.0.1", 1)
+    # What cannot be started is refused before anything is made.
+    binary_hash = catalogue.identity_hash(entry, trial.server)
+    library = catalogue.preloaded(entry, trial.server)
     partial = Partial.create(
         data,
         {
@@ -94,7 +96,9 @@ def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
                 "command": entry.command,
                 "version": entry.version,
                 "accept_stamp": entry.accept_stamp,
-                "binary_hash": catalogue.binary_hash(command),
+                "binary_hash": binary_hash,
+                "preloaded": None if library is None else str(library),
+                "is_the_labs": entry.unit is not None,
             },
         },
     )

@@ -49,6 +49,7 @@ def add_to(commands: Commands) -> None:
 
     server = parser.add_argument_group("server").add_argument
     server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
+    server("--allocator", metavar="NAME", help="system (what it comes with, the default), jemalloc or mimalloc")
     server("--workers", type=int, metavar="N", help="threads or processes (default: its runtime's own choice)")
     server("--work-us", type=int, metavar="N", help="busy work for each request")
     server("--body-bytes", type=int, metavar="N", help="(default: 12)")
@@ -57,6 +58,7 @@ def add_to(commands: Commands) -> None:
     server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
     server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")
     server("--trace", action="store_true", default=None, help="root only: follow the kernel's tracepoints as well")
+    server("--settle-s", type=float, metavar="S", help="watch the server for S seconds more when the storm is over")
     server("--ready", metavar="WHEN", help="the storm begins when it answered (default), is listening, or none")
     server("--cpu", metavar="HOW", help="shared (default), or disjoint: server and clients on different CPUs")
     server("--server-cpus", type=_cpus, metavar="LIST", help="e.g. 0,2-3")

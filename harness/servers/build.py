@@ -1,11 +1,13 @@
 """Building the lab's servers with whatever toolchains are there; one that is missing leaves its servers out.
 
-``python -m harness.servers.build`` builds what is not built and says a line for each unit. Nothing is fetched or
+``python -m harness.servers.build`` builds what is not built and says a line for each unit; with ``--allocators`` also
+the Rust servers with jemalloc and mimalloc, which otherwise wait until a trial asks for one. Nothing is fetched or
 written outside the checkout, but for the toolchains' own caches.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import hashlib
@@ -19,6 +21,10 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
+
+from harness.errors import MachineError
+from harness.plan import Allocator
 
 SOURCES = Path(__file__).parent
 BUILT = SOURCES.parent.parent / ".build"
@@ -92,6 +98,62 @@ def missing(unit: str) -> Missing | None:
     return Missing(f"building it failed: {failed}" if failed else "it is not built yet", "run `make setup`")
 
 
+VARIANT_PROGRAMS = {"cc": "gcc", "make": "make"}
+"""What the allocators' own sources, in C, are built with beside cargo, and the package that has it."""
+VARIANTS = tuple(name for name in get_args(Allocator) if name != "system")
+
+
+def missing_variant(allocator: str) -> Missing | None:
+    """Why the Rust servers cannot be had with an allocator, or None where they are built or can be."""
+    stamp = _read_stamp(f"rust-{allocator}")
+    if stamp == {"sources": _stamp_of("rust")}:
+        return None
+    needed = {"cargo": "Rust (rustup, or your distribution's cargo)", **VARIANT_PROGRAMS}
+    lacking = next((program for program in needed if shutil.which(program) is None), None)
+    if lacking is not None:
+        return Missing(f"{lacking}, which builds {allocator}, is not installed", f"install {needed[lacking]}")
+    if stamp.get("failed_sources") == _stamp_of("rust"):
+        return Missing(
+            f"building it with {allocator} failed: {stamp['failed']}",
+            "try again with `python -m harness.servers.build --allocators`",
+        )
+    return None
+
+
+def build_variant(allocator: str, say: Callable[[str], None]) -> None:
+    """Build the Rust servers with an allocator, unless they are; their other programs stay as they are.
+
+    Raises:
+        MachineError: it failed, which is remembered for :func:`missing_variant`.
+    """
+    name, stamp = f"rust-{allocator}", _stamp_of("rust")
+    if _read_stamp(name) == {"sources": stamp}:
+        return
+    begun = time.monotonic()
+    say(f"servers: rust with {allocator}: building, once, which takes a minute or two")
+    try:
+        BUILT.mkdir(exist_ok=True)
+        _cargo_build("--features", allocator, *(f"--bin={program}-{allocator}" for program in RUST_PROGRAMS))
+        _write_stamp(name, {"sources": stamp})
+    except (BuildError, OSError) as error:
+        with contextlib.suppress(OSError):
+            _write_stamp(name, {"failed": str(error), "failed_sources": stamp})
+        raise MachineError(
+            f"building the Rust servers with {allocator} failed: {error}",
+            "try again with `python -m harness.servers.build --allocators`",
+        ) from error
+    say(f"servers: rust with {allocator}: built in {time.monotonic() - begun:.0f} s")
+
+
+def build_variants(say: Callable[[str], None]) -> None:
+    """All of them; one that fails is said in a line."""
+    for allocator in VARIANTS:
+        try:
+            build_variant(allocator, say)
+        except MachineError as error:
+            say(f"servers: rust with {allocator}: left out: {error.message}")
+
+
 @functools.cache
 def locked_versions(unit: str | None) -> Mapping[str, str]:
     """Package → version as the unit's lock file pins it; empty for units without one."""
@@ -105,12 +167,19 @@ def locked_versions(unit: str | None) -> Mapping[str, str]:
 # ---- units ------------------------------------------------------------------------------------------------------
 
 
+RUST_PROGRAMS = ("hyper", "actix", "tokio")
+
+
 def _build_rust() -> None:
+    _cargo_build()
+
+
+def _cargo_build(*words: str) -> None:
     host = next(line.split()[1] for line in run_step(["rustc", "-vV"]).splitlines() if line.startswith("host:"))
     folder = SOURCES / "rust"
     environment = {**PATIENCE, "CARGO_TARGET_DIR": str(BUILT / "rust")}
     run_step(["cargo", "fetch", "--locked", "--target", host], folder, environment, FETCH_LIMIT_S)
-    run_step(["cargo", "build", "--release", "--locked", "--offline"], folder, environment, BUILD_LIMIT_S)
+    run_step(["cargo", "build", "--release", "--locked", "--offline", *words], folder, environment, BUILD_LIMIT_S)
 
 
 def _build_go() -> None:
@@ -195,5 +264,14 @@ def _write_stamp(unit: str, stamp: Mapping[str, str]) -> None:
     (BUILT / f"{unit}.json").write_text(json.dumps(stamp) + "\n")
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 if __name__ == "__main__":
-    build_all(lambda line: print(line, file=sys.stderr, flush=True))
+    parser = argparse.ArgumentParser(description="build the lab's servers")
+    parser.add_argument("--allocators", action="store_true", help="also the Rust servers with jemalloc and mimalloc")
+    asked = parser.parse_args()
+    build_all(_say)
+    if asked.allocators:
+        build_variants(_say)

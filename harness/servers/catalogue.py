@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 import tomllib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
-from harness.servers import build
+from harness.servers import allocators, build
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
@@ -41,6 +42,8 @@ class Entry:
     command: str
     unit: str | None = None
     packages: tuple[str, ...] = ()
+    own_allocator: bool = False
+    """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
     accept_stamp: str = "handed_over"
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
@@ -55,6 +58,11 @@ class Entry:
         return build.Missing(
             f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
         )
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether each allocator has a program of its own, instead of being preloaded."""
+        return "{variant}" in self.command
 
     @property
     def version(self) -> str:
@@ -82,12 +90,48 @@ def find(server: Server) -> Entry:
 
     Raises:
         PlanError: no such name.
-        MachineError: it is known, but could not be built here.
+        MachineError: it is known, but could not be built here, or cannot have the allocator.
     """
     entry = known(server)
-    if server.command is None and entry.missing is not None:
-        raise MachineError(f"server {server.name!r} cannot run here: {entry.missing.reason}", entry.missing.next_step)
+    why_not = missing(entry, server)
+    if why_not is not None:
+        raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
+
+
+def missing(entry: Entry, server: Server) -> build.Missing | None:
+    """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
+    if server.command is None and entry.missing is not None:
+        return entry.missing
+    if server.allocator == "system":
+        return None
+    if entry.own_allocator:
+        return build.Missing(
+            f"its runtime has an allocator of its own and cannot take {server.allocator}", "leave --allocator out"
+        )
+    if not entry.has_variants:
+        return allocators.missing(server.allocator)
+    return build.missing_variant(server.allocator) if entry.unit else None
+
+
+def provide(server: Server, say: Callable[[str], None]) -> Entry:
+    """As :func:`find`; the program with the allocator is built where it is not yet, once, which takes a minute.
+
+    Raises:
+        PlanError, MachineError: as :func:`find`, or it cannot be built.
+    """
+    entry = find(server)
+    if server.allocator != "system" and entry.has_variants and entry.unit:
+        build.build_variant(server.allocator, say)
+        return find(server)
+    return entry
+
+
+def preloaded(entry: Entry, server: Server) -> Path | None:
+    """The library that is preloaded to give a server its allocator, if one is."""
+    if server.allocator == "system" or entry.has_variants:
+        return None
+    return allocators.library(server.allocator)
 
 
 def known(server: Server) -> Entry:
@@ -124,6 +168,7 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
+        "variant": "" if server.allocator == "system" else f"-{server.allocator}",
     }
     default = Server()
     command = entry.command.replace("{options}", _CONTRACT)
@@ -143,10 +188,21 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         ) from error
 
 
-def binary_hash(command: list[str]) -> str:
-    """Hash of the program and of every file named on its command line: what a run's identity needs to know of it."""
+def identity_hash(entry: Entry, server: Server) -> str:
+    """Hash of what a server is made of: what a run's identity needs to know of it.
+
+    Raises:
+        PlanError: as :func:`argv`.
+    """
+    command = argv(entry, server, "127.0.0.1", 1)  # the address does not matter for that
+    library = preloaded(entry, server)
+    return binary_hash(command if library is None else [*command, str(library)])
+
+
+def binary_hash(words: list[str]) -> str:
+    """Hash of the program and of every file named on a command line."""
     digest = hashlib.sha256()
-    for word in command:
+    for word in words:
         with suppress(OSError):  # a word may be no path at all, or name what cannot be read
             path = Path(shutil.which(word) or word)
             if path.is_file():
@@ -170,7 +226,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    known = {"title", "command", "unit", "packages", "accept_stamp"}
+    known = {"title", "command", "unit", "packages", "own_allocator", "accept_stamp"}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
     if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
         raise PlanError(
@@ -191,5 +247,6 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
         command=fields["command"],
         unit=fields.get("unit"),
         packages=tuple(fields.get("packages", ())),
+        own_allocator=bool(fields.get("own_allocator", False)),
         accept_stamp=str(fields.get("accept_stamp", "handed_over")),
     )

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from harness.errors import ServerError
 from harness.load.http1 import Answer, request_bytes
 from harness.plan import Ready
 from harness.probe.listener import Listener, listening_on
+from harness.probe.usage import Usage
+from harness.servers import allocators
+from harness.servers.allocators import Found
 
 READY_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 2.0
@@ -26,6 +29,9 @@ ANSWERS_WITHIN_S = 2.0
 STOPPED_WITHIN_S = 5.0
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
 _READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
+_ALLOCATOR_LINE = re.compile(r"^allocator (.+)$", re.MULTILINE)
+PROVED_WITHIN_S = 2.0
+"""How long a server that was not waited for may take to show its allocator."""
 
 
 class RunningServer:
@@ -36,7 +42,13 @@ class RunningServer:
     """
 
     def __init__(
-        self, argv: Sequence[str], log: Path, folder: Path, cpus: Sequence[int], files: tuple[int, int]
+        self,
+        argv: Sequence[str],
+        log: Path,
+        folder: Path,
+        cpus: Sequence[int],
+        files: tuple[int, int],
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._log = log
         with log.open("wb") as output:
@@ -47,6 +59,7 @@ class RunningServer:
                     stderr=subprocess.STDOUT,
                     cwd=folder,
                     prepared=children.prepare(cpus, files),
+                    environment=environment,
                 )
             except OSError as error:
                 raise ServerError(
@@ -121,8 +134,24 @@ class RunningServer:
 
     def announced_version(self) -> str:
         """What it says of itself in its ready line, ``ready HOST:PORT VERSION``; empty where it says nothing."""
+        return self._announced(_READY_LINE)
+
+    def allocator(self, asked: str) -> Found:
+        """What its processes show of the allocator they have; one that was asked for is given a moment to appear."""
+        deadline = time.monotonic() + PROVED_WITHIN_S
+        while True:
+            found = allocators.found(children.members(self.pid), self._announced(_ALLOCATOR_LINE))
+            if asked in ("system", found.allocator) or time.monotonic() > deadline or self.exit_status is not None:
+                return found
+            time.sleep(0.02)
+
+    def usage(self) -> Usage:
+        """What its processes have used until now."""
+        return Usage.of(children.members(self.pid))
+
+    def _announced(self, line: re.Pattern[str]) -> str:
         with self._log.open(errors="replace") as log:
-            found = _READY_LINE.search(log.read(LOG_TAIL_BYTES))
+            found = line.search(log.read(LOG_TAIL_BYTES))
         return found[1] if found else ""
 
     def _last_words(self) -> str:

@@ -1,5 +1,7 @@
 //! What the Rust servers share: the command line, the listener, the end of a run.
 
+mod allocator;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -179,5 +181,8 @@ pub fn spin(work: Duration) {
 
 /// Rust's stdout is line-buffered, also into a pipe: the line is flushed when it ends.
 pub fn announce(address: SocketAddr, name: &str) {
+    if let Some(allocator) = allocator::in_charge() {
+        println!("allocator {allocator}");
+    }
     println!("ready {address} {name}");
 }
