@@ -87,15 +87,15 @@ def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:
     return float(found.pvalue)
 
 
-def smallest_detectable_ratio(log_spread: float, blocks: int) -> float:
+def smallest_detectable_ratio(log_spread: float, blocks: int, confidence: float = CONFIDENCE) -> float:
     """The ratio above one that a paired t-test on ``blocks`` log ratios of this standard deviation detects.
 
-    With probability :data:`POWER`, at the two-sided level of :data:`CONFIDENCE`; power from the noncentral t.
+    With probability :data:`POWER`, at the two-sided level of ``confidence``; power from the noncentral t.
     """
     if log_spread == 0:
         return 1.0
     degrees = blocks - 1
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, degrees)
+    critical = stats.t.ppf((1 + confidence) / 2, degrees)
 
     def lacking(shift: float) -> float:
         noncentral = shift * np.sqrt(blocks)

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -368,6 +368,15 @@ class Plan:
     def block(self) -> tuple[Trial, ...]:
         """What one repeat holds."""
         return self.trials + self.controls
+
+    def of_servers(self, names: Sequence[str]) -> Plan:
+        """What is left of it for these servers; all of it where none is named."""
+        kept = [not names or trial.server.name in names for trial in self.trials]
+        trials = tuple(itertools.compress(self.trials, kept))
+        controls = tuple(trial for trial in self.controls if trial in trials)
+        return dataclasses.replace(
+            self, trials=trials, names=tuple(itertools.compress(self.names, kept)), controls=controls
+        )
 
 
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:

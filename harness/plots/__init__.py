@@ -3,8 +3,10 @@
 from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import all_and_answered, latency_distributions
+from harness.plots.effects import effects_at_a_glance
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
+from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
 from harness.plots.prediction import predicted_and_measured
@@ -19,9 +21,11 @@ __all__ = [
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",
+    "effects_at_a_glance",
     "interventions",
     "latency_distributions",
     "lifelines",
+    "memory_over_time",
     "planes",
     "predicted_and_measured",
     "save",

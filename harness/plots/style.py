@@ -24,6 +24,13 @@ SERVER_LOOK: dict[str, tuple[str, str]] = {
 }
 """Colour and line of each stack: std's listener is dashed; an unknown server is grey and dotted."""
 OTHER_LOOK = ("#777777", ":")
+ALLOCATOR_LOOK: dict[str, tuple[str, str]] = {
+    "system": ("#000000", "-"),
+    "system again": ("#777777", ":"),
+    "jemalloc": ("#0072B2", "--"),
+    "mimalloc": ("#D55E00", "-."),
+}
+"""Colour and line of each allocator, and of the untouched one when it is compared with itself."""
 
 
 CAUSE_COLOUR: dict[str, str] = {

@@ -1,0 +1,143 @@
+"""What a comparison in blocks says, in tables and words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects
+from harness.inference import CONFIDENCE
+from harness.report.tables import NO_VALUE
+
+MEASURES: dict[str, tuple[str, str]] = {
+    "cpu_us_per_answer": ("CPU time per answer", "less"),
+    "throughput_per_s": ("answers a second", "more"),
+    "p99_ms": ("99th percentile of latency", "less"),
+    "peak_rss_bytes": ("peak memory", "less"),
+    "settled_rss_bytes": ("memory afterwards", "less"),
+}
+"""Column → (what it is called, and what of it is better)."""
+LABELS = {measure: label for measure, (label, _) in MEASURES.items()}
+_SIGNS = {"more": "▲", "less": "▼", "withheld": "(generator)", "nothing": ""}
+_KIND = ["server", "load", "variant"]
+
+
+def compare(runs: pd.DataFrame) -> pd.DataFrame:
+    """:func:`harness.effects.effects` of all measures."""
+    return effects(runs, list(MEASURES))
+
+
+def change(ratio: float) -> str:
+    """``+10.0 %``; a factor from two on."""
+    if math.isnan(ratio):
+        return NO_VALUE
+    return f"× {ratio:.2f}" if ratio >= 2 else f"{(ratio - 1) * 100:+.1f} %".replace("-", "−")
+
+
+def interval(row: Mapping[Any, Any]) -> str:
+    """``+10.0 % (+8.1 % to +12.0 %)``."""
+    return f"{change(row['ratio'])} ({change(row['low'])} to {change(row['high'])})"
+
+
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind of storm and variant, a column for each measure; ▲ ▼ where an effect is established."""
+    said = [f"{interval(row)} {_SIGNS[row['seen']]}".strip() for row in found.to_dict("records")]
+    return _wide(found.assign(said=said), _KIND, "said")
+
+
+def detectable(found: pd.DataFrame) -> pd.DataFrame:
+    """The smallest effect that these blocks would have detected, taken alone: of the variants, the worse."""
+    kinds = ["server", "load"]
+    worst = found[found["variant"] != AGAIN].groupby([*kinds, "measure"], sort=False)["smallest"].max().reset_index()
+    return _wide(worst.assign(said=worst["smallest"].map(change)), kinds, "said")
+
+
+def of_itself(found: pd.DataFrame) -> str:
+    """What the control shows: the untouched variant against itself."""
+    control = found[found["variant"] == AGAIN]
+    if control.empty:
+        return "There is no control: fewer than three blocks, or no storms with the system's allocator."
+    inside = int(((control["low"] <= 1) & (control["high"] >= 1)).sum())
+    seen = int(control["seen"].isin(["more", "less"]).sum())
+    return (
+        f"Compared with itself, `{UNTOUCHED}` has *no difference* inside its {CONFIDENCE:.0%} interval in {inside} of "
+        f"{len(control)} comparisons, which is {inside / len(control):.0%}. After correction {seen or 'none'} of them "
+        "would pass for an effect."
+    )
+
+
+def answers(found: pd.DataFrame) -> list[str]:
+    """A line for each measure: the effects that are established, or that there is none and what would have been."""
+    lines = []
+    for measure, (label, better) in MEASURES.items():
+        rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN)]
+        if len(rows):
+            lines.append(f"- **{label[0].upper()}{label[1:]}**: {_answer(rows, better)}")
+    return lines or [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
+
+
+def advice(found: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """When to change the allocator, and when not: one paragraph from what is established."""
+    tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
+    if tested.empty:
+        return ""
+    better = tested["measure"].map({measure: word for measure, (_, word) in MEASURES.items()})
+    gains = tested[tested["seen"] == better]
+    costs = tested[(tested["seen"] != better) & (tested["seen"] != "nothing")]
+    answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
+    worst = ", ".join(f"{share:.2%} with {name}" for name, share in answered.items())
+    said = [f"**When to change the allocator**: {_where(gains) or 'nothing measured here is a reason to'}."]
+    said.append(f"**When not**: to have more clients answered; at worst that were {worst}.")
+    if len(costs):
+        said.append(f"It costs {_where(costs)}.")
+    rest = len(tested) - len(gains) - len(costs)
+    said.append(f"In {rest} of {len(tested)} comparisons no effect is established.")
+    return " ".join(said)
+
+
+def _answer(rows: pd.DataFrame, better: str) -> str:
+    decided = rows[rows["seen"] != "withheld"]
+    seen = decided[decided["seen"] != "nothing"]
+    withheld = len(rows) - len(decided)
+    if decided.empty:
+        return f"no verdict: the generator was the limit in all {withheld} comparisons."
+    if seen.empty:
+        said = f"no effect in any of {len(decided)} comparisons; in half of them one of "
+        said += f"{change(decided['smallest'].median())} would have been detected, taken alone."
+    else:
+        good = (seen["seen"] == better).sum()
+        said = f"an effect in {len(seen)} of {len(decided)} comparisons, {good} for the better: "
+        said += "; ".join(_same_way(str(variant), alike) for (variant, _), alike in seen.groupby(["variant", "seen"]))
+        said += "."
+    return said + (f" In {withheld} more the generator was the limit." if withheld else "")
+
+
+def _same_way(variant: str, rows: pd.DataFrame) -> str:
+    """``mimalloc −4.0 % to −9.1 % (hyper, storm; hyper, long)``; of one effect its interval."""
+    where = "; ".join(f"{row['server']}, {row['load']}" for row in rows.to_dict("records"))
+    if len(rows) == 1:
+        return f"{variant} {interval(rows.iloc[0].to_dict())} ({where})"
+    smallest, *_, largest = sorted(rows["ratio"], key=lambda ratio: max(ratio, 1 / ratio))
+    return f"{variant} {change(smallest)} to {change(largest)} ({where})"
+
+
+def _where(rows: pd.DataFrame) -> str:
+    """``peak memory with mimalloc −4.0 % to −9.1 % (hyper, storm; …), …``."""
+    said = [
+        f"{LABELS[str(measure)]} with {_same_way(str(variant), alike)}"
+        for (measure, variant, _), alike in rows.groupby(["measure", "variant", "seen"], sort=False)
+    ]
+    return ", ".join(said)
+
+
+def _wide(rows: pd.DataFrame, kinds: list[str], values: str) -> pd.DataFrame:
+    """A column for each measure that there is, rows in the order in which they come."""
+    if rows.empty:
+        return pd.DataFrame(columns=[*kinds, *LABELS.values()])
+    order = list(dict.fromkeys(rows[kinds].itertuples(index=False, name=None)))
+    columns = [measure for measure in MEASURES if (rows["measure"] == measure).any()]
+    wide = rows.pivot(index=kinds, columns="measure", values=values).reindex(index=pd.MultiIndex.from_tuples(order))
+    return wide[columns].fillna(NO_VALUE).rename(columns=LABELS).rename_axis(index=kinds, columns=None)
