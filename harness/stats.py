@@ -47,7 +47,7 @@ def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> list[int | None]:
     """The last value in each step of :data:`TIMELINE_STEP_S` from the run's start, None before the first; in order."""
-    steps = (times_us / (TIMELINE_STEP_S * 1e6)).astype(np.int64)
+    steps = np.floor(times_us / (TIMELINE_STEP_S * 1e6)).astype(np.int64)
     found: list[int | None] = []
     for step, value in zip(steps, values, strict=True):
         if 0 <= step < TIMELINE_STEPS:

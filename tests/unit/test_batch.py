@@ -25,6 +25,15 @@ def test_each_repeat_holds_every_trial_once(tmp_path: Path) -> None:
         assert Counter(trials[3 * block : 3 * block + 3]) == Counter(PYTHON)
 
 
+def test_a_control_is_held_twice_in_each_repeat(tmp_path: Path) -> None:
+    plan = Plan("p", "", tuple(PYTHON), repeats=3, controls=(PYTHON[0],))
+    trials = Journal.open(tmp_path, plan, PYTHON, afresh=False).left(PYTHON)
+    for block in range(3):
+        assert Counter(trials[4 * block : 4 * block + 4]) == Counter([*PYTHON, PYTHON[0]])
+    without = Journal.open(tmp_path, plan, PYTHON[1:], afresh=False).left(PYTHON)
+    assert Counter(without) == Counter(PYTHON[1:] * 3), "it cannot be run here"
+
+
 def test_a_batch_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     begun = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
     order = begun.left(PYTHON)

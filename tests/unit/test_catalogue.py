@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
-from harness.servers import build
-from harness.servers.catalogue import argv, binary_hash, catalogue, find
+from harness.servers import allocators, build
+from harness.servers.catalogue import argv, binary_hash, catalogue, find, identity_hash, known, missing, preloaded
 
 NAMES = {"python", "hyper", "hyper-std", "actix", "tokio", "tokio-std", "go", "node"}
 
@@ -89,3 +89,57 @@ def test_the_hash_follows_the_files_on_the_command_line(tmp_path: Path) -> None:
     script.write_text("22")
     assert binary_hash([sys.executable, str(script)]) != first
     assert binary_hash([sys.executable, str(script), "--port", "1"]) == binary_hash([sys.executable, str(script)])
+
+
+def test_each_allocator_has_a_rust_program_of_its_own() -> None:
+    programs = [
+        argv(catalogue()["hyper"], Server("hyper", allocator=allocator), "::1", 81)[0]
+        for allocator in ("system", "jemalloc", "mimalloc")
+    ]
+    assert [Path(program).name for program in programs] == ["hyper", "hyper-jemalloc", "hyper-mimalloc"]
+    assert preloaded(catalogue()["hyper"], Server("hyper", allocator="jemalloc")) is None
+
+
+def test_what_is_preloaded_is_part_of_what_a_server_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = tmp_path / "libjemalloc.so.2"
+    library.write_text("1")
+    monkeypatch.setattr(allocators, "library", lambda allocator: library)
+    plain, other = Server("python"), Server("python", allocator="jemalloc")
+    entry = catalogue()["python"]
+    assert preloaded(entry, plain) is None
+    assert preloaded(entry, other) == library
+    before = identity_hash(entry, other)
+    assert before != identity_hash(entry, plain)
+    library.write_text("22")
+    assert identity_hash(entry, other) != before
+
+
+def test_a_runtime_with_an_allocator_of_its_own_takes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "missing", lambda unit: None)
+    assert find(Server("go")).own_allocator
+    with pytest.raises(MachineError, match=r"go.* allocator of its own"):
+        find(Server("go", allocator="jemalloc"))
+
+
+@pytest.mark.parametrize(
+    "server", [Server("python", allocator="mimalloc"), Server(command="x {port}", allocator="mimalloc")]
+)
+def test_a_library_that_is_not_there_is_named_with_its_package(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocators, "library", lambda allocator: None)
+    with pytest.raises(MachineError, match="libmimalloc") as found:
+        find(server)
+    assert "libmimalloc2.0" in found.value.next_step
+
+
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(build, "BUILT", tmp_path)
+    monkeypatch.setattr(build, "missing", lambda unit: None)
+    server = Server("tokio", allocator="jemalloc")
+    for program in ("cargo", "make"):
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reason = missing(known(server), server)
+    assert reason is not None
+    assert reason.reason.startswith("cc, which builds jemalloc")
+    assert "gcc" in reason.next_step

@@ -37,6 +37,10 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"sysctl": {"kernel.panic": 1}},
         {"clients": "many"},
         {"bogus": 1},
+        {"allocator": "tcmalloc"},
+        {"settle_s": 61},
+        {"settle_s": -1},
+        {"settle_s": "long"},
     ],
     ids=str,
 )
@@ -73,6 +77,18 @@ def test_a_field_at_its_default_does_not_enter_the_hash() -> None:
     """A field that is added later must not orphan what was recorded before."""
     explicit = trial_from_options({"timeout_s": 10.0, "body_bytes": 12, "cpu": "shared"})
     assert explicit.plan_hash == Trial().plan_hash
+    assert Trial().plan_hash == "44136fa355b3678a", "as it was when the first reference data were recorded"
+
+
+def test_allocator_and_settling_are_asked_for_and_change_no_other_plan() -> None:
+    plain = trial_from_options({"clients": 7})
+    assert plain.plan_hash == trial_from_options({"clients": 7, "allocator": "system", "settle_s": 0}).plan_hash
+    asked = trial_from_options({"clients": 7, "allocator": "mimalloc", "settle_s": 3})
+    assert (asked.server.allocator, asked.settle_s) == ("mimalloc", 3)
+    assert Trial.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    older = json.loads(json.dumps(plain.to_json()))
+    del older["settle_s"], older["server"]["allocator"]
+    assert Trial.from_json(older) == plain
 
 
 def test_plan_files_are_products(tmp_path: Path) -> None:
@@ -83,6 +99,28 @@ def test_plan_files_are_products(tmp_path: Path) -> None:
     assert {trial.load.clients for trial in plan.trials} == {9}
     smaller = load_plan(file, {"vary": {"server": ["go"]}, "base": {"clients": 3}})
     assert [(trial.server.name, trial.load.clients) for trial in smaller.trials] == [("go", 3), ("go", 3)]
+
+
+def test_a_control_is_held_twice_in_each_block(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(
+        "[vary]\nallocator = ['system', 'jemalloc']\nserver = ['python', 'node']\n[control]\nallocator = 'system'"
+    )
+    plan = load_plan(file)
+    counted = {(trial.server.name, trial.server.allocator): plan.block.count(trial) for trial in plan.trials}
+    assert counted == {
+        ("python", "system"): 2,
+        ("node", "system"): 2,
+        ("python", "jemalloc"): 1,
+        ("node", "jemalloc"): 1,
+    }
+    of_python = plan.of_servers(["python"])
+    assert {trial.server.name for trial in of_python.block} == {"python"}
+    assert (len(of_python.trials), len(of_python.names), len(of_python.controls)) == (2, 2, 1)
+    assert plan.of_servers([]) == plan
+    assert load_plan(file, {"control": {"allocator": "jemalloc"}}).controls != plan.controls
+    with pytest.raises(PlanError, match="control"):
+        load_plan(file, {"control": {"allocator": "mimalloc"}})
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from harness import results
+from harness import results, store
 from harness.cause import CAUSES
 from harness.plan import load_plan
 
@@ -51,3 +52,14 @@ def test_runs_are_named_by_the_scenarios_of_their_plan(tmp_path: Path) -> None:
     assert (stormy.faults.stall_ms, calm.faults.stall_ms) == (50, None)
     runs = pd.DataFrame({"plan_hash": [calm.plan_hash, stormy.plan_hash]})
     assert results.with_variants(runs, plan).variant.to_list() == ["as it is", "calm"]
+
+
+def test_an_older_file_lacks_columns_and_can_be_read_and_written(tmp_path: Path) -> None:
+    added = ["allocator", "server_cpu_s", "settled_rss_bytes", "rss_per_step"]
+    table = pq.read_table(store.REFERENCE / results.RUNS)
+    pq.write_table(table.drop_columns([name for name in added if name in table.column_names]), tmp_path / "old.parquet")
+    runs = results.read(tmp_path / "old.parquet")
+    assert list(runs) == [column.name for column in results.COLUMNS]
+    assert runs[added].isna().all(axis=None)
+    results.write(runs, tmp_path / "new.parquet")
+    pd.testing.assert_frame_equal(results.read(tmp_path / "new.parquet"), runs)

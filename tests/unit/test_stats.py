@@ -9,6 +9,7 @@ from harness.stats import (
     GRID_MS,
     TIMELINE_STEPS,
     Latencies,
+    last_per_step,
     peak_overlap,
     silent_share,
     timeline,
@@ -65,3 +66,9 @@ def test_weighted_quantiles() -> None:
     assert weighted_quantile([(1.0, 98), (5.0, 1), (9.0, 1)], 0.5) == 1.0
     assert weighted_quantile([(1.0, 98), (5.0, 1), (9.0, 1)], 0.99) == 5.0
     assert weighted_quantile([], 0.5) is None
+
+
+def test_the_last_value_of_each_step_counts_and_what_was_before_the_start_does_not() -> None:
+    times_us = np.array([-5_000, 120_000, 150_000, 320_000])
+    assert last_per_step(times_us, np.array([1, 2, 3, 4])) == [None, 3, 3, 4]
+    assert last_per_step(times_us[:1], np.array([1])) == []

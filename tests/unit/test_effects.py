@@ -1,0 +1,110 @@
+"""Comparisons in blocks, on runs whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.effects import AGAIN, designed, effects, fewest_blocks, in_blocks
+from harness.plan import load_plan
+from harness.report import effects as tell
+
+PLAN = """
+question = "?"
+[scenario.storm]
+clients = 10
+[vary]
+server = ["hyper", "python"]
+allocator = ["system", "jemalloc", "mimalloc"]
+[control]
+allocator = "system"
+"""
+BLOCKS = 10
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> pd.DataFrame:
+    """Equal storms but for noise of 3 %, in the order in which a batch records them."""
+    file = tmp_path / "p.toml"
+    file.write_text(PLAN)
+    plan = load_plan(file)
+    random = np.random.default_rng(11)
+    rows = []
+    for block in range(BLOCKS):
+        for index in random.permutation(len(plan.block)):
+            trial = plan.block[index]
+            measured = {measure: float(random.lognormal(block / 10, 0.03)) for measure in MEASURED}
+            rows.append(
+                {"run_id": f"{len(rows):04d}", "plan_hash": trial.plan_hash, "server": trial.server.name, **measured}
+            )
+    made = pd.DataFrame(rows).assign(generator="ok", success_rate=1.0, planned=10, allocator="system")
+    return in_blocks(made, plan)
+
+
+MEASURED = ["server_cpu_s", "throughput_per_s", "p99_ms", "peak_rss_bytes", "settled_rss_bytes"]
+
+
+def test_equal_storms_of_a_block_are_told_apart_and_change_places(runs: pd.DataFrame) -> None:
+    assert (runs.groupby(["server", "block", "compared"]).size() == 1).all()
+    assert set(runs.compared) == {"system", AGAIN, "jemalloc", "mimalloc"}
+    equal = runs[(runs.server == "hyper") & (runs.asked == "system")].sort_values("run_id")
+    earlier = equal.groupby("block").compared.first()
+    assert earlier.to_list() == ["system", AGAIN] * (BLOCKS // 2)
+
+
+def test_without_an_effect_none_is_established(runs: pd.DataFrame) -> None:
+    found = tell.compare(runs)
+    assert len(found) == 2 * 3 * len(tell.MEASURES)
+    assert set(found.seen) == {"nothing"}
+    assert all("no effect in any" in line for line in tell.answers(found))
+    assert "nothing measured here is a reason" in tell.advice(found, runs)
+
+
+def test_an_effect_of_ten_percent_is_established_where_it_is(runs: pd.DataFrame) -> None:
+    planted = (runs.server == "hyper") & (runs.compared == "jemalloc")
+    runs.loc[planted, "cpu_us_per_answer"] *= 1.1
+    found = tell.compare(runs)
+    (seen,) = found[found.seen != "nothing"].to_dict("records")
+    assert (seen["server"], seen["variant"], seen["measure"]) == ("hyper", "jemalloc", "cpu_us_per_answer")
+    assert seen["seen"] == "more"
+    assert seen["ratio"] == pytest.approx(1.1, rel=0.04)
+    (line,) = (line for line in tell.answers(found) if "an effect in 1 of 4" in line)
+    assert "0 for the better: jemalloc" in line
+    assert "▲" in tell.table(found).loc[("hyper", "storm", "jemalloc"), "CPU time per answer"]
+    assert "It costs CPU time per answer with jemalloc" in tell.advice(found, runs)
+
+
+def test_a_speed_that_is_the_generators_is_withheld(runs: pd.DataFrame) -> None:
+    limited = (runs.server == "hyper") & (runs.compared == "jemalloc")
+    runs.loc[limited, "throughput_per_s"] *= 2
+    runs.loc[limited, "generator"] = "limiting"
+    found = tell.compare(runs)
+    of_jemalloc = found[(found.server == "hyper") & (found.variant == "jemalloc")].set_index("measure")
+    assert of_jemalloc.seen["throughput_per_s"] == of_jemalloc.seen["p99_ms"] == "withheld"
+    assert of_jemalloc.seen["cpu_us_per_answer"] == "nothing"
+    assert any("In 1 more the generator was the limit" in line for line in tell.answers(found))
+
+
+def test_too_few_blocks_conclude_nothing(runs: pd.DataFrame) -> None:
+    found = tell.compare(runs[runs.block < 2])
+    assert found.empty
+    assert "nothing is concluded" in tell.answers(found)[0]
+    assert tell.table(found).empty
+
+
+def test_as_many_blocks_as_it_takes_and_no_fewer_establish_an_effect() -> None:
+    for comparisons in (1, 18, 100):
+        blocks = fewest_blocks(comparisons)
+        assert comparisons * 2 / 2**blocks < 0.05 <= comparisons * 2 / 2 ** (blocks - 1)
+
+
+def test_a_design_knows_what_it_can_see(runs: pd.DataFrame) -> None:
+    pilot = runs[runs.asked == "system"].assign(block=0)
+    pilot[MEASURED] = np.random.default_rng(5).lognormal(0, 0.03, (len(pilot), len(MEASURED)))
+    design = designed(pilot, ["peak_rss_bytes"], BLOCKS, 18).loc["peak_rss_bytes"]
+    assert design.spread == pytest.approx(0.03 * np.sqrt(2), rel=0.4)
+    assert 1 < design.alone < design.corrected < 1.15
+    assert effects(runs, ["peak_rss_bytes"]).smallest.between(1, 1.15).all()
