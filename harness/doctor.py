@@ -15,7 +15,7 @@ from harness.load.slices import FILES_RESERVED
 from harness.nft import MISSING, nft_path
 from harness.plan import Load
 from harness.probe.listener import listeners
-from harness.servers import build
+from harness.servers import allocators, build
 from harness.servers.catalogue import catalogue
 
 
@@ -39,6 +39,7 @@ def examine(data: Path) -> list[Finding]:
         _sock_diag(),
         _input_queue(),
         _nftables(),
+        *(_preloadable(allocator) for allocator in allocators.LIBRARIES),
         _data(data),
         *(_toolchain(name) for name, unit in build.UNITS.items() if unit.program is not None),
         _servers(),
@@ -98,6 +99,16 @@ def _nftables() -> Finding:
     if nft_path() is None:
         return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
     return Finding("nftables", "pass", "the SYNs of each connection can be counted")
+
+
+def _preloadable(allocator: str) -> Finding:
+    """Rust servers have it built in and do not need this."""
+    missing = allocators.missing(allocator)
+    if missing is not None:
+        return Finding(f"preload_{allocator}", "fail", missing.reason, missing.next_step)
+    return Finding(
+        f"preload_{allocator}", "pass", f"{allocator} can be preloaded into servers: --allocator {allocator}"
+    )
 
 
 def _data(data: Path) -> Finding:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any, get_args
 
 from harness.cli.options import Commands, add_json
+from harness.plan import Allocator, Server
 from harness.report import tables
-from harness.servers.catalogue import catalogue
+from harness.servers.catalogue import catalogue, missing
 
 
 def add_to(commands: Commands) -> None:
@@ -16,7 +18,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
             "name": entry.name,
             "title": entry.title,
@@ -24,6 +26,9 @@ def run(options: argparse.Namespace) -> int:
             "available": entry.missing is None,
             "reason": None if entry.missing is None else entry.missing.reason,
             "next_step": None if entry.missing is None else entry.missing.next_step,
+            "allocators": [
+                name for name in get_args(Allocator) if missing(entry, Server(entry.name, allocator=name)) is None
+            ],
         }
         for entry in catalogue().values()
     ]
@@ -31,12 +36,13 @@ def run(options: argparse.Namespace) -> int:
         tables.print_json({"servers": entries})
         return 0
     tables.print_rows(
-        ("name", "what it is", "versions pinned", "here"),
+        ("name", "what it is", "versions pinned", "allocators", "here"),
         [
             (
                 entry["name"],
                 entry["title"],
                 entry["version"] or tables.NO_VALUE,
+                ", ".join(entry["allocators"]) or tables.NO_VALUE,
                 "yes" if entry["available"] else f"no: {entry['reason']}; {entry['next_step']}",
             )
             for entry in entries
