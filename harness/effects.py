@@ -6,7 +6,7 @@ differs but the moment, is made as all others are: what it shows is what this de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,10 +49,10 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
-    p is ``corrected`` (Holm) for the number of comparisons of its measure in its experiment; a control is no hypothesis
-    and is corrected among its own kind. ``smallest`` is the smallest ratio above one that this spread would let be
-    detected, ``limited`` the share of storms that the generator limited, and ``seen`` one word: ``more``, ``less``,
-    ``nothing``, or ``withheld`` where the speed is the generator's.
+    p is ``corrected`` (Holm) for the number of all comparisons that are made; a control is no hypothesis and is
+    corrected among its own kind. ``smallest`` is the smallest ratio above one that this spread would let be detected,
+    ``limited`` the share of storms that the generator limited, and ``seen`` one word: ``more``, ``less``, ``nothing``,
+    or ``withheld`` where the speed is the generator's, which is no comparison of servers.
     """
     rows = []
     for kind, storms in runs.groupby(["experiment", "server", "load"], sort=False):
@@ -69,10 +69,10 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
                 share = max(limited[UNTOUCHED], limited[variant])
                 rows.append((*kind, variant, measure, *interval, found.p, found.smallest_detectable, len(both), share))
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    family = table.groupby(["experiment", "measure", table["variant"] == AGAIN])["p"]
+    withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
+    family = table["p"].mask(withheld).dropna().groupby(table["variant"] == AGAIN)
     table["corrected"] = family.transform(lambda p: holm(p.to_list()))
     sure = table["corrected"] < 1 - CONFIDENCE
-    withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
     seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
     table["seen"] = np.select(seen, ["withheld", "more", "less"], "nothing")
     return table
@@ -81,6 +81,16 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 FEWEST_BLOCKS = 3
 _COLUMNS = ["experiment", "server", "load", "variant", "measure", "ratio", "low", "high", "p", "smallest", "blocks"]
 _COLUMNS += ["limited"]
+
+
+def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> int:
+    """How many comparisons plans ask for: of each measure, each trial with another than the untouched one."""
+    return sum(
+        len([name for name in measures if trial.settle_s or name != "settled_rss_bytes"])
+        for plan in plans
+        for trial in plan.trials
+        if trial.server.allocator != UNTOUCHED
+    )
 
 
 def fewest_blocks(comparisons: int) -> int:

@@ -120,6 +120,18 @@ SMALL: dict[str, dict[str, str]] = {
         "whole_clients": "300",
         "repeats": "1",
     },
+    "03-allocator-comparison": {
+        "servers": "[python]",
+        "allocators": "[system, jemalloc]",
+        "repeats": "1",
+        "pilot_repeats": "1",
+        "storm_clients": "300",
+        "settle_s": "1",
+        "closed_clients": "300",
+        "in_flight": "10",
+        "long_requests": "50",
+        "large_clients": "300",
+    },
     "04-queue-overflow-root-cause": {
         "server": "python",
         "clients": "300",
