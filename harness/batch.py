@@ -36,6 +36,7 @@ class Step:
         many = f" × {load.requests_per_client:,}" if load.requests_per_client > 1 else ""
         place = f"[{self.number}/{self.total}] " if self.total > 1 else ""
         name = "command" if self.trial.server.command else self.trial.server.name
+        name += f" with {allocator}" if (allocator := self.trial.server.allocator) != "system" else ""
         return f"{place}{name}, {load.clients:,} clients{many}, {self.trial.placement.cpu} CPUs"
 
 

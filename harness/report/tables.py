@@ -69,7 +69,7 @@ def print_batch(summaries: Sequence[Summary]) -> None:
             (
                 scenario(summary),
                 summary.run.manifest["cpu"]["regime"],
-                summary.run.manifest["server"]["name"] + ("" if _complete(summary) else " (failed)"),
+                _server(summary) + ("" if _complete(summary) else " (failed)"),
                 or_dash(summary.run.manifest["server"]["backlog_effective"]),
                 f"{summary.success_rate:.1%}",
                 quantile(summary.latency_ms()["p50"]),
@@ -102,6 +102,7 @@ def print_run(summary: Summary) -> None:
     facts = [
         ("run", run["run_id"]),
         ("server", f"{server['name']}: {server['version'] or server['title']}"),
+        *_malloc(server),
         ("backlog", f"{or_dash(server['backlog_effective'])} in the kernel, {asked} asked for"),
         ("load", describe_load(run["load"])),
         ("CPUs", f"{run['cpu']['regime']}: server on {run['cpu']['server']}, clients on {run['cpu']['clients']}"),
@@ -116,6 +117,7 @@ def print_run(summary: Summary) -> None:
         ("measured", f"over all requests, from {reference} to the last byte"),
         ("of the answered", f"p50 {quantile(only['p50'])}, p99 {quantile(only['p99'])}, max {quantile(only['max'])}"),
         ("answers/s", or_dash(run["throughput_per_s"], ",.0f")),
+        *_memory(server),
         ("in flight", f"{run['peak_in_flight']:,} connections at the most"),
         ("kernel", ", ".join(f"{name} {counters.get(name, 0):,}" for name in SHOWN_COUNTERS) if counters else NO_VALUE),
         (
@@ -163,6 +165,31 @@ def quantile(value_ms: float | None) -> str:
 
 def or_dash(value: object, form: str = "") -> str:
     return NO_VALUE if value is None else format(value, form)
+
+
+def _server(summary: Summary) -> str:
+    allocator = summary.run.trial.server.allocator
+    name = str(summary.run.manifest["server"]["name"])
+    return name if allocator == "system" else f"{name}, {allocator}"
+
+
+def _malloc(server: dict[str, Any]) -> list[tuple[str, str]]:
+    """Whose it is; older runs do not say."""
+    if "allocator_evidence" not in server:
+        return []
+    return [("allocator", f"{server['allocator']}: {server['allocator_evidence']}")]
+
+
+def _memory(server: dict[str, Any]) -> list[tuple[str, str]]:
+    """And CPU time; older runs do not say."""
+    if not server.get("peak_rss_bytes"):
+        return []
+    text = f"{server['peak_rss_bytes'] / 2**20:.1f} MiB at the most"
+    if server.get("settled_rss_bytes"):
+        text += f", {server['settled_rss_bytes'] / 2**20:.1f} MiB after a while"
+    if "storm_cpu_s" in server:
+        text += f"; {server['storm_cpu_s']:.3g} s of CPU in the storm"
+    return [("server used", text)]
 
 
 def _complete(summary: Summary) -> bool:
