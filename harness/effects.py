@@ -36,7 +36,7 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     doubled = ordered["plan_hash"].isin(twice)
     block = number.where(~doubled, number // 2)
     again = doubled & ((number % 2) != (block % 2))
-    return ordered.assign(
+    made = ordered.assign(
         experiment=plan.name,
         load=ordered["plan_hash"].map(loads),
         block=block,
@@ -44,6 +44,8 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         compared=ordered["plan_hash"].map(asked).mask(again, AGAIN),
         cpu_us_per_answer=ordered["server_cpu_s"] / (ordered["success_rate"] * ordered["planned"]) * 1e6,
     )
+    place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
+    return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
 
 
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:

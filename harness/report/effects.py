@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects
@@ -79,22 +80,28 @@ def answers(found: pd.DataFrame) -> list[str]:
     return lines or [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
 
 
-def advice(found: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """When to change the allocator, and when not: one paragraph from what is established."""
+def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
+    """When to change the allocator, and when not: one paragraph from what is established and ``matters``.
+
+    ``matters`` is the smallest effect that is a reason for anything, 0.05 for 5 %.
+    """
     tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
     if tested.empty:
         return ""
     better = tested["measure"].map({measure: word for measure, (_, word) in MEASURES.items()})
-    gains = tested[tested["seen"] == better]
-    costs = tested[(tested["seen"] != better) & (tested["seen"] != "nothing")]
+    seen = tested["seen"] != "nothing"
+    large = seen & (np.abs(np.log(tested["ratio"])) >= np.log(1 + matters))
+    gains, costs = tested[large & (tested["seen"] == better)], tested[large & (tested["seen"] != better)]
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     worst = ", ".join(f"{share:.2%} with {name}" for name, share in answered.items())
     said = [f"**When to change the allocator**: {_where(gains) or 'nothing measured here is a reason to'}."]
-    said.append(f"**When not**: to have more clients answered; at worst that were {worst}.")
+    said.append(f"**When not**: to have more clients answered; in the worst storm that were {worst}.")
     if len(costs):
-        said.append(f"It costs {_where(costs)}.")
-    rest = len(tested) - len(gains) - len(costs)
-    said.append(f"In {rest} of {len(tested)} comparisons no effect is established.")
+        said.append(f"What it costs: {_where(costs)}.")
+    said.append(
+        f"Of {len(tested)} comparisons {int(seen.sum())} show an effect, {len(gains) + len(costs)} of them one of "
+        f"{matters:.0%} or more."
+    )
     return " ".join(said)
 
 
@@ -116,21 +123,27 @@ def _answer(rows: pd.DataFrame, better: str) -> str:
 
 
 def _same_way(variant: str, rows: pd.DataFrame) -> str:
-    """``mimalloc −4.0 % to −9.1 % (hyper, storm; hyper, long)``; of one effect its interval."""
-    where = "; ".join(f"{row['server']}, {row['load']}" for row in rows.to_dict("records"))
+    """``mimalloc −4.0 % to −9.1 % (hyper: storm, long; tokio: long)``; of one effect its interval."""
+    loads = rows.groupby("server", sort=False)["load"].agg(", ".join)
+    where = "; ".join(f"{server}: {names}" for server, names in loads.items())
     if len(rows) == 1:
         return f"{variant} {interval(rows.iloc[0].to_dict())} ({where})"
-    smallest, *_, largest = sorted(rows["ratio"], key=lambda ratio: max(ratio, 1 / ratio))
-    return f"{variant} {change(smallest)} to {change(largest)} ({where})"
+    return f"{variant} {_range(rows)} ({where})"
 
 
 def _where(rows: pd.DataFrame) -> str:
-    """``peak memory with mimalloc −4.0 % to −9.1 % (hyper, storm; …), …``."""
-    said = [
-        f"{LABELS[str(measure)]} with {_same_way(str(variant), alike)}"
-        for (measure, variant, _), alike in rows.groupby(["measure", "variant", "seen"], sort=False)
-    ]
-    return ", ".join(said)
+    """``peak memory with mimalloc (hyper, actix: −4.0 % to −9.1 %), …``."""
+    said = []
+    for (measure, variant, _), alike in rows.groupby(["measure", "variant", "seen"], sort=False):
+        servers = ", ".join(dict.fromkeys(alike["server"]))
+        said.append(f"{LABELS[str(measure)]} with {variant} ({servers}: {_range(alike)})")
+    return "; ".join(said)
+
+
+def _range(rows: pd.DataFrame) -> str:
+    """From the smallest effect to the largest."""
+    ordered = sorted(rows["ratio"], key=lambda ratio: max(ratio, 1 / ratio))
+    return " to ".join(dict.fromkeys(map(change, (ordered[0], ordered[-1]))))
 
 
 def _wide(rows: pd.DataFrame, kinds: list[str], values: str) -> pd.DataFrame:

@@ -126,6 +126,7 @@ SMALL: dict[str, dict[str, str]] = {
         "repeats": "1",
         "pilot_repeats": "1",
         "storm_clients": "300",
+        "crowd_clients": "300",
         "settle_s": "1",
         "closed_clients": "300",
         "in_flight": "10",

@@ -60,7 +60,7 @@ def test_without_an_effect_none_is_established(runs: pd.DataFrame) -> None:
     assert len(found) == 2 * 3 * len(tell.MEASURES)
     assert set(found.seen) == {"nothing"}
     assert all("no effect in any" in line for line in tell.answers(found))
-    assert "nothing measured here is a reason" in tell.advice(found, runs)
+    assert "nothing measured here is a reason" in tell.advice(found, runs, 0.05)
 
 
 def test_an_effect_of_ten_percent_is_established_where_it_is(runs: pd.DataFrame) -> None:
@@ -74,7 +74,8 @@ def test_an_effect_of_ten_percent_is_established_where_it_is(runs: pd.DataFrame)
     (line,) = (line for line in tell.answers(found) if "an effect in 1 of 4" in line)
     assert "0 for the better: jemalloc" in line
     assert "▲" in tell.table(found).loc[("hyper", "storm", "jemalloc"), "CPU time per answer"]
-    assert "It costs CPU time per answer with jemalloc" in tell.advice(found, runs)
+    assert "What it costs: CPU time per answer with jemalloc (hyper: +" in tell.advice(found, runs, 0.05)
+    assert "What it costs" not in tell.advice(found, runs, 0.5), "it is no reason for anything"
 
 
 def test_a_speed_that_is_the_generators_is_withheld(runs: pd.DataFrame) -> None:
