@@ -69,7 +69,8 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     if blocks < 3:
         raise ValueError(f"three blocks are the fewest that say anything of their spread, not {blocks}")
     low, high = _studentised(log_ratios)
-    ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
+    with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
+        ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
     p = _sign_flip(log_ratios)
     return Effect(ratio, p, smallest_detectable_ratio(float(log_ratios.std(ddof=1)), blocks))
 

@@ -72,6 +72,8 @@ COLUMNS = (
     ),
 )
 
+_SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
+
 
 def line(summary: Summary) -> dict[str, object]:
     """A run as one row; keys are the names in :data:`COLUMNS`."""
@@ -121,7 +123,9 @@ def line(summary: Summary) -> dict[str, object]:
 
 def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
     """Runs as a frame with the columns of :data:`COLUMNS`."""
-    return pd.DataFrame([line(summary) for summary in summaries], columns=[column.name for column in COLUMNS])
+    table = pd.DataFrame([line(summary) for summary in summaries], columns=list(_SCHEMA.names))
+    made: pd.DataFrame = _arrow(table).to_pandas()  # the same types as those that are read back
+    return made
 
 
 def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -169,9 +173,12 @@ def _option(plan: Mapping[str, Any], name: str) -> Any:
 
 def write(runs: pd.DataFrame, path: Path) -> None:
     """Keep a frame of runs as Parquet."""
-    schema = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(pa.Table.from_pandas(runs, schema=schema, preserve_index=False).replace_schema_metadata(), path)
+    write_table(_arrow(runs), path)
+
+
+def _arrow(runs: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(runs, schema=_SCHEMA, preserve_index=False).replace_schema_metadata()
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -20,6 +20,8 @@ from harness.plots.style import ALLOCATOR_LOOK, OTHER_LOOK, storm_style
 _MARKS = {"jemalloc": "o", "mimalloc": "s", AGAIN: "D"}
 _LEAST = 1.05
 """A panel shows at least this much to either side of no difference."""
+_MOST = 5.0
+"""And at most this: of few blocks an interval may have no end."""
 
 
 def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title: str) -> Figure:
@@ -61,8 +63,8 @@ def _draw(axes: Axes, row: Mapping[Any, Any], height: float) -> None:
 
 def _ratio_axis(axes: Axes, rows: pd.DataFrame) -> None:
     """Logarithmic and symmetric about no difference, in percent."""
-    ends = [*rows["high"], *(1 / rows["low"])]
-    reach = max([_LEAST, *ends]) ** 1.08
+    ends = np.array([*rows["high"], *(1 / rows["low"]), _LEAST], np.float64)
+    reach = min(_MOST, float(ends[np.isfinite(ends)].max())) ** 1.08
     axes.set_xscale("log")
     axes.set_xlim(1 / reach, reach)
     step = next((step for step in (1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 5.0) if step**1.6 > reach), 10.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects
+from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects, fewest_blocks
 from harness.inference import CONFIDENCE
 from harness.report.tables import NO_VALUE
 
@@ -72,7 +72,7 @@ def of_itself(found: pd.DataFrame) -> str:
 
 def answers(found: pd.DataFrame) -> list[str]:
     """A line for each measure: the effects that are established, or that there is none and what would have been."""
-    lines = []
+    lines = _too_few(found)
     for measure, (label, better) in MEASURES.items():
         rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN)]
         if len(rows):
@@ -103,6 +103,17 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
         f"{matters:.0%} or more."
     )
     return " ".join(said)
+
+
+def _too_few(found: pd.DataFrame) -> list[str]:
+    """A warning where no effect could be established, whatever it is."""
+    tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
+    if tested.empty or tested["blocks"].max() >= (fewest := fewest_blocks(len(tested))):
+        return []
+    return [
+        f"- **{tested['blocks'].max()} blocks are too few**: among {len(tested)} comparisons it takes {fewest} to "
+        "establish any effect. What follows says what was not seen, not what is not there."
+    ]
 
 
 def _answer(rows: pd.DataFrame, better: str) -> str:

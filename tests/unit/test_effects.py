@@ -96,6 +96,12 @@ def test_too_few_blocks_conclude_nothing(runs: pd.DataFrame) -> None:
     assert tell.table(found).empty
 
 
+def test_blocks_that_cannot_establish_anything_are_called_too_few(runs: pd.DataFrame) -> None:
+    few, enough = (tell.answers(tell.compare(runs[runs.block < blocks])) for blocks in (5, BLOCKS))
+    assert "5 blocks are too few" in few[0]
+    assert "too few" not in enough[0]
+
+
 def test_as_many_blocks_as_it_takes_and_no_fewer_establish_an_effect() -> None:
     for comparisons in (1, 18, 100):
         blocks = fewest_blocks(comparisons)

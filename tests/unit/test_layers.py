@@ -18,6 +18,7 @@ THOUGHT = [
     "harness.explain",
     "harness.summary",
     "harness.traced",
+    "harness.effects",
     "harness.record",
     "harness.plots",
 ]
