@@ -51,10 +51,11 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
-    p is ``corrected`` (Holm) for the number of all comparisons that are made; a control is no hypothesis and is
-    corrected among its own kind. ``smallest`` is the smallest ratio above one that this spread would let be detected,
-    ``limited`` the share of storms that the generator limited, and ``seen`` one word: ``more``, ``less``, ``nothing``,
-    or ``withheld`` where the speed is the generator's, which is no comparison of servers.
+    ``corrected`` is the p of a paired t-test, corrected (Holm) for the number of all comparisons that are made; a
+    control is no hypothesis and is corrected among its own kind. ``p`` is the permutation test's, taken alone. An
+    effect is ``seen`` (``more``, ``less``) where both are small and the interval excludes one, else ``nothing`` is;
+    ``withheld`` where the speed is the generator's, which is no comparison of servers. ``smallest`` is the smallest
+    ratio above one that blocks of this spread detect, ``limited`` the share of storms that the generator limited.
     """
     rows = []
     for kind, storms in runs.groupby(["experiment", "server", "load"], sort=False):
@@ -69,20 +70,21 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
                 found = paired_ratio(both[variant].to_list(), both[UNTOUCHED].to_list())
                 interval = (found.ratio.value, found.ratio.low, found.ratio.high)
                 share = max(limited[UNTOUCHED], limited[variant])
-                rows.append((*kind, variant, measure, *interval, found.p, found.smallest_detectable, len(both), share))
+                tests = (found.p, found.t_p, found.smallest_detectable)
+                rows.append((*kind, variant, measure, *interval, *tests, len(both), share))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
-    family = table["p"].mask(withheld).dropna().groupby(table["variant"] == AGAIN)
+    family = table["t_p"].mask(withheld).dropna().groupby(table["variant"] == AGAIN)
     table["corrected"] = family.transform(lambda p: holm(p.to_list()))
-    sure = table["corrected"] < 1 - CONFIDENCE
+    sure = (table["corrected"] < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
     seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
     table["seen"] = np.select(seen, ["withheld", "more", "less"], "nothing")
     return table
 
 
 FEWEST_BLOCKS = 3
-_COLUMNS = ["experiment", "server", "load", "variant", "measure", "ratio", "low", "high", "p", "smallest", "blocks"]
-_COLUMNS += ["limited"]
+_COLUMNS = ["experiment", "server", "load", "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
+_COLUMNS += ["blocks", "limited"]
 
 
 def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> int:
@@ -95,12 +97,12 @@ def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> int:
     )
 
 
-def fewest_blocks(comparisons: int) -> int:
-    """How many blocks it takes for one effect among so many comparisons to be established at all.
+def fewest_blocks() -> int:
+    """How many blocks it takes for any effect to be established.
 
-    Without an effect the signs of the differences are coins, so p is no less than 2 / 2 ** blocks.
+    Without one the signs of the differences are coins: the permutation test's p is no less than 2 / 2 ** blocks.
     """
-    return int(np.floor(np.log2(2 * comparisons / (1 - CONFIDENCE)))) + 1
+    return int(np.floor(np.log2(2 / (1 - CONFIDENCE)))) + 1
 
 
 def designed(pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparisons: int) -> pd.DataFrame:

@@ -46,6 +46,9 @@ class Effect:
     """Two-sided, from a permutation test."""
     smallest_detectable: float
     """The ratio above one that this many blocks with this spread would detect with probability :data:`POWER`."""
+    t_p: float
+    """Two-sided, from a paired t-test on the log ratios: it can be as small as correcting for many comparisons needs,
+    where the permutation test of few blocks has a least value."""
 
 
 def mean_of_runs(values: Sequence[float]) -> Interval:
@@ -72,7 +75,9 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
         ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
     p = _sign_flip(log_ratios)
-    return Effect(ratio, p, smallest_detectable_ratio(float(log_ratios.std(ddof=1)), blocks))
+    spread = float(log_ratios.std(ddof=1))
+    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else p
+    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p)
 
 
 def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:

@@ -108,11 +108,11 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
 def _too_few(found: pd.DataFrame) -> list[str]:
     """A warning where no effect could be established, whatever it is."""
     tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
-    if tested.empty or tested["blocks"].max() >= (fewest := fewest_blocks(len(tested))):
+    if tested.empty or tested["blocks"].max() >= fewest_blocks():
         return []
     return [
-        f"- **{tested['blocks'].max()} blocks are too few**: among {len(tested)} comparisons it takes {fewest} to "
-        "establish any effect. What follows says what was not seen, not what is not there."
+        f"- **{tested['blocks'].max()} blocks are too few**: it takes {fewest_blocks()} to establish any effect. What "
+        "follows says what was not seen, not what is not there."
     ]
 
 

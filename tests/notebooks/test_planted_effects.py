@@ -32,7 +32,8 @@ def without_effects(runs: pd.DataFrame) -> pd.DataFrame:
     )
     for measure in MEASURED:
         average = compared[measure].groupby(kind).transform("median")
-        runs.loc[compared.index, measure] = average * random.lognormal(0, SPREAD, len(compared))
+        values = average * random.lognormal(0, SPREAD, len(compared))
+        runs.loc[compared.index, measure] = values.round() if measure.endswith("_bytes") else values
     runs.loc[compared.index, "generator"] = "ok"
     return runs
 

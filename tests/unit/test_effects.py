@@ -102,10 +102,13 @@ def test_blocks_that_cannot_establish_anything_are_called_too_few(runs: pd.DataF
     assert "too few" not in enough[0]
 
 
-def test_as_many_blocks_as_it_takes_and_no_fewer_establish_an_effect() -> None:
-    for comparisons in (1, 18, 100):
-        blocks = fewest_blocks(comparisons)
-        assert comparisons * 2 / 2**blocks < 0.05 <= comparisons * 2 / 2 ** (blocks - 1)
+def test_fewer_blocks_than_it_takes_establish_nothing_however_large_the_effect(runs: pd.DataFrame) -> None:
+    assert 2 / 2 ** fewest_blocks() < 0.05 <= 2 / 2 ** (fewest_blocks() - 1)
+    runs.loc[runs.compared == "jemalloc", "cpu_us_per_answer"] *= 3
+    for blocks in (fewest_blocks() - 1, fewest_blocks()):
+        found = tell.compare(runs[runs.block < blocks])
+        tripled = found[(found.variant == "jemalloc") & (found.measure == "cpu_us_per_answer")]
+        assert set(tripled.seen) == ({"more"} if blocks == fewest_blocks() else {"nothing"})
 
 
 def test_a_design_knows_what_it_can_see(runs: pd.DataFrame) -> None:
