@@ -34,7 +34,6 @@ SEEN = Observed(
     burst=129,
     accepts=1,
     accepts_blocking=False,
-    traced=True,
     announced="thing 1.2",
     out_of_files=OUT,
 )
@@ -92,7 +91,7 @@ def test_what_the_trace_says_was_asked_is_believed() -> None:
     assert (found["backlog_asked"], found["evidence"], found["follows_somaxconn"]) == (-1, "strace", True)
 
 
-UNTRACED = {"asked": (), "traced": False, "accepts": None, "burst": None}
+UNTRACED = {"asked": (), "accepts": None, "burst": None}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,7 @@ def test_where_there_is_no_ipv6_nothing_is_said_of_two_stacks() -> None:
 def test_observations_and_jobs_come_through_json_unchanged() -> None:
     assert Observed.from_json(SEEN.to_json()) == SEEN
     assert Observed.from_json(replace(SEEN, out_of_files=None).to_json()).out_of_files is None
-    job = Job(("a", "b"), 80, "/f", None, None, {"X": "y"}, None, trace=True)
+    job = Job(("a", "b"), 80, "/f", {"c.conf": "listen 80"}, {"X": "y"}, None, trace=True)
     assert Job.from_json(job.to_json()) == job
 
 
