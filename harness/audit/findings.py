@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.report.tables import NO_VALUE
+
 Row = Mapping[str, Any]
-NO_VALUE = "–"
 _OUT_OF_FILES = {
     "ends": "the process ends, and every client after that is refused",
     "restarts": "its worker ends with all the connections it had, and another is started",
