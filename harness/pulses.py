@@ -14,16 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.inference import RESAMPLES, SEED
+from harness.kernel import FIRST_TIMEOUT_US, RESOLUTION_US, RTO_MIN_US, TIMER_COARSENESS
 
 Floats = NDArray[np.float64]
-FIRST_TIMEOUT_S = 1.0
-"""TCP_TIMEOUT_INIT, include/net/tcp.h; RFC 6298."""
-SHORTEST_RTO_S = 0.2
-"""TCP_RTO_MIN, include/net/tcp.h: what a request waits on loopback before it is sent again."""
-COARSENESS = 1 / 8
-"""The timer wheel may be late by up to an eighth of what it was set to, whatever HZ is; kernel/time/timer.c."""
-EARLY_S = 0.008
-"""Dates of the kernel are jiffies (:data:`harness.cause.LATE_US`)."""
+FIRST_TIMEOUT_S, RTO_MIN_S = FIRST_TIMEOUT_US / 1e6, RTO_MIN_US / 1e6
+EARLY_S = RESOLUTION_US / 1e6
+"""By how much a date may lie before what it dates."""
 ANSWER_S = 0.05
 """What a retransmission may take to be answered while the machine handles a burst of them."""
 
@@ -55,13 +51,13 @@ def request_schedule(times: int) -> list[Window]:
     First a loss probe after the shortest timeout there is (tcp_schedule_loss_probe, net/ipv4/tcp_output.c), then that
     timeout itself, which doubles.
     """
-    return _windows([SHORTEST_RTO_S * 2 ** max(0, number - 1) for number in range(times)], np.inf)
+    return _windows([RTO_MIN_S * 2 ** max(0, number - 1) for number in range(times)], np.inf)
 
 
 def _windows(waits: Sequence[float], timeout_s: float) -> list[Window]:
     due = np.cumsum(waits)
     return [
-        Window(number, float(moment - EARLY_S), float(moment * (1 + COARSENESS) + ANSWER_S))
+        Window(number, float(moment - EARLY_S), float(moment * (1 + TIMER_COARSENESS) + ANSWER_S))
         for number, moment in enumerate(due, 1)
         if moment < timeout_s
     ]

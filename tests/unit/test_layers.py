@@ -8,7 +8,7 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-INSTRUMENTS += ["harness.tracing.table"]
+INSTRUMENTS += ["harness.kernel", "harness.tracing.table"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
@@ -19,6 +19,9 @@ THOUGHT = [
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.pulses",
+    "harness.results",
+    "harness.datacard",
     "harness.record",
     "harness.plots",
 ]
