@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40, 101))
 """Fixed grid of latencies, 10 µs to 100 s, 20 steps a decade: distributions on it can be kept, drawn and compared."""
@@ -37,6 +37,14 @@ class Latencies:
     def answered_only(self) -> Latencies:
         """What a generator shows that forgets the failures."""
         return Latencies(self.answered_ms, 0)
+
+
+def median_of_runs(values: ArrayLike) -> float:
+    """Median over runs. A quantile of theirs that lies among the unanswered is NaN, and larger than any other: where
+    the median lies among such it is infinite. NaN of no runs.
+    """
+    known = np.asarray(values, np.float64)
+    return float(np.median(np.where(np.isnan(known), np.inf, known))) if len(known) else np.nan
 
 
 def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:

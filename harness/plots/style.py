@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 STYLE = Path(__file__).with_name("storm.mplstyle")
@@ -62,6 +64,19 @@ def look(server: str) -> tuple[str, str]:
 def storm_style() -> Iterator[None]:
     with plt.style.context(STYLE):
         yield
+
+
+def mark_unanswered(axes: Axes, place: float, colour: str, edge: Literal["right", "top"] = "right") -> None:
+    """A cross at the edge of the panel where a quantile that lies among the unanswered would be."""
+    if edge == "right":
+        axes.plot(1, place, "x", color=colour, transform=axes.get_yaxis_transform(), clip_on=False)
+    else:
+        axes.plot(place, 1, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+
+
+def unanswered_handle() -> Line2D:
+    """What a legend says of :func:`mark_unanswered`."""
+    return Line2D([], [], marker="x", color="#444444", linestyle="none", label="lies among the unanswered")
 
 
 def label_ms(value_ms: float) -> str:

@@ -10,6 +10,7 @@ from harness.stats import (
     TIMELINE_STEPS,
     Latencies,
     last_per_step,
+    median_of_runs,
     peak_overlap,
     silent_share,
     timeline,
@@ -23,6 +24,13 @@ def test_quantiles_count_the_unanswered_as_longer_than_any_answer() -> None:
     assert latencies.quantile(0.75) == 75.0
     assert latencies.quantile(0.76) is None
     assert latencies.answered_only().quantile(0.99) == 75.0
+
+
+def test_a_run_whose_quantile_lies_among_the_unanswered_counts_as_slower_than_any() -> None:
+    assert median_of_runs([1.0, np.nan, 3.0]) == 3.0
+    assert median_of_runs([1.0, np.nan, np.nan]) == median_of_runs([1.0, np.nan]) == np.inf
+    assert median_of_runs([1.0, 2.0, 6.0, np.nan]) == 4.0
+    assert np.isnan(median_of_runs([]))
 
 
 @pytest.mark.parametrize("unanswered", [0, 5])
