@@ -40,6 +40,7 @@ def time_by_cause(lives: pd.DataFrame, title: str) -> Figure:
             left += width
         names = [f"{name}  ({count:,})" for name, count in zip(order.astype(str), sizes, strict=True)]
         axes.set_yticks(range(len(order)), names)
+        axes.set_xlim(left=0)
         axes.set_xlabel("mean life of a connection, seconds")
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=len(PHASES))
