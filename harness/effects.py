@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.inference import CONFIDENCE, holm, paired_ratio, smallest_detectable_ratio
+from harness.inference import CONFIDENCE, FEWEST_RUNS, holm, paired_ratio, smallest_detectable_ratio
 from harness.plan import Plan
 
 UNTOUCHED, AGAIN = "system", "system again"
@@ -70,7 +70,7 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
             for variant in values.columns.drop(UNTOUCHED, errors="ignore"):
                 both = values.reindex(columns=[UNTOUCHED, variant]).dropna()
                 both = both[(both > 0).all(axis=1)]
-                if len(both) < FEWEST_BLOCKS:
+                if len(both) < FEWEST_RUNS:
                     continue
                 found = paired_ratio(both[variant].to_list(), both[UNTOUCHED].to_list())
                 interval = (found.ratio.value, found.ratio.low, found.ratio.high)
@@ -103,7 +103,6 @@ def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     return pd.concat(whole) if whole else storms.iloc[:0]
 
 
-FEWEST_BLOCKS = 3
 _KIND = ["experiment", "server", "load"]
 _COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
 _COLUMNS += ["blocks", "limited"]
@@ -153,7 +152,7 @@ def designed(
         spread = (
             float(np.sqrt(2 * np.average(variances[known], weights=degrees[known]) / loads)) if known.any() else np.nan
         )
-        known_enough = blocks >= FEWEST_BLOCKS and not np.isnan(spread)
+        known_enough = blocks >= FEWEST_RUNS and not np.isnan(spread)
         levels = {"alone": CONFIDENCE, "corrected": 1 - (1 - CONFIDENCE) / comparisons}
         rows[column] = {"spread": spread} | {
             name: smallest_detectable_ratio(spread, blocks, level) if known_enough else np.nan

@@ -17,6 +17,8 @@ from scipy import optimize, stats
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 POWER = 0.8
+FEWEST_RUNS = 3
+"""Fewer, or fewer blocks, say nothing of their spread."""
 RESAMPLES = 9_999
 SEED = 20_240_801
 """Resampling is part of an analysis and must give the same numbers twice."""
@@ -55,8 +57,10 @@ def mean_of_runs(values: Sequence[float]) -> Interval:
     """Mean over runs with a bootstrap interval (BCa); the bare mean where there are too few runs, or no spread."""
     runs = np.asarray(values, np.float64)
     mean = float(runs.mean())
-    if len(runs) < 3 or np.ptp(runs) == 0:
-        return Interval(mean, mean if len(runs) > 2 else np.nan, mean if len(runs) > 2 else np.nan, len(runs))
+    if len(runs) < FEWEST_RUNS:
+        return Interval(mean, np.nan, np.nan, len(runs))
+    if np.ptp(runs) == 0:
+        return Interval(mean, mean, mean, len(runs))
     found = stats.bootstrap((runs,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=SEED)
     return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(runs))
 
@@ -65,12 +69,12 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     """``measured / baseline``, block by block: geometric mean, studentised bootstrap interval, sign-flip test.
 
     Raises:
-        ValueError: the two are not of one length, fewer than three blocks, or a measure is not positive.
+        ValueError: the two are not of one length, fewer than :data:`FEWEST_RUNS` blocks, or a measure is not positive.
     """
     log_ratios = _logs(measured) - _logs(baseline)
     blocks = len(log_ratios)
-    if blocks < 3:
-        raise ValueError(f"three blocks are the fewest that say anything of their spread, not {blocks}")
+    if blocks < FEWEST_RUNS:
+        raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that say anything of their spread, not {blocks}")
     low, high = _studentised(log_ratios)
     with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
         ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)

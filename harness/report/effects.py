@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects, fewest_blocks
-from harness.inference import CONFIDENCE
+from harness.effects import AGAIN, UNTOUCHED, effects, fewest_blocks
+from harness.inference import CONFIDENCE, FEWEST_RUNS
 from harness.report.tables import NO_VALUE
 
 MEASURES: dict[str, tuple[str, str]] = {
@@ -60,7 +60,7 @@ def of_itself(found: pd.DataFrame) -> str:
     """What the control shows: the untouched variant against itself."""
     control = found[found["variant"] == AGAIN]
     if control.empty:
-        return "There is no control: fewer than three blocks, or no storms with the system's allocator."
+        return f"There is no control: fewer than {FEWEST_RUNS} blocks, or no storms with the system's allocator."
     inside = int(((control["low"] <= 1) & (control["high"] >= 1)).sum())
     seen = int(control["seen"].isin(["more", "less"]).sum())
     return (
@@ -77,7 +77,7 @@ def answers(found: pd.DataFrame) -> list[str]:
         rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN)]
         if len(rows):
             lines.append(f"- **{label[0].upper()}{label[1:]}**: {_answer(rows, better)}")
-    return lines or [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
+    return lines or [f"Fewer than {FEWEST_RUNS} blocks: nothing is concluded."]
 
 
 def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from harness.host import Host
-from harness.inference import mean_of_runs, paired_ratio
+from harness.inference import FEWEST_RUNS, mean_of_runs, paired_ratio
 from harness.report.tables import NO_VALUE, quantile
 
 
@@ -46,7 +46,7 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
     """``measure`` of a server against others', paired by block: the i-th storm of each belongs to the i-th block.
 
     A line for each CPU regime and other server: the ratio of geometric means with its interval, p, and the smallest
-    effect that this many blocks could have seen. Pairs with fewer than three blocks are left out.
+    effect that this many blocks could have seen. Pairs with fewer than :data:`FEWEST_RUNS` blocks are left out.
     """
     rows = []
     for regime, storms in runs.groupby("cpu", sort=False):
@@ -57,7 +57,7 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
             if not {one, other} <= set(values):
                 continue
             both = values[[one, other]].dropna()
-            if len(both) < 3:
+            if len(both) < FEWEST_RUNS:
                 continue
             found = paired_ratio(both[one].to_list(), both[other].to_list())
             rows.append(
@@ -76,9 +76,10 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
 
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
-    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; the mean alone of fewer than three."""
+    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; of too few the mean alone."""
     found = mean_of_runs(values.dropna().to_list())
-    return f"{form(found.value)} ({form(found.low)} to {form(found.high)})" if found.runs > 2 else form(found.value)
+    alone = form(found.value)
+    return alone if math.isnan(found.low) else f"{alone} ({form(found.low)} to {form(found.high)})"
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:

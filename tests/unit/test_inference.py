@@ -93,7 +93,7 @@ def test_a_mean_of_runs_lies_in_its_interval() -> None:
     assert found.low < found.value < found.high
 
 
-@pytest.mark.parametrize(("measured", "why"), [([1.0, 2.0], "three blocks"), ([1.0, 0.0, 2.0], "positive")])
+@pytest.mark.parametrize(("measured", "why"), [([1.0, 2.0], "3 blocks"), ([1.0, 0.0, 2.0], "positive")])
 def test_what_has_no_ratio_is_refused(measured: list[float], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         inference.paired_ratio(measured, [1.0] * len(measured))
