@@ -65,11 +65,16 @@ def kind(comparison: Json) -> str:
     return "kept connections" if comparison["requests_per_client"] > 1 else "storm"
 
 
+def against(comparison: Json) -> str:
+    """What kind of load it is, and how many processes: ``storm, 1 against 1``."""
+    return f"{kind(comparison)}, {comparison['processes']} against {comparison['processes']}"
+
+
 def grouped(said: Iterable[tuple[Json, str]]) -> str:
     """Things said of comparisons, by comparison: ``storm, 1 against 1: this, that; …``."""
     found: dict[str, list[str]] = {}
     for one, what in said:
-        found.setdefault(f"{kind(one)}, {one['processes']} against {one['processes']}", []).append(what)
+        found.setdefault(against(one), []).append(what)
     return "; ".join(f"{where}: {', '.join(what)}" for where, what in found.items())
 
 
@@ -95,6 +100,16 @@ def system_share(results: Json) -> tuple[float, float] | None:
     labs = [lab_of(results, one) for one in results["comparisons"]]
     shares = [lab["system_us"] / (lab["user_us"] + lab["system_us"]) for lab in labs if lab["user_us"] is not None]
     return (min(shares), max(shares)) if shares else None
+
+
+def above(results: Json, name: str, limit: float) -> list[tuple[Json, str]]:
+    """Who had a larger share of the CPUs than ``limit``, in which comparison, and how large it was."""
+    return [
+        (one, f"{each['contender']} ({share(each[name])})")
+        for one in results["comparisons"]
+        for each in one["contenders"]
+        if (each[name] or 0) > limit
+    ]
 
 
 def too_few(results: Json) -> bool:
@@ -201,37 +216,38 @@ def page(results: Json) -> str:
 
 
 def shortfalls(results: Json) -> list[str]:
-    """What the lab's CPU time has more than that of who is faster, apart by who spends it; and what became of it."""
+    """What the lab's CPU time has more than that of who is faster, apart by who spends it; what is done about it."""
+    missed = verdicts(results, "by_cpu")["missed"]
+    if not missed:
+        return ["No ambition is missed by CPU time."]
     rows = []
-    for one, who in verdicts(results, "by_cpu")["missed"]:
+    more: dict[str, list[float]] = {"user": [], "system": []}
+    for one, who in missed:
         other = next(each for each in one["contenders"] if each["contender"] == who)
         lab = lab_of(results, one)
-        more = [lab[part] - other[part] for part in ("user_us", "system_us")]
-        rows.append(
-            (f"{kind(one)}, {one['processes']} against {one['processes']}", who, *(f"{us:+.1f}" for us in more))
-        )
-    if not rows:
-        return ["No ambition is missed by CPU time."]
+        for part, found in more.items():
+            found.append(lab[f"{part}_us"] - other[f"{part}_us"])
+        rows.append((against(one), who, *(f"{found[-1]:+.1f}" for found in more.values())))
+    most = "; ".join(
+        f"{part} time, {min(found):+.1f} to {max(found):+.1f}, is more in {sum(us > 0 for us in found)} of {len(found)}"
+        for part, found in more.items()
+    )
     return [
         "CPU µs an answer that the lab takes more than who is faster:",
         table(("load", "than", "user", "system"), rows),
-        WHY_MISSED,
+        f"{most[0].upper()}{most[1:]}.",
+        WHAT_WAS_DONE,
     ]
 
 
-WHY_MISSED = """User time is the interpreter's: a few hundred bytecodes for each connection, a parser that reads every \
-header, and some twenty values written to the rows. System time is what recording asks of the kernel: a `bind` to the \
-assigned port, TCP_INFO before a late request and once more before the end, and clocks.
+WHAT_WAS_DONE = """What the agent does to take less: rows mapped from a file and written value by value, instead of \
+objects that are packed in the end; the parser's callbacks bound once; headers told apart by their length; enum \
+members bound to names; TCP_INFO unpacked without names; ports from a list; sending at once instead of waiting for \
+EPOLLOUT; edge-triggered registration once for each connection; TCP_INFO at establishment only where the connection \
+took longer than two ticks of the kernel's clock.
 
-Tried, and kept: rows mapped from a file and written value by value, instead of objects that are packed in the end; \
-the parser's callbacks bound once; headers told apart by their length; enum members bound to names; TCP_INFO unpacked \
-without names; ports from a list; sending at once instead of waiting for EPOLLOUT; edge-triggered registration once \
-for each connection; TCP_INFO at establishment only where the connection took longer than two ticks of the kernel's \
-clock.
-
-Left: the interpreter itself. A compiled agent could have what remains of the user time; it would need a toolchain on \
-every reader's machine, or a second agent beside the readable one, and the conclusions do not hang on it: where the \
-generator was the limit, the run says so."""
+It stays Python: a compiled agent would need a toolchain on every reader's machine, or be a second one beside the \
+readable one. Where the generator was the limit, the run says so."""
 
 
 def witnesses() -> list[str]:
@@ -247,8 +263,8 @@ def witnesses() -> list[str]:
         f"shows. {found['rounds']} interleaved rounds, geometric means of the rounds' ratios with bootstrap-t "
         f"intervals; {found['host']}.",
         table(("witness", "answers/s", "ratio", "95 % interval"), found["rows"], right=("answers/s", "ratio")),
-        "All are on by default nevertheless: without them a connection that failed has no cause. Where speed is the "
-        "question, `--no-ledger` and `--no-probe` leave out what costs most.",
+        "All are on by default nevertheless: causes are decided on what they saw. Where speed is the question, "
+        "`--no-stamps`, `--no-probe` and `--no-ledger` leave them out.",
     ]
 
 
@@ -427,13 +443,7 @@ def undecidable(results: Json) -> list[str]:
     for measure, how in MEASURES.items():
         if names := verdicts(results, measure)["undecided"]:
             found.append(f"Whether the ambition is reached {how}, as the interval contains it: {grouped(names)}.")
-    busy = [
-        (one, f"{each['contender']} ({share(each['server_busy'])})")
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if (each["server_busy"] or 0) > results["saturated"]
-    ]
-    if busy:
+    if busy := above(results, "server_busy", results["saturated"]):
         found.append(
             f"How much faster a generator would be against a faster server, where this one was more than "
             f"{percent(results['saturated'])} busy: {grouped(busy)}. By CPU still says who needs less."
@@ -448,13 +458,7 @@ def undecidable(results: Json) -> list[str]:
             f"How generators scale over CPUs: with {processes} against {processes} all share "
             f"{count(len(cpus), 'CPU')}, which shows what sharing costs, and not what a second CPU brings."
         )
-    noisy = [
-        (one, f"{each['contender']} ({share(each['others'])})")
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if (each["others"] or 0) > results["quiet"]
-    ]
-    if noisy:
+    if noisy := above(results, "others", results["quiet"]):
         found.append(
             f"Rates where others had more than {percent(results['quiet'])} of the CPUs in the median round: "
             f"{grouped(noisy)}. Go by CPU there."
