@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,166 +17,26 @@ import numpy as np
 
 from harness.host import Host
 from harness.plots.save import draw
-from harness.plots.style import label_ms
-from page_figures import MEASURES, Json, cpu_time, lateness, ratios
+from page_figures import MEASURES, figures
+from page_findings import (
+    above,
+    against,
+    grouped,
+    kind,
+    lab_of,
+    late_rounds,
+    pairs,
+    too_few,
+    verdict,
+    verdicts,
+)
+from page_words import Json, and_list, bullets, count, in_us, listed, moment, percent, share, shown, table
 
 HERE = Path(__file__).parent
 PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
 WITNESSES = HERE / "witness_cost.json"
 REMARKS_SHOWN = 5
 NONE = "–"
-
-
-# ---- what the results say -----------------------------------------------------------------------------------
-
-
-def verdict(found: Json | None, ambition: float | None) -> str | None:
-    """Whether an ambition is reached: ``undecided`` where the interval contains it; None where nothing is known."""
-    if not found or found["ratio"] is None or ambition is None:
-        return None
-    return "reached" if found["low"] >= ambition else "missed" if found["high"] < ambition else "undecided"
-
-
-def pairs(results: Json) -> list[tuple[Json, Json]]:
-    """Every comparison with every generator that the lab was compared with in it."""
-    return [
-        (one, each)
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if each["contender"] != results["lab"]
-    ]
-
-
-def verdicts(results: Json, measure: str) -> dict[str, list[tuple[Json, str]]]:
-    """Verdict → what was compared and with which generator, by rate or by CPU."""
-    found: dict[str, list[tuple[Json, str]]] = {"reached": [], "missed": [], "undecided": []}
-    for one, each in pairs(results):
-        if said := verdict(each[measure], one["ambition"]):
-            found[said].append((one, each["contender"]))
-    return found
-
-
-def kind(comparison: Json) -> str:
-    """What kind of load it is, in a word or two."""
-    if comparison["rate"] is not None:
-        return "open loop"
-    if comparison["concurrency"] is not None:
-        return "closed loop"
-    return "kept connections" if comparison["requests_per_client"] > 1 else "storm"
-
-
-def against(comparison: Json) -> str:
-    """What kind of load it is, and how many processes: ``storm, 1 against 1``."""
-    return f"{kind(comparison)}, {comparison['processes']} against {comparison['processes']}"
-
-
-def grouped(said: Iterable[tuple[Json, str]]) -> str:
-    """Things said of comparisons, by comparison: ``storm, 1 against 1: this, that; …``."""
-    found: dict[str, list[str]] = {}
-    for one, what in said:
-        found.setdefault(against(one), []).append(what)
-    return "; ".join(f"{where}: {', '.join(what)}" for where, what in found.items())
-
-
-def lab_of(results: Json, comparison: Json) -> Json:
-    return next(each for each in comparison["contenders"] if each["contender"] == results["lab"])
-
-
-def late_rounds(results: Json) -> dict[str, list[tuple[int, dict[str, float]]]]:
-    """Of each open loop and each round: requests, and their lateness in µs at each quantile."""
-    return {
-        one["name"]: [
-            (one["clients"] * one["requests_per_client"], trial["lateness_us"])
-            for trial in results["trials"]
-            if trial["comparison"] == one["name"] and trial.get("lateness_us")
-        ]
-        for one in results["comparisons"]
-        if one["rate"] is not None
-    }
-
-
-def system_share(results: Json) -> tuple[float, float] | None:
-    """Least and largest share that the kernel's time has of the lab's CPU time."""
-    labs = [lab_of(results, one) for one in results["comparisons"]]
-    shares = [lab["system_us"] / (lab["user_us"] + lab["system_us"]) for lab in labs if lab["user_us"] is not None]
-    return (min(shares), max(shares)) if shares else None
-
-
-def above(results: Json, name: str, limit: float) -> list[tuple[Json, str]]:
-    """Who had a larger share of the CPUs than ``limit``, in which comparison, and how large it was."""
-    return [
-        (one, f"{each['contender']} ({share(each[name])})")
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if (each[name] or 0) > limit
-    ]
-
-
-def too_few(results: Json) -> bool:
-    return bool(results["quick"] or results["rounds"] < results["rounds_wanted"])
-
-
-# ---- figures ------------------------------------------------------------------------------------------------
-
-
-def figures(results: Json) -> dict[str, tuple[Callable[[], Any], str, str]]:
-    """Name → how it is drawn, its caption, its alternative text; without those that there are no data for."""
-    found: dict[str, tuple[Callable[[], Any], str, str]] = {}
-    method = f"{results['rounds']:,} interleaved rounds, measured {day(results)}."
-    by_cpu = verdicts(results, "by_cpu")
-    decided = sum(map(len, by_cpu.values()))
-    if decided:
-        finding = f"By CPU, the ambition is reached in {len(by_cpu['reached'])} of {decided} comparisons"
-        caption = (
-            "Marks: geometric mean of the rounds' ratios lab ÷ other generator; right of 1 the lab is faster. Lines: "
-            f"{percent(results['confidence'])} intervals, bootstrap over rounds with {results['resamples']:,} "
-            f"resamples. {method}"
-        )
-        said = "; ".join(f"{MEASURES[name]}: {spoken_ratios(results, name)}" for name in MEASURES)
-        found["ratios"] = (lambda: ratios(results, finding), caption, f"Ratios lab ÷ other generator, {said}.")
-    if (shares := system_share(results)) is not None:
-        kernel = f"{share(shares[0])} to {share(shares[1])}"
-        found["cpu"] = (
-            lambda: cpu_time(results, f"{kernel} of the lab's CPU time is the kernel's"),
-            f"CPU time an answer, medians of the rounds, user and system stacked; dots: rounds. {method}",
-            f"Bars: CPU time an answer, user and system. {spoken_cpu(results)}.",
-        )
-    for number, (name, rounds) in enumerate(late_rounds(results).items()):
-        if rounds:
-            middle = {key: float(np.median([late[key] for _, late in rounds])) for key in rounds[0][1]}
-            title = f"Half of all requests leave at most {label_ms(middle['p50'] / 1000)} late"
-            spoken = (
-                f"half are at most {in_us(middle['p50'])} late, 99 % {in_us(middle['p99'])}, all {in_us(middle['max'])}"
-            )
-            found["lateness" + (f"-{number + 1}" if number else "")] = (
-                lambda rounds=rounds, title=title: lateness(rounds, title),
-                f"{name[0].upper()}{name[1:]}: how late the lab issued each of {rounds[0][0]:,} requests; the last "
-                f"point is the latest. {method}",
-                f"Share of the requests of an open loop that left later than a time after their slot: {spoken}.",
-            )
-    return found
-
-
-def spoken_ratios(results: Json, measure: str) -> str:
-    """From the least to the largest of each kind of load."""
-    found: dict[str, list[float]] = {}
-    for one, each in pairs(results):
-        if each[measure] and each[measure]["ratio"] is not None:
-            found.setdefault(kind(one), []).append(each[measure]["ratio"])
-    return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items())
-
-
-def spoken_cpu(results: Json) -> str:
-    found: dict[str, dict[str, list[float]]] = {}
-    for one in results["comparisons"]:
-        for each in one["contenders"]:
-            if each["user_us"] is not None:
-                who = "the lab" if each["contender"] == results["lab"] else "others"
-                found.setdefault(kind(one), {}).setdefault(who, []).append(each["user_us"] + each["system_us"])
-    return "; ".join(
-        f"{where}: {', '.join(f'{who} {min(values):.0f} to {max(values):.0f} µs' for who, values in by.items())}"
-        for where, by in found.items()
-    )
 
 
 # ---- the page -----------------------------------------------------------------------------------------------
@@ -528,58 +388,6 @@ def reproduce(results: Json) -> list[str]:
         "Without `--export` it only prints. [results.json](results.json) holds every trial; "
         "`.venv/bin/python benchmarks/page.py` makes this page of it again.",
     ]
-
-
-# ---- Markdown -----------------------------------------------------------------------------------------------
-
-
-def shown(drawn: Json, name: str) -> list[str]:
-    if name not in drawn:
-        return []
-    _, caption, alternative = drawn[name]
-    return [f"![{alternative}](figures/{name}.png)", f"*{caption}*"]
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> str:
-    lines = [columns, ["--:" if column in right else "---" for column in columns], *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def bullets(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def listed(cpus: Sequence[int]) -> str:
-    return ", ".join(map(str, cpus))
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-def share(value: float, digits: int = 0) -> str:
-    return f"{100 * value:.{digits}f} %"
-
-
-def and_list(items: Iterable[str]) -> str:
-    *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def in_us(value: float) -> str:
-    return f"{value:,.0f} µs"
-
-
-def moment(when: str) -> str:
-    return when[:16].replace("T", " ")
-
-
-def day(results: Json) -> str:
-    return str(results["begun"])[:10]
 
 
 # ---- files --------------------------------------------------------------------------------------------------
