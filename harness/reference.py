@@ -21,9 +21,8 @@ from harness.summary import Summary
 
 _KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
 """Causes can be made again, and a log may name paths of the machine."""
-
-
 CARD = "README.md"
+"""The data card, beside the data."""
 
 
 def collection() -> list[Plan]:

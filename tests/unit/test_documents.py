@@ -54,7 +54,13 @@ def test_every_command_is_in_the_readme_and_has_help(command: str, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    assert "--" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"usage: stormlab {command} ")
+
+
+def test_no_command_is_missed_here(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert re.findall(r"^ {4}([a-z]+)", capsys.readouterr().out, re.MULTILINE) == COMMANDS
 
 
 def test_the_readme_indexes_every_notebook_and_server() -> None:
