@@ -111,22 +111,22 @@ def span(values: pd.Series, form: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def latency_span(values: pd.Series) -> str:
+    """As :func:`span` of a quantile of latency: one that lies among the unanswered (null) is larger than any."""
+    ordered = [None if pd.isna(value) else value for value in values.sort_values()]
+    low, high = quantile(ordered[0]), quantile(ordered[-1])
+    return low if low == high else f"{low} to {high}"
+
+
 def _ranges(runs: pd.DataFrame) -> dict[str, object]:
     return {
         "runs": len(runs),
         "backlog": span(runs["backlog_effective"], "{:.0f}".format),
         "answered": span(runs["success_rate"], percent),
         "first try": span(runs["first_try_share"], "{:.1%}".format),
-        "p50": _latencies(runs["p50_ms"]),
-        "p99": _latencies(runs["p99_ms"]),
+        "p50": latency_span(runs["p50_ms"]),
+        "p99": latency_span(runs["p99_ms"]),
         "answers/s": span(runs["throughput_per_s"], "{:,.0f}".format),
         "lost in input queue": span(runs["lo_rx_dropped"], "{:,.0f}".format),
         "generator": ", ".join(sorted(set(runs["generator"]))),
     }
-
-
-def _latencies(values: pd.Series) -> str:
-    """Smallest to largest; a null is larger than any."""
-    ordered = [None if pd.isna(value) else value for value in values.sort_values()]
-    low, high = quantile(ordered[0]), quantile(ordered[-1])
-    return low if low == high else f"{low} to {high}"
