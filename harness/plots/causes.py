@@ -29,6 +29,7 @@ def causes_by_variant(shares: pd.DataFrame, title: str) -> Figure:
             )
             left += width
         axes.set_yticks(heights, [str(name) for name in shares.index])
+        axes.set_ylim(-0.6, len(shares) - 0.4)
         axes.set_xlim(0, 1)
         percent_axis(axes, "x")
         axes.set_xlabel("share of all connections")
