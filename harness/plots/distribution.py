@@ -26,10 +26,10 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
     with storm_style():
         figure, panels = plt.subplots(1, len(regimes), sharey=True, squeeze=False, figsize=(7.2, 4.0))
         for axes, regime in zip(panels[0], regimes, strict=True):
-            labelled: set[str] = set()
-            crowded = len(runs[runs["cpu"] == regime]) > len(set(runs["server"]))
-            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
             storms = runs[runs["cpu"] == regime]
+            crowded = len(storms) > len(set(runs["server"]))
+            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
+            labelled: set[str] = set()
             for _, run in storms.iterrows():
                 colour, line = look(run["server"])
                 shares = np.asarray(run["latency_shares"])
