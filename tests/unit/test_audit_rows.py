@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from harness.audit import building, page
 from harness.audit.asking import loopback_of
-from harness.audit.findings import findings, named
+from harness.audit.findings import OUT_OF_FILES, findings, named
 from harness.audit.log import lines_on_files
 from harness.audit.observed import Job, Observed
-from harness.audit.out_of_files import WORDS, Seen, verdict
+from harness.audit.out_of_files import Seen, Word, verdict
 from harness.audit.row import row
 from harness.audit.subjects import Subject, find, of_command, subjects
 from harness.errors import PlanError
@@ -66,7 +66,10 @@ def made(**seen: Any) -> dict[str, Any]:
 )
 def test_the_word_follows_from_what_was_seen(word: str, seen: Seen | None) -> None:
     assert verdict(seen) == word
-    assert word in WORDS
+
+
+def test_every_word_has_its_meaning_on_the_page() -> None:
+    assert set(OUT_OF_FILES) == set(get_args(Word)) - {"unknown"}
 
 
 def test_a_server_that_wants_a_cpu_all_the_time_spins_also_where_it_does_not_get_one() -> None:
