@@ -19,7 +19,7 @@ OUT_OF_FILES: Mapping[Word, str] = {
     "waits": "it accepts again as soon as files are free",
     "not_reached": "it takes no more connections than it has files for; the rest wait in the accept queue",
 }
-"""What each word means for clients, worst first; of ``unknown`` there is nothing to say."""
+"""What each word means for clients; of ``unknown`` there is nothing to say."""
 
 
 def findings(rows: Sequence[Row]) -> str:
