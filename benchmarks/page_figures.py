@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from harness.plots.style import label_ms, log_time_axis, storm_style
+from harness.plots.style import headline, label_ms, log_time_axis, storm_style
 from page_findings import kind, late_rounds, pairs, system_share, verdicts
 from page_words import Json, day, in_us, percent, share
 
@@ -71,7 +71,7 @@ def panels(lines: list[tuple[float, str, bool]], count: int, title: str) -> tupl
             where = blended_transform_factory(figure.transFigure, found[0].transData)
             heading = found[0].text(0.015, height - 0.1, name, transform=where, fontweight="bold", va="center")
             heading.set(fontsize=8.5, in_layout=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    headline(figure, title)
     return figure, found
 
 
@@ -206,7 +206,7 @@ def lateness(rounds: list[tuple[int, dict[str, float]]], title: str) -> Figure:
         axes.set_ylabel("share of all requests")
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[-2:][::-1], labels[-2:][::-1], loc="lower left")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

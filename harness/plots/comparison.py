@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.plots.style import log_time_axis, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
+from harness.plots.style import (
+    headline,
+    log_time_axis,
+    look,
+    mark_unanswered,
+    percent_axis,
+    storm_style,
+    unanswered_handle,
+)
 
 REGIME_MARKS = {"shared": "o", "disjoint": "D"}
 REGIME_OFFSETS = {"shared": 0.17, "disjoint": -0.17}
@@ -52,7 +60,7 @@ def compare_stacks(runs: pd.DataFrame, title: str, measures: Sequence[str]) -> F
                 )
         panels[0][0].set_yticks(list(heights.values()), list(heights))
         panels[0][0].set_ylim(-0.6, len(servers) - 0.4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         figure.legend(handles=_handles(runs, measures), loc="outside lower center", ncols=4)
     return figure
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from harness.effects import AGAIN
-from harness.plots.style import ALLOCATOR_LOOK, OTHER_LOOK, storm_style
+from harness.plots.style import ALLOCATOR_LOOK, OTHER_LOOK, headline, storm_style
 
 _MARKS = {"jemalloc": "o", "mimalloc": "s", AGAIN: "D"}
 _LEAST = 1.05
@@ -49,7 +49,7 @@ def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title:
         panels[0][0].set_yticks(range(len(kinds) - 1, -1, -1), labels)
         panels[0][0].set_ylim(-0.6, len(kinds) - 0.4)
         figure.legend(handles=_handles(variants), loc="outside lower center", ncols=3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

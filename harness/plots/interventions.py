@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.plots.style import label_ms, mark_unanswered, percent_axis, storm_style, unanswered_handle
+from harness.plots.style import headline, label_ms, mark_unanswered, percent_axis, storm_style, unanswered_handle
 from harness.stats import median_of_runs
 
 _UNTOUCHED, _CHANGED = "#D55E00", "#0072B2"
@@ -50,7 +50,7 @@ def interventions(runs: pd.DataFrame, symptoms: Mapping[str, tuple[str, str]], t
         panels[0][0].set_ylim(-0.6, len(variants) - 0.4)
         if runs[list(symptoms)].isna().any(axis=None):
             figure.legend(handles=[unanswered_handle()], loc="outside lower center")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from harness.plots.style import label_ms, storm_style
+from harness.plots.style import headline, label_ms, storm_style
 
 _DARK = 0.55
 """Above this share of the scale the writing in a cell is white."""
@@ -38,7 +38,7 @@ def planes(
             axes.set_xlabel("stall")
         for axes in grid[:, 0]:
             axes.set_ylabel("backlog")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -64,6 +65,11 @@ def look(server: str) -> tuple[str, str]:
 def storm_style() -> Iterator[None]:
     with plt.style.context(STYLE):
         yield
+
+
+def headline(figure: Figure, title: str) -> None:
+    """What a figure shows, in a sentence above all of it."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
 
 
 def mark_unanswered(axes: Axes, place: float, colour: str, edge: Literal["right", "top"] = "right") -> None:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.plots.comparison import MEASURES
-from harness.plots.style import label_ms, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
+from harness.plots.style import headline, label_ms, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
 from harness.stats import median_of_runs
 
 _SPREAD = 1.06
@@ -63,7 +63,7 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
         for axes in grid[:, 0]:
             axes.set_ylabel(label)
         figure.legend(handles=_handles(runs, servers, measure), loc="outside lower center", ncols=5)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

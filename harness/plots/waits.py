@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.plots.style import storm_style
+from harness.plots.style import headline, storm_style
 from harness.pulses import Window
 
 STEP_S = 0.02
@@ -54,5 +54,5 @@ def waits_and_schedule(
         labels = [f"sent again {number}×{' or more' * (number == len(_COLOURS) - 1)}" for number in sorted(seen)]
         handles.append(Rectangle((0, 0), 1, 1, color="#000000", alpha=0.08))
         figure.legend(handles, [*labels, "the kernel's schedule"], loc="outside lower center", ncols=4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
