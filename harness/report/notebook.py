@@ -42,7 +42,7 @@ def typical(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["run_id"].isin(chosen)]
 
 
-def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
+def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
     """``measure`` of a server against others', paired by block: the i-th storm of each belongs to the i-th block.
 
     A line for each CPU regime and other server: the ratio of geometric means with its interval, p, and the smallest
