@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import store
+from harness.balancers import running as balancers
 from harness.errors import MachineError
 from harness.host import this_host
 from harness.journal import Journal
@@ -110,7 +111,7 @@ def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
 def _why_not(trial: Trial, say: Say) -> str | None:
     """Why a trial cannot be run here; what can be built for it is built. Raises: PlanError: its server is unknown."""
     entry = catalogue.known(trial.server)
-    missing = catalogue.missing(entry, trial.server)
+    missing = catalogue.missing(entry, trial.server) or balancers.missing(trial.front.name)
     if missing is not None:
         return f"{missing.reason}; {missing.next_step}"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
@@ -126,7 +127,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
 
 def identity(trial: Trial) -> tuple[str, str, str]:
     """What a run of this trial, here and now, would have as :attr:`harness.store.Run.identity`."""
-    return trial.plan_hash, this_host().host_id, catalogue.identity_hash(catalogue.find(trial.server), trial.server)
+    made_of = catalogue.identity_hash(catalogue.find(trial.server), trial.server, balancers.programs(trial.front))
+    return trial.plan_hash, this_host().host_id, made_of
 
 
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:

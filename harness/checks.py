@@ -40,8 +40,9 @@ def check_run(
     client_cpus: int,
     host_cpus: int,
     generator: Generator,
+    hops: int = 1,
 ) -> list[Check]:
-    """All checks of one run, in the order in which they are shown."""
+    """All checks of one run, in the order in which they are shown; with a load balancer there are two ``hops``."""
     return [
         conservation(requests, load),
         time_order(
@@ -50,7 +51,7 @@ def check_run(
             (connections, ("issued_us", "accepted_us", "first_byte_us")),
             (requests, ("scheduled_us", "issued_us", "first_byte_us", "last_byte_us")),
         ),
-        kernel_counters(connections, kernel.get("counters")),
+        kernel_counters(connections, kernel.get("counters"), hops),
         queue_bound(samples, client_cpus, host_cpus, pc.min(connections["issued_us"]).as_py()),
         probe_coverage(samples, connections),
         input_queue(kernel.get("counters")),
@@ -79,7 +80,7 @@ def time_order(*tables: tuple[pa.Table, Sequence[str]]) -> Check:
     return Check("time_order", "fail" if backwards else "pass", f"{backwards} times lie before what they depend on")
 
 
-def kernel_counters(connections: pa.Table, counters: Mapping[str, int] | None) -> Check:
+def kernel_counters(connections: pa.Table, counters: Mapping[str, int] | None, hops: int = 1) -> Check:
     """SYN retransmissions of all rows against TCPSynRetrans of the namespace.
 
     The kernel counts SYN-ACKs sent again there too (tcp_rtx_synack), so it may be ahead of the rows by as many as the
@@ -100,6 +101,8 @@ def kernel_counters(connections: pa.Table, counters: Mapping[str, int] | None) -
         return Check("kernel_counters", "unknown", f"{detail}; {unread} rows could not be read")
     if rows > kernel:
         return Check("kernel_counters", "fail", detail)
+    if hops > 1:
+        return Check("kernel_counters", "unknown", f"{detail}, which counts the load balancer's own connections too")
     explained = kernel - rows <= repeated
     reason = f"{repeated} SYN-ACKs were sent again, which it counts too" if repeated else "SYN-ACKs were not counted"
     return Check("kernel_counters", "pass" if explained else "unknown", f"{detail}; {reason}")

@@ -11,7 +11,7 @@ from harness.load.slices import Slice
 from harness.store import Partial, Run
 from harness.tracing import PAGES
 
-PROBE_SAMPLES = "probe.samples"
+PROBE_SAMPLES, PROBE_SERVER_SAMPLES = "probe.samples", "probe-server.samples"
 ONLY_WHILE_RUNNING = ("slices", "agent_pids", "supervisor_pid")
 """Keys of the manifest that name paths and processes of this machine."""
 
@@ -26,8 +26,9 @@ def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice]
     failed = manifest.get("error") is not None
     start_ns = manifest.get("start_ns", 0)
     tables = assemble(slices, rows, start_ns)
-    if (partial.path / PROBE_SAMPLES).exists():
-        tables = dataclasses.replace(tables, samples=samples_table(partial.path / PROBE_SAMPLES, start_ns))
+    for field, name in (("samples", PROBE_SAMPLES), ("server_samples", PROBE_SERVER_SAMPLES)):
+        if (partial.path / name).exists():
+            tables = dataclasses.replace(tables, **{field: samples_table(partial.path / name, start_ns)})
     if (partial.path / PAGES).exists():
         from harness.tracing.table import trace_table
 

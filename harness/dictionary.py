@@ -37,6 +37,8 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | `connections.parquet` | a row for every planned connection, whatever became of it |
 | `requests.parquet` | a row for every planned request, if a connection carries several |
 | `samples.parquet` | queue and open files, server, counters: every 1 ms (5 ms on fewer than 4 CPUs), 20 ms and 50 ms |
+| `server-samples.parquet` | with `--front`: the server behind the load balancer, of which `samples.parquet` then is |
+| `front.conf`, `front.log` | with `--front`: the load balancer's configuration, and what it wrote |
 | `trace.parquet` | with `--trace`: what the kernel's tracepoints said of each connection |
 | `server.log` | what the server wrote |
 | `causes.parquet` | derived: cause and phases of every connection; can be deleted, and is then made again |
@@ -70,6 +72,9 @@ metadata hold the version of the rules.
 {causes}
 
 ## samples.parquet
+
+Of the listening socket that the storm met, and the process it belongs to: with `--front` the load balancer's, and
+`server-samples.parquet` has the server's, in the same columns.
 
 {samples}
 

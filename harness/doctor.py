@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import host, namespace
+from harness.balancers import running as balancers
 from harness.checks import Status
 from harness.load.slices import FILES_RESERVED
 from harness.nft import MISSING, nft_path
@@ -39,6 +40,7 @@ def examine(data: Path) -> list[Finding]:
         _sock_diag(),
         _input_queue(),
         _nftables(),
+        *(_front(name) for name in balancers.PROGRAMS),
         *(_preloadable(allocator) for allocator in allocators.LIBRARIES),
         _data(data),
         *(_toolchain(name) for name, unit in build.UNITS.items() if unit.program is not None),
@@ -99,6 +101,13 @@ def _nftables() -> Finding:
     if nft_path() is None:
         return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
     return Finding("nftables", "pass", "the SYNs of each connection can be counted")
+
+
+def _front(name: str) -> Finding:
+    missing = balancers.missing(name)
+    if missing is not None:
+        return Finding(f"front_{name}", "fail", missing.reason, missing.next_step)
+    return Finding(f"front_{name}", "pass", f"{name} can be put before a server: --front {name}")
 
 
 def _preloadable(allocator: str) -> Finding:

@@ -169,6 +169,8 @@ class Tables:
     requests: pa.Table | None
     samples: pa.Table | None = None
     trace: pa.Table | None = None
+    server_samples: pa.Table | None = None
+    """Of the server, where the samples are of a load balancer before it."""
 
 
 def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> Tables:

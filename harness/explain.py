@@ -141,7 +141,7 @@ def _facts(summary: Summary) -> Facts:
         pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
     )
     return Facts(
-        backlog=manifest["server"]["backlog_effective"],
+        backlog=summary.met["backlog_effective"],
         somaxconn=None if somaxconn is None else int(somaxconn),
         most_waiting=most_waiting(summary.connections, summary.causes),
         target=manifest["target_address"],

@@ -56,6 +56,9 @@ class Ground:
 
     target: str
     port: int
+    """Where the storm knocks."""
+    server_port: int
+    """The same, unless something stands before the server."""
     server_cpus: tuple[int, ...]
     client_cpus: tuple[int, ...]
     slices: list[Slice]
@@ -87,13 +90,16 @@ def lay_out(trial: Trial, *, isolated: bool, port: int | None, folder: Path) -> 
     if port is None:
         port = PRIVATE_PORT if isolated else free_port(in_use)
     target = str(socket.getaddrinfo(load.target_host, port, type=socket.SOCK_STREAM)[0][4][0])
+    server_port = port
+    if trial.front.asked:
+        server_port = port + 1 if isolated else free_port([port, *in_use])
     stalled_burst = trial.faults.stall_ms is not None and load.is_burst
     server_cpus, client_cpus = place(trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
     source = None
     if load.source_ports == "assigned":
         # On the host's loopback a former storm's ports may still be in TIME_WAIT: begin somewhere else each time.
         begin = 0 if isolated else random.randrange(LOOPBACK_SOURCES)
-        source = source_pool(target, load, [port, *in_use], first_address=begin)
+        source = source_pool(target, load, [port, server_port, *in_use], first_address=begin)
     agents = agents_needed(load, len(client_cpus), host.files_limit()[1], one_cpu=len(client_cpus) == 1)
     slices = cut(load, agents, target=target, port=port, source=source, cpus=client_cpus, folder=str(folder))
-    return Ground(target, port, server_cpus, client_cpus, slices)
+    return Ground(target, port, server_port, server_cpus, client_cpus, slices)

@@ -16,9 +16,13 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from harness.bounds import MAX_SECONDS
+from harness.bounds import choice as _choice
+from harness.bounds import require as _require
 from harness.errors import PlanError
+from harness.front import Front
 
 Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
@@ -30,22 +34,10 @@ PLANS = Path(__file__).parent.parent / "plans"
 MAX_REQUESTS = 2_000_000
 """Upper bound of planned requests in one trial: a storm is bounded in count."""
 MAX_CLIENTS = 1_000_000
-MAX_SECONDS = 600.0
-"""Upper bound of a timeout, a stall, and the time an open loop takes to issue: a storm is bounded in time."""
 MAX_SETTLE_S = 60.0
 """Upper bound of how long a server is watched when its storm is over."""
 MAX_BACKLOG = 2**31 - 1
 """listen(2) takes a C int."""
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise PlanError(message)
-
-
-def _choice(name: str, value: str, choices: Any) -> None:
-    allowed = get_args(choices)
-    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +210,8 @@ class Trial:
     """Kernel settings of the trial's private namespace, sorted by name."""
     host_sysctls: tuple[tuple[str, str], ...] = ()
     """Settings of the host that no namespace has, changed for the length of the run, sorted by name."""
+    front: Front = field(default_factory=Front)
+    """The load balancer that the storm meets before the server, if any."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.settle_s <= MAX_SETTLE_S, f"settle must be 0 to {MAX_SETTLE_S:g} s, not {self.settle_s:g}")
@@ -254,6 +248,7 @@ class Trial:
             settle_s=document.get("settle_s", 0.0),
             sysctls=tuple((key, value) for key, value in document["sysctls"]),
             host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
+            front=Front(**document.get("front", {})),
         )
 
 
@@ -292,6 +287,8 @@ OPTIONS: dict[str, str] = {
     "ledger": "trial",
     "trace": "trial",
     "settle_s": "trial",
+    "front": "front",
+    **{f"front_{item.name}": "front" for item in dataclasses.fields(Front) if item.name != "name"},
 }
 """Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
 
@@ -306,7 +303,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     Raises:
         PlanError: an option is unknown, or a value means nothing.
     """
-    parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    parts: dict[str, dict[str, Any]] = {part: {} for part in (*_PARTS, "front")}
     settings: dict[str, Mapping[str, Any]] = {"sysctl": {}, "host_sysctl": {}}
     for name in options:
         if name not in OPTIONS:
@@ -317,8 +314,10 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             settings[name] = value
         elif name in ("probe", "ledger", "trace", "settle_s"):
             continue
-        elif name == "server":
-            parts["server"]["name"] = value
+        elif name in ("server", "front"):
+            parts[name]["name"] = value
+        elif OPTIONS[name] == "front":
+            parts["front"][name.removeprefix("front_")] = value
         else:
             parts[OPTIONS[name]][name] = tuple(value) if isinstance(value, list) else value
     try:
@@ -333,6 +332,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             settle_s=float(options.get("settle_s", 0.0)),
             sysctls=_settings(settings["sysctl"]),
             host_sysctls=_settings(settings["host_sysctl"]),
+            front=Front(**parts["front"]),
         )
     except (TypeError, ValueError) as error:  # a string where a number belongs, from a plan file
         raise PlanError(f"an option has a value of the wrong type: {error}") from error

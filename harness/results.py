@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from harness import cause
 from harness.errors import PlanError
 from harness.events import Column
+from harness.front import Front
 from harness.plan import OPTIONS, Plan
 from harness.store import write_table
 from harness.summary import Summary
@@ -40,6 +41,15 @@ COLUMNS = (
     Column("requests_per_client", pa.int32(), "", "requests each of them makes"),
     Column("planned", pa.int32(), "requests", "clients × requests per client"),
     Column("backlog_effective", pa.int32(), "connections", "the listening socket's, read back from the kernel"),
+    Column("listeners", pa.int32(), "sockets", "that listened on the server's port, counted in the kernel"),
+    Column("front", pa.string(), "", "the load balancer that the storm met before the server; null without one"),
+    Column("front_version", pa.string(), "", "as it says itself"),
+    Column("front_backlog_effective", pa.int32(), "connections", "of its listening socket, from the kernel"),
+    Column("front_counters", pa.string(), _JSON, "what it counted itself in the storm, by its own names"),
+    Column("front_cpu_s", pa.float64(), "s", "its CPU time in the storm"),
+    Column("front_peak_rss_bytes", pa.int64(), "bytes", "its largest resident memory since it began"),
+    Column("connections_to_server", pa.int64(), "connections", "that it opened, by the kernel's ActiveOpens"),
+    Column("statuses", pa.string(), _JSON, "requests by the HTTP status they were answered with; null in older runs"),
     Column("outcomes", pa.string(), _JSON, "requests by outcome"),
     Column("causes", pa.string(), _JSON, "connections by cause; null in runs recorded before there were witnesses"),
     Column("success_rate", pa.float64(), "share", "answered / planned"),
@@ -97,6 +107,9 @@ def line(summary: Summary) -> dict[str, object]:
         "requests_per_client": summary.load.requests_per_client,
         "planned": summary.load.planned,
         "backlog_effective": manifest["server"]["backlog_effective"],
+        "listeners": manifest["server"].get("listeners"),
+        **_front(summary),
+        "statuses": json.dumps(summary.statuses),
         "outcomes": json.dumps(summary.outcomes),
         "causes": json.dumps(cause.counts(summary.causes)),
         "success_rate": summary.success_rate,
@@ -118,6 +131,21 @@ def line(summary: Summary) -> dict[str, object]:
         "peak_rss_bytes": manifest["server"].get("peak_rss_bytes"),
         "settled_rss_bytes": manifest["server"].get("settled_rss_bytes"),
         "rss_per_step": summary.memory,
+    }
+
+
+def _front(summary: Summary) -> dict[str, object]:
+    front = summary.run.manifest.get("front")
+    if front is None:
+        return {}
+    return {
+        "front": front["name"],
+        "front_version": front["version"],
+        "front_backlog_effective": front["backlog_effective"],
+        "front_counters": json.dumps(front.get("counters", {})),
+        "front_cpu_s": front.get("storm_cpu_s"),
+        "front_peak_rss_bytes": front.get("peak_rss_bytes"),
+        "connections_to_server": summary.connections_to_server,
     }
 
 
@@ -166,6 +194,9 @@ def with_counters(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 def _option(plan: Mapping[str, Any], name: str) -> Any:
     part = OPTIONS[name]
+    if part == "front":
+        name = "name" if name == "front" else name.removeprefix("front_")
+        return plan.get("front", {}).get(name, getattr(Front(), name))
     if part == "trial":
         return plan.get({"sysctl": "sysctls", "host_sysctl": "host_sysctls"}.get(name, name))
     return plan[part].get("name" if name == "server" else name)

@@ -31,8 +31,11 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 """The committed data; the variable is for trying the notebooks on other data."""
 LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
+FRONT_CONF, FRONT_LOG = "front.conf", "front.log"
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
 TRACE = "trace.parquet"
+SERVER_SAMPLES = "server-samples.parquet"
+"""With something before the server: the samples of the server and its own listener."""
 CAUSES, VERSION_KEY = "causes.parquet", b"rules_version"
 """What was thought about the record, beside it; never part of it."""
 
@@ -110,6 +113,11 @@ class Run:
     def samples(self) -> pa.Table | None:
         """What the probe saw, or None where there was none."""
         path = self.path / SAMPLES
+        return read_table(path) if path.exists() else None
+
+    def server_samples(self) -> pa.Table | None:
+        """What the probe saw of the server behind a load balancer; None where the storm met the server itself."""
+        path = self.path / SERVER_SAMPLES
         return read_table(path) if path.exists() else None
 
     def trace(self) -> pa.Table | None:
@@ -200,7 +208,12 @@ class Partial:
         """
         try:
             write_table(tables.connections, self.path / CONNECTIONS)
-            for table, name in ((tables.requests, REQUESTS), (tables.samples, SAMPLES), (tables.trace, TRACE)):
+            for table, name in (
+                (tables.requests, REQUESTS),
+                (tables.samples, SAMPLES),
+                (tables.trace, TRACE),
+                (tables.server_samples, SERVER_SAMPLES),
+            ):
                 if table is not None:
                     write_table(table, self.path / name)
             self.write_manifest(manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.episodes import Episode, episodes
 from harness.events import OUTCOMES
 from harness.generator import Generator, judge
 from harness.plan import Load
+from harness.probe.counters import LO_RX_DROPPED
 from harness.store import Run
 
 NOT_TOLD = ("command", "accept_stamp", "is_the_labs")
@@ -81,6 +83,7 @@ class Summary:
             len(manifest["cpu"]["clients"]),
             manifest["host"]["cpus"],
             self.generator,
+            hops=2 if "front" in manifest else 1,
         )
 
     @functools.cached_property
@@ -96,13 +99,23 @@ class Summary:
     @property
     def circumstances(self) -> cause.Circumstances:
         manifest = self.run.manifest
+        counters = manifest["kernel"].get("counters", {})
+        if "front" in manifest:  # most of them count on both hops
+            counters = {name: count for name, count in counters.items() if name == LO_RX_DROPPED}
         return cause.Circumstances(
             load=self.load,
-            counters=manifest["kernel"].get("counters", {}),
+            counters=counters,
             target=manifest["target_address"],
             accept_stamp=str(manifest["server"]["accept_stamp"]),
-            listeners=manifest["server"].get("listeners", 1),
+            listeners=self.met.get("listeners", 1),
         )
+
+    @property
+    def met(self) -> Mapping[str, Any]:
+        """What the manifest says of the one whose listener the storm met: the load balancer if there is one."""
+        manifest = self.run.manifest
+        found: Mapping[str, Any] = manifest.get("front", manifest["server"])
+        return found
 
     @functools.cached_property
     def episodes(self) -> list[Episode]:
@@ -117,9 +130,10 @@ class Summary:
     @functools.cached_property
     def memory(self) -> list[int | None] | None:
         """Resident bytes of the server at the end of each step of :data:`harness.stats.TIMELINE_STEP_S`, if sampled."""
-        if self.samples is None:
+        samples = self.run.server_samples() if "front" in self.run.manifest else self.samples
+        if samples is None:
             return None
-        known = self.samples.filter(pc.is_valid(self.samples["server_rss_bytes"]))
+        known = samples.filter(pc.is_valid(samples["server_rss_bytes"]))
         return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
 
     @property
@@ -167,6 +181,23 @@ class Summary:
         )
         return int(pc.sum(clean).as_py() or 0)
 
+    @functools.cached_property
+    def statuses(self) -> dict[str, int]:
+        """Requests by the HTTP status they were answered with; those without an answer are not in it."""
+        counted = pc.value_counts(self.requests["status"].drop_null())
+        return {str(row["values"]): row["counts"] for row in sorted(counted.to_pylist(), key=lambda row: row["values"])}
+
+    @property
+    def connections_to_server(self) -> int | None:
+        """What a load balancer opened to the server, by the kernel: all connections of the namespace but the clients'.
+
+        A client's counts when its SYN is sent (ActiveOpens, net/ipv4/tcp_output.c). None without a load balancer.
+        """
+        opened = self.run.manifest["kernel"].get("counters", {}).get("ActiveOpens")
+        if opened is None or "front" not in self.run.manifest:
+            return None
+        return int(opened - (len(self.connections) - self.connections["issued_us"].null_count))
+
     @property
     def failed_checks(self) -> list[Check]:
         return [check for check in self.checks if check.status == "fail"]
@@ -201,6 +232,7 @@ class Summary:
                 **{key: value for key, value in manifest["server"].items() if key not in NOT_TOLD},
                 "accept_evidence": self.accept_evidence,
             },
+            "front": self._front(),
             "syn_evidence": self.syn_evidence,
             "load": {**asdict(self.load), "target_address": manifest["target_address"]},
             "faults": manifest["plan"]["faults"],
@@ -208,6 +240,7 @@ class Summary:
             "issued": self.load.planned - self.requests["issued_us"].null_count,
             "connections": len(self.connections) - self.connections["issued_us"].null_count,
             "outcomes": self.outcomes,
+            "statuses": self.statuses,
             "causes": cause.counts(self.causes),
             "success_rate": self.success_rate,
             "first_try": self.first_try,
@@ -220,6 +253,11 @@ class Summary:
             "cpu": manifest["cpu"],
             "checks": [asdict(check) for check in self.checks],
         }
+
+    def _front(self) -> dict[str, Any] | None:
+        """The load balancer with its own counters, and what the kernel says of its connections to the server."""
+        front = self.run.manifest.get("front")
+        return None if front is None else {**front, "connections_to_server": self.connections_to_server}
 
 
 def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:

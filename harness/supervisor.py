@@ -20,15 +20,19 @@ from typing import Any
 
 from harness import children, host
 from harness.agents import Agents
-from harness.conclude import conclude
+from harness.balancers.hops import Hops
+from harness.balancers.running import RunningFront
+from harness.bounds import MAX_SECONDS
+from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
 from harness.disturbances import ClientPause, Disturbance, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
 from harness.ledger import Ledger
 from harness.nft import nft_path
 from harness.path_loss import PathLoss
-from harness.plan import MAX_SECONDS, Trial
+from harness.plan import Trial
 from harness.probe import counters
+from harness.probe.usage import Usage
 from harness.servers import allocators
 from harness.servers.catalogue import Entry, argv
 from harness.servers.process import RunningServer
@@ -53,6 +57,8 @@ class Supervisor:
         self.trial = Trial.from_json(self.manifest["plan"])
         self.agents = Agents([], partial.path)
         self.server: RunningServer | None = None
+        self.front: RunningFront | None = None
+        """What the storm meets before the server, if anything."""
         self.path_loss: PathLoss | None = None
         self.traced_port: int | None = None
         """The server's, where the tracing has chosen it."""
@@ -73,6 +79,7 @@ class Supervisor:
             self._start_tracing()
             self._lay_out()
             self._start_server()
+            self._start_front()
             self._start_agents()
             self._start_probe()
             self._open_ledger()
@@ -139,17 +146,40 @@ class Supervisor:
         files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile)
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
-        command = argv(entry, planned, self.ground.target, self.ground.port)
+        command = argv(entry, planned, self.ground.target, self.ground.server_port)
         log = self.partial.path / SERVER_LOG
         environment = allocators.preloading(about["preloaded"]) if about["preloaded"] else {}
         self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files, environment)
         about["pid"] = self.server.pid
         self.partial.write_manifest(self.manifest)
         _say(phase="waiting for the server")
-        self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.port, self.trial.load.path)
-        self._read_backlog()
+        self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.server_port, self.trial.load.path)
+        self._read_backlog(self.server)
         about["version"] = about["version"] or self.server.announced_version()
         self._prove_allocator()
+
+    def _start_front(self) -> None:
+        """On the server's CPUs; from here on the storm's port is that of the load balancer."""
+        front = self.trial.front
+        if not front.asked:
+            return
+        ground = self.ground
+        hops = Hops(ground.target, ground.port, ground.server_port, f"stormlab-{self.partial.run_id}")
+        self.front = RunningFront(front, hops, self.partial.path, ground.server_cpus, host.files_limit())
+        self.manifest["front"] = self.front.to_json()
+        self.partial.write_manifest(self.manifest)
+        _say(phase=f"waiting for {front.name}")
+        self.front.wait_until_ready(self.trial.server.ready, ground.target, ground.port, self.trial.load.path)
+        self._read_backlog(self.front)
+
+    @property
+    def _running(self) -> list[tuple[RunningServer, dict[str, Any], int]]:
+        """The server, and what is before it: the process, what the manifest says of it, its port."""
+        assert self.server is not None
+        found: list[tuple[RunningServer, dict[str, Any], int]] = [
+            (self.server, self.manifest["server"], self.ground.server_port)
+        ]
+        return found if self.front is None else [*found, (self.front, self.manifest["front"], self.ground.port)]
 
     def _prove_allocator(self) -> None:
         """Before the storm: a run whose server has not what was asked for would say something of another."""
@@ -164,14 +194,14 @@ class Supervisor:
                 "unset LD_PRELOAD" if asked == "system" else "what is linked statically must be built with it",
             )
 
-    def _read_backlog(self) -> None:
+    def _read_backlog(self, whose: RunningServer) -> None:
         """Ask the kernel; a server that was not waited for may not listen before the storm."""
-        assert self.server is not None
-        listening = self.server.listeners(self.ground.port)
+        (about, port) = next((about, port) for process, about, port in self._running if process is whose)
+        listening = whose.listeners(port)
         if listening:
-            self.manifest["server"]["backlog_effective"] = listening[0].backlog
+            about["backlog_effective"] = listening[0].backlog
             # With SO_REUSEPORT each has a queue of its own; an address of the other family is not called.
-            self.manifest["server"]["listeners"] = sum(one.address == listening[0].address for one in listening)
+            about["listeners"] = sum(one.address == listening[0].address for one in listening)
 
     def _start_agents(self) -> None:
         self.agents.start(files=self.trial.faults.client_nofile)
@@ -180,10 +210,14 @@ class Supervisor:
         self.agents.wait_until_ready()
 
     def _start_probe(self) -> None:
-        """Where there is a listener to watch; on the clients' CPUs."""
-        assert self.server is not None
-        if self.trial.probe and self.server.listeners(self.ground.port):
-            self.witnesses.start_probe(self.ground.port, self.ground.target, self.server.pid, self.ground.client_cpus)
+        """Where there is a listener to watch; on the clients' CPUs. The samples are of the one that the storm meets."""
+        met = self._running[-1][0]
+        for process, _, port in self._running:
+            if self.trial.probe and process.listeners(port):
+                samples = PROBE_SAMPLES if process is met else PROBE_SERVER_SAMPLES
+                self.witnesses.start_probe(
+                    port, self.ground.target, process.pid, self.ground.client_cpus, samples=samples
+                )
 
     def _open_ledger(self) -> None:
         slices = self.ground.slices
@@ -210,7 +244,9 @@ class Supervisor:
     def _storm(self) -> None:
         assert self.server is not None
         stall_ms = self.trial.faults.stall_ms
-        before, used_before = counters.read_counters(), self.server.usage()
+        if self.front is not None:
+            self.front.begin_counting()
+        before, used_before = counters.read_counters(), [process.usage() for process, *_ in self._running]
         if stall_ms is not None:
             self.server.stall()
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
@@ -221,19 +257,27 @@ class Supervisor:
             self.agents.begin(start_ns)
             self._watch(start_ns, self._disturbances(start_ns))
         finally:
-            after, used = counters.read_counters(), self.server.usage()
-            self.manifest["kernel"]["counters"] = counters.deltas(before, after)
-            if used.cpu_s is not None and used_before.cpu_s is not None:
-                self.manifest["server"]["storm_cpu_s"] = used.cpu_s - used_before.cpu_s
-            self.manifest["server"]["peak_rss_bytes"] = used.peak_rss_bytes
-            ended = self.server.exit_status
-            self.manifest["server"]["ended"] = ended
-            if self.manifest["server"]["backlog_effective"] is None:
-                self._read_backlog()
-        if ended is not None:
-            raise ServerError(
-                f"the server ended during the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
-            )
+            self.manifest["kernel"]["counters"] = counters.deltas(before, counters.read_counters())
+            for (process, about, _), earlier in zip(self._running, used_before, strict=True):
+                self._note_usage(process, about, earlier)
+            if self.front is not None:
+                self.manifest["front"]["counters"] = self.front.counted()
+        for process, about, _ in self._running:
+            if about["ended"] is not None:
+                raise ServerError(
+                    f"{process.called} ended during the storm: {about['ended']}",
+                    f"its output is in {self.partial.run_id}/{process.log_name}",
+                )
+
+    def _note_usage(self, process: RunningServer, about: dict[str, Any], before: Usage) -> None:
+        """What it used in the storm, and whether it is still there."""
+        used = process.usage()
+        if used.cpu_s is not None and before.cpu_s is not None:
+            about["storm_cpu_s"] = used.cpu_s - before.cpu_s
+        about["peak_rss_bytes"] = used.peak_rss_bytes
+        about["ended"] = process.exit_status
+        if about["backlog_effective"] is None:
+            self._read_backlog(process)
 
     def _settle(self) -> None:
         """Watch the server for a while longer, with nothing to do but give memory back."""
@@ -296,8 +340,9 @@ class Supervisor:
         if self.begun:
             self.agents.wait_until_stopped()
         self.manifest |= self.witnesses.end()
-        if self.server is not None:
-            self.server.end()
+        for process in (self.front, self.server):
+            if process is not None:
+                process.end()
         self.agents.end()
         if self.witnesses.has_ledger and self.begun:
             _say(phase="reading the packet counts")

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from harness import host_settings
+from harness.balancers import running as balancers
 from harness.children import STOPPING, signal_group
 from harness.conclude import conclude
 from harness.errors import MachineError, StormLabError
@@ -82,7 +83,7 @@ def recover(data: Path) -> list[Run]:
 def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     entry = catalogue.find(trial.server)
     # What cannot be started is refused before anything is made.
-    binary_hash = catalogue.identity_hash(entry, trial.server)
+    binary_hash = catalogue.identity_hash(entry, trial.server, balancers.programs(trial.front))
     library = catalogue.preloaded(entry, trial.server)
     partial = Partial.create(
         data,
@@ -192,7 +193,8 @@ def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str,
 def _end_orphans(partial: Partial) -> None:
     """What a supervisor that was killed just now has started: the kernel ends its children, not theirs."""
     manifest = partial.read_manifest()
-    for pid in (manifest["server"].get("pid"), *manifest.get("agent_pids", ())):
+    front = manifest.get("front", {}).get("pid")
+    for pid in (manifest["server"].get("pid"), front, *manifest.get("agent_pids", ())):
         if pid is not None:
             signal_group(pid, signal.SIGKILL)
 

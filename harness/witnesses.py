@@ -26,7 +26,7 @@ class Witnesses:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._tracing: Witness | None = None
-        self._probe: subprocess.Popen[str] | None = None
+        self._probes: dict[str, subprocess.Popen[str]] = {}
         self._ledger: Ledger | None = None
 
     def start_tracing(self) -> int:
@@ -47,22 +47,24 @@ class Witnesses:
         if self._tracing is not None:
             self._tracing.use_cpus(cpus)
 
-    def start_probe(self, port: int, target: str, server: int, cpus: Sequence[int]) -> None:
-        """Sample the listener, the process group of the server and the counters, from a process of its own.
+    def start_probe(
+        self, port: int, target: str, server: int, cpus: Sequence[int], samples: str = PROBE_SAMPLES
+    ) -> None:
+        """Sample a listener, the process group of its server and the counters, from a process of its own.
 
         Raises:
             MachineError: it did not start.
         """
         every_us = interval_us(len(host.usable_cpus()))
-        words = (port, target, every_us, self._folder / PROBE_SAMPLES, ",".join(map(str, cpus)))
-        self._probe = children.start(
+        words = (port, target, every_us, self._folder / samples, ",".join(map(str, cpus)))
+        probe = self._probes[samples] = children.start(
             [sys.executable, "-m", "harness.probe.sampler", *map(str, (*words, *children.members(server)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parent.parent,
         )
-        assert self._probe.stdout is not None
-        if self._probe.stdout.readline() != "ready\n":
+        assert probe.stdout is not None
+        if probe.stdout.readline() != "ready\n":
             raise MachineError("the probe did not start", "run without it: --no-probe")
 
     def open_ledger(self, port: int, slices: Sequence[Slice]) -> None:
@@ -72,13 +74,13 @@ class Witnesses:
         self._ledger = ledger
 
     def end(self) -> dict[str, Any]:
-        """End the probe and the tracing; what they say of themselves, by key of the manifest."""
+        """End the probes and the tracing; what they say of themselves, by key of the manifest."""
         said: dict[str, Any] = {}
-        if self._probe is not None:
+        for samples, probe in self._probes.items():
             with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
-                report, _ = self._probe.communicate(timeout=2.0)
-                said["probe"] = json.loads(report)
-            children.end(self._probe, grace_s=0.2)
+                report, _ = probe.communicate(timeout=2.0)
+                said[samples.removesuffix(".samples")] = json.loads(report)
+            children.end(probe, grace_s=0.2)
         if self._tracing is not None:
             said["trace"] = self._tracing.end()
         return said

@@ -64,6 +64,17 @@ def add_to(commands: Commands) -> None:
     server("--server-cpus", type=_cpus, metavar="LIST", help="e.g. 0,2-3")
     server("--client-cpus", type=_cpus, metavar="LIST")
 
+    front = parser.add_argument_group("load balancer").add_argument
+    front("--front", metavar="NAME", help="haproxy or nginx before the server, started and ended with it")
+    front("--front-backlog", type=int, metavar="N", help="what it asks of listen(2) (default: its own)")
+    front("--front-maxconn", type=int, metavar="N", help="connections at a time (nginx: of each worker, both sides)")
+    front("--front-workers", type=int, metavar="N", help="HAProxy's threads, nginx's processes (default: its own)")
+    front("--front-server-maxconn", type=int, metavar="N", help="requests that are at the server at a time")
+    front("--front-queue-s", type=float, metavar="S", help="how long one may wait for that in HAProxy (then 503)")
+    front("--front-reuse", action="store_true", default=None, help="kept connections to the server, for all clients")
+    front("--front-rate", type=float, metavar="N", help="let so many requests a second through")
+    front("--front-rate-status", type=int, metavar="N", help="what those beyond are told: 429 (default) or 503")
+
     faults = parser.add_argument_group("faults and kernel").add_argument
     faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
     faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")

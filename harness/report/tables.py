@@ -104,6 +104,7 @@ def print_run(summary: Summary) -> None:
         ("server", f"{server['name']}: {server['version'] or server['title']}"),
         *_malloc(server),
         ("backlog", f"{or_dash(server['backlog_effective'])} in the kernel, {asked} asked for"),
+        *_front(run["front"], run["statuses"]),
         ("load", describe_load(run["load"])),
         ("CPUs", f"{run['cpu']['regime']}: server on {run['cpu']['server']}, clients on {run['cpu']['clients']}"),
         (
@@ -171,6 +172,22 @@ def _server(summary: Summary) -> str:
     allocator = summary.run.trial.server.allocator
     name = str(summary.run.manifest["server"]["name"])
     return name if allocator == "system" else f"{name}, {allocator}"
+
+
+def _front(front: dict[str, Any] | None, statuses: dict[str, int]) -> list[tuple[str, str]]:
+    """The load balancer that the storm met, if any."""
+    if front is None:
+        return []
+    asked = "its default" if front["backlog_requested"] is None else front["backlog_requested"]
+    listener = f"backlog {or_dash(front['backlog_effective'])} in the kernel, {asked} asked for"
+    counted = ", ".join(f"{name} {count:,}" for name, count in front.get("counters", {}).items() if count)
+    told = ", ".join(f"{count:,} × {status}" for status, count in statuses.items())
+    return [
+        ("before it", f"{front['name']} {front['version']}: {listener}"),
+        ("it counted", counted or NO_VALUE),
+        ("clients read", told or NO_VALUE),
+        ("to the server", f"{or_dash(front['connections_to_server'], ',')} connections, by the kernel"),
+    ]
 
 
 def _malloc(server: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,15 +194,15 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         ) from error
 
 
-def identity_hash(entry: Entry, server: Server) -> str:
-    """Hash of what a server is made of: what a run's identity needs to know of it.
+def identity_hash(entry: Entry, server: Server, before: Sequence[str] = ()) -> str:
+    """Hash of what a server is made of, with the programs ``before`` it: what a run's identity needs to know of it.
 
     Raises:
         PlanError: as :func:`argv`.
     """
     command = argv(entry, server, "127.0.0.1", 1)  # the address does not matter for that
     library = preloaded(entry, server)
-    return binary_hash(command if library is None else [*command, str(library)])
+    return binary_hash([*command, *([] if library is None else [str(library)]), *before])
 
 
 def binary_hash(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""One server under test, from its start to its end."""
+"""One server under test, or what stands before it, from its start to its end."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ class RunningServer:
         cpus: Sequence[int],
         files: tuple[int, int],
         environment: Mapping[str, str] | None = None,
+        called: str = "the server",
     ) -> None:
         self._log = log
+        self.called = called
         with log.open("wb") as output:
             try:
                 self._process = children.start(
@@ -69,6 +71,10 @@ class RunningServer:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def log_name(self) -> str:
+        return self._log.name
 
     @property
     def exit_status(self) -> str | None:
@@ -97,12 +103,12 @@ class RunningServer:
         while not checks[ready]():
             if self.exit_status is not None:
                 raise ServerError(
-                    f"the server ended before it was ready: {self.exit_status}{self._last_words()}",
-                    "see server.log; a server that goes into the background must be told not to",
+                    f"{self.called} ended before it was ready: {self.exit_status}{self._last_words()}",
+                    f"see {self._log.name}; a server that goes into the background must be told not to",
                 )
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"the server was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s{self._last_words()}",
+                    f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s{self._last_words()}",
                     "check that it uses {port} and {host}, or choose --ready listening or none",
                 )
             time.sleep(0.02)

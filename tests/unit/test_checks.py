@@ -70,6 +70,8 @@ def test_syn_retransmissions_against_the_kernel(kernel: int, synacks: list[int |
     table = rows_with(synacks, established_us=[1, 2, None], syn_retransmits=[0, 2, None], total_retransmits=[4, 3, 3])
     assert kernel_counters(table, {"TCPSynRetrans": kernel}).status == status
     assert kernel_counters(table, {}).status == "unknown"
+    two_hops = kernel_counters(table, {"TCPSynRetrans": kernel}, hops=2).status
+    assert two_hops == ("unknown" if kernel == 6 else status), "the load balancer's own are in no row"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Load balancers before the server: their configuration, their process, their own counters."""
