@@ -22,10 +22,21 @@ class Disturbance(Protocol):
 
 
 class Stall:
-    """The server, stopped before the storm, goes on when its time has come and every connect of a burst is issued."""
+    """The server, or one loop of it, stopped before the storm, goes on when its time has come.
 
-    def __init__(self, resume: Callable[[], None], start_ns: int, stall_ms: float, wait_for: int) -> None:
+    And not before every connect of a burst is issued, where it is to wait for them.
+    """
+
+    def __init__(
+        self,
+        resume: Callable[[], None],
+        start_ns: int,
+        stall_ms: float,
+        wait_for: int,
+        noted_as: str = "stalled_until_us",
+    ) -> None:
         self._resume = resume
+        self._noted_as = noted_as
         self._start_ns = start_ns
         self._until_ns = start_ns + int(stall_ms * 1e6)
         self._wait_for = wait_for
@@ -35,7 +46,7 @@ class Stall:
         if now_ns < self._until_ns or attempted() < self._wait_for:
             return {}
         self.end()
-        return {"stalled_until_us": (now_ns - self._start_ns) // 1000}
+        return {self._noted_as: (now_ns - self._start_ns) // 1000}
 
     def end(self) -> None:
         if not self.over:

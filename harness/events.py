@@ -118,6 +118,12 @@ SAMPLES = (
         "complete connections waiting to be accepted; null where nobody listened",
     ),
     Column("backlog", pa.int32(), "connections", "the listening socket's backlog"),
+    Column(
+        "accept_queues",
+        pa.int32(),
+        "connections",
+        "the same of all sockets that listen on the port; where there are several, accept_queue is of the deepest",
+    ),
     Column("server_files", pa.int32(), "files", "open files of the server's fullest process"),
     Column("server_files_limit", pa.int32(), "files", "the soft limit of that process"),
     Column("server_threads", pa.int32(), "threads", "threads of the server"),

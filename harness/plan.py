@@ -60,6 +60,12 @@ class Server:
     """Whether the lab's servers say when they accepted each connection."""
     allocator: Allocator = "system"
     """What its malloc is; ``system``: whatever it comes with."""
+    accept_loops: int | None = None
+    """Tasks that accept; None: one, as its stack's documentation has it."""
+    reuseport: bool = False
+    """Whether each of them has a listening socket of its own (SO_REUSEPORT), and where it can a thread."""
+    accept_batch: int | None = None
+    """Connections that a loop accepts in a row, before it lets those be served; None: as its runtime has it."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -78,6 +84,13 @@ class Server:
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
         _choice("ready", self.ready, Ready)
         _choice("allocator", self.allocator, Allocator)
+        for name in ("accept_loops", "accept_batch"):
+            value = getattr(self, name)
+            _require(value is None or 1 <= value <= 1024, f"{name.replace('_', ' ')} must be 1 to 1024, not {value}")
+        _require(
+            not self.reuseport or self.accept_loops is not None,
+            "--reuseport gives each accept loop a listener of its own; say how many with --accept-loops",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +191,15 @@ class Faults:
     """The agents' limit of open files, each; None: as many as this machine allows."""
     syn_loss: float | None = None
     """Share of SYNs that are lost on the way."""
+    stall_loop_ms: float | None = None
+    """The first of the server's accept loops is blocked from before the first connect until this long after it."""
 
     def __post_init__(self) -> None:
-        for name, value in (("stall", self.stall_ms), ("client pause", self.client_pause_ms)):
+        for name, value in (
+            ("stall", self.stall_ms),
+            ("client pause", self.client_pause_ms),
+            ("stall of a loop", self.stall_loop_ms),
+        ):
             if value is not None:
                 most = MAX_SECONDS * 1000
                 _require(0 < value <= most, f"{name} must be above 0 and at most {most:g} ms, not {value:g}")
@@ -221,6 +240,10 @@ class Trial:
                 known = bool(re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key))
                 _require(known, f"{option} sets net.*, not {key!r}")
             object.__setattr__(self, name, settings)
+        _require(
+            self.faults.stall_loop_ms is None or self.server.accept_loops is not None,
+            "--stall-loop-ms blocks the first of several accept loops; say how many with --accept-loops",
+        )
 
     @property
     def plan_hash(self) -> str:

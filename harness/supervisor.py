@@ -249,6 +249,8 @@ class Supervisor:
         before, used_before = counters.read_counters(), [process.usage() for process, *_ in self._running]
         if stall_ms is not None:
             self.server.stall()
+        if self.trial.faults.stall_loop_ms is not None:
+            self.server.block_loop()
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
         self.manifest["start_ns"] = start_ns
         self.begun = True
@@ -303,6 +305,9 @@ class Supervisor:
             found.append(
                 Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.clients if load.is_burst else 0)
             )
+        if faults.stall_loop_ms is not None:
+            released = self.server.release_loop
+            found.append(Stall(released, start_ns, faults.stall_loop_ms, 0, noted_as="loop_stalled_until_us"))
         if faults.client_pause_ms is not None:
             found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.clients // 2))
         return found

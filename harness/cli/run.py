@@ -51,6 +51,9 @@ def add_to(commands: Commands) -> None:
     server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
     server("--allocator", metavar="NAME", help="system (what it comes with, the default), jemalloc or mimalloc")
     server("--workers", type=int, metavar="N", help="threads or processes (default: its runtime's own choice)")
+    server("--accept-loops", type=int, metavar="N", help="tasks that accept (default: one); hyper, tokio, go")
+    server("--reuseport", action="store_true", default=None, help="each of them with a listener of its own")
+    server("--accept-batch", type=int, metavar="N", help="accept at most so many in a row; hyper, tokio")
     server("--work-us", type=int, metavar="N", help="busy work for each request")
     server("--body-bytes", type=int, metavar="N", help="(default: 12)")
     server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
@@ -77,6 +80,7 @@ def add_to(commands: Commands) -> None:
 
     faults = parser.add_argument_group("faults and kernel").add_argument
     faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
+    faults("--stall-loop-ms", type=float, metavar="D", help="block the first accept loop until D ms after the start")
     faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")
     faults("--client-nofile", type=int, metavar="N", help="the agents' limit of open files (default: all there are)")
     faults("--syn-loss", type=float, metavar="SHARE", help="lose this share of the SYNs on the way")

@@ -18,13 +18,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.probe.counters import LO_RX_DROPPED, read_counters
-from harness.probe.listener import ListenerWatch
+from harness.probe.listener import ListenersWatch, ListenerWatch, listeners
 
 SERVER_EVERY_NS, COUNTERS_EVERY_NS = 20_000_000, 50_000_000
 NOT_SAMPLED = -1
-QUEUE_FIELDS = ("accept_queue", "backlog")
+QUEUE_FIELDS = ("accept_queue", "backlog", "accept_queues")
 FILES_FIELDS = ("server_files", "server_files_limit")
 SERVER_FIELDS = (
     "server_threads",
@@ -61,9 +62,10 @@ def interval_us(cpus: int) -> int:
     return 1_000 if cpus >= 4 else 5_000
 
 
-def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: Path) -> dict[str, float]:
-    """Sample until standard input ends; returns what it cost and how even it was."""
-    listener = ListenerWatch(port, address)
+def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: Path) -> dict[str, Any]:
+    """Sample until standard input ends; returns what it cost, how even it was, and the depths of several queues."""
+    several = sum((one.port, one.address) == (port, address) for one in listeners()) > 1
+    listener = ListenersWatch(port, address) if several else ListenerWatch(port, address)
     limits = [_files_limit(pid) for pid in pids]
     begun_ns = time.monotonic_ns()
     due_ns = previous_ns = server_due_ns = counters_due_ns = begun_ns
@@ -93,6 +95,7 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
         "cpu_s": used.ru_utime + used.ru_stime,
         "ran_s": (time.monotonic_ns() - begun_ns) / 1e9,
         "longest_gap_ms": longest_gap_ns / 1e6,
+        "deepest_queues": sorted(listener.deepest.values()) if isinstance(listener, ListenersWatch) else None,
     }
 
 

@@ -24,13 +24,15 @@ OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
 """In the checkout, for notebooks opened anywhere in it, or in the folder one works in, which wins."""
 PROJECT = Path(__file__).parent.parent.parent
-_OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps")
+_OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps", "accept_loops", "reuseport", "accept_batch")
 """Options of a server that reach it through a placeholder of the same name."""
 _CONTRACT = (
     "--host {host} --port {port} --backlog {backlog} --body-bytes {body_bytes} --work-us {work_us} "
     "--workers {workers} --stamps {stamps}"
 )
 """What ``{options}`` stands for: the contract of the lab's own servers (servers/README.md)."""
+_ACCEPTING = "--accept-loops {accept_loops} --reuseport {reuseport} --accept-batch {accept_batch}"
+"""What ``{accepting}`` stands for: who accepts, of those that can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,16 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         "work_us": str(server.work_us),
         "stamps": "on" if server.stamps else "off",
         "workers": "default" if server.workers is None else str(server.workers),
+        "accept_loops": "default" if server.accept_loops is None else str(server.accept_loops),
+        "reuseport": "on" if server.reuseport else "off",
+        "accept_batch": "default" if server.accept_batch is None else str(server.accept_batch),
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
         "variant": "" if server.allocator == "system" else f"-{server.allocator}",
     }
     default = Server()
-    command = entry.command.replace("{options}", _CONTRACT)
+    command = entry.command.replace("{options}", _CONTRACT).replace("{accepting}", _ACCEPTING)
     for option in _OPTIONAL:
         if getattr(server, option) != getattr(default, option) and f"{{{option}}}" not in command:
             flag = "--" + option.replace("_", "-")

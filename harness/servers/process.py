@@ -27,6 +27,8 @@ READY_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 2.0
 """How long one request for readiness may take before another is tried."""
 STOPPED_WITHIN_S = 5.0
+BLOCKS_WITHIN_S = 0.1
+"""How long an accept loop is given to block when it is told to; whether it did, its queue shows."""
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
 _READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
 _ALLOCATOR_LINE = re.compile(r"^allocator (.+)$", re.MULTILINE)
@@ -134,6 +136,15 @@ class RunningServer:
 
     def resume(self) -> None:
         children.signal_group(self.pid, signal.SIGCONT)
+
+    def block_loop(self) -> None:
+        """Tell it to block the first of its accept loops, and give it a moment to do so."""
+        os.kill(self.pid, signal.SIGUSR1)
+        time.sleep(BLOCKS_WITHIN_S)
+
+    def release_loop(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR2)
 
     def end(self) -> None:
         children.end(self._process)

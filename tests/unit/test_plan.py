@@ -39,6 +39,11 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"bogus": 1},
         {"allocator": "tcmalloc"},
         {"settle_s": 61},
+        {"accept_loops": 0},
+        {"accept_batch": 1025},
+        {"reuseport": True},
+        {"stall_loop_ms": 5.0},
+        {"accept_loops": 2, "stall_loop_ms": 0.0},
         {"settle_s": -1},
         {"settle_s": "long"},
     ],
@@ -89,6 +94,19 @@ def test_allocator_and_settling_are_asked_for_and_change_no_other_plan() -> None
     older = json.loads(json.dumps(plain.to_json()))
     del older["settle_s"], older["server"]["allocator"]
     assert Trial.from_json(older) == plain
+
+
+def test_accept_loops_are_asked_for_and_change_no_other_plan() -> None:
+    plain = trial_from_options({"clients": 7})
+    asked = trial_from_options({"clients": 7, "accept_loops": 2, "reuseport": True, "stall_loop_ms": 3.0})
+    assert (asked.server.accept_loops, asked.server.reuseport, asked.faults.stall_loop_ms) == (2, True, 3.0)
+    assert Trial.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    older = json.loads(json.dumps(plain.to_json()))
+    for name in ("accept_loops", "reuseport", "accept_batch"):
+        del older["server"][name]
+    del older["faults"]["stall_loop_ms"]
+    assert Trial.from_json(older) == plain
+    assert Trial.from_json(older).plan_hash == plain.plan_hash
 
 
 def test_plan_files_are_products(tmp_path: Path) -> None:

@@ -31,10 +31,13 @@ func main() {
 	bodyBytes := flag.Uint("body-bytes", 12, "length of the answer's body")
 	workUs := flag.Uint("work-us", 0, "busy work per request, in microseconds")
 	flag.Func("workers", "`N|default`: GOMAXPROCS", numberOrDefault(&workers, 1))
+	loops := unasked
+	flag.Func("accept-loops", "`N|default`: goroutines that accept", numberOrDefault(&loops, 1))
+	reusePort := flag.String("reuseport", "off", "`on|off`: whether each of them has a listener of its own")
 	stamps := flag.String("stamps", "on", "`on|off`: whether answers carry their connection's accept time")
 	flag.Parse()
-	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || (*stamps != "on" && *stamps != "off") {
-		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 and on or off as --stamps")
+	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || !isSwitch(*stamps) || !isSwitch(*reusePort) {
+		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 and on or off as --stamps and --reuseport")
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -42,19 +45,16 @@ func main() {
 	if workers != unasked {
 		runtime.GOMAXPROCS(workers)
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(*host, strconv.Itoa(int(*port))))
+	listeners, err := listen(net.JoinHostPort(*host, strconv.Itoa(int(*port))), backlog, loops, *reusePort == "on")
 	if err != nil {
 		log.Fatal(err)
 	}
-	if backlog != unasked {
-		if err := listenAgain(listener.(*net.TCPListener), backlog); err != nil {
-			log.Fatal(err)
-		}
-	}
-
 	server := &http.Server{Handler: answer(*bodyBytes, time.Duration(*workUs)*time.Microsecond)}
 	if *stamps == "on" {
-		listener = stampingListener{listener.(*net.TCPListener), monotonicZero()}
+		zero := monotonicZero()
+		for i, listener := range listeners {
+			listeners[i] = stampingListener{listener.(*net.TCPListener), zero}
+		}
 		server.ConnContext = withConn
 		server.Handler = stamped(server.Handler)
 	}
@@ -62,11 +62,20 @@ func main() {
 	defer stop()
 	context.AfterFunc(terminated, func() { server.Close() })
 
-	fmt.Printf("ready %s %s\n", listener.Addr(), runtime.Version())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if loops != unasked {
+		listeners[0] = gatedListener{listeners[0], gate()}
+	}
+	served := make(chan error)
+	for _, listener := range listeners {
+		go func() { served <- server.Serve(listener) }()
+	}
+	fmt.Printf("ready %s %s\n", listeners[0].Addr(), runtime.Version())
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
 }
+
+func isSwitch(text string) bool { return text == "on" || text == "off" }
 
 func answer(bodyBytes uint, work time.Duration) http.Handler {
 	body := bytes.Repeat([]byte("x"), int(bodyBytes))

@@ -1,5 +1,6 @@
 //! What the Rust servers share: the command line, the listener, the end of a run.
 
+mod accepting;
 mod allocator;
 
 use std::io;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+
+pub use accepting::{Accepting, Door};
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,6 +62,8 @@ pub struct RuntimeOptions {
     /// Whose listener accepts the connections: tokio's or std's
     #[arg(long, default_value = "runtime")]
     pub listener: Listener,
+    #[command(flatten)]
+    pub accepting: Accepting,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -102,19 +106,12 @@ impl RuntimeOptions {
         .map_err(|error| format!("cannot listen on {address}: {error}").into())
     }
 
-    /// Serves on a multi-threaded runtime until `serve` fails or SIGTERM arrives.
-    pub fn run(&self, serve: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        if let Asked(Some(workers)) = self.shared.workers {
-            runtime.worker_threads(workers as usize);
-        }
-        runtime.enable_all().build()?.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            tokio::select! {
-                result = serve => result,
-                _ = terminate.recv() => Ok(()),
-            }
-        })
+    /// One of several on the same port. Whoever wants that makes the socket, whatever the listener.
+    fn listen_beside_others(&self) -> Result<std::net::TcpListener, Error> {
+        let address = self.shared.address();
+        let backlog = self.shared.backlog.0.unwrap_or(UNASKED_BACKLOG);
+        bound(address, backlog, true)
+            .map_err(|error| format!("cannot listen on {address}: {error}").into())
     }
 }
 
@@ -135,18 +132,27 @@ async fn runtime_listener(address: SocketAddr, backlog: Option<u32>) -> io::Resu
 fn std_listener(address: SocketAddr, backlog: Option<u32>) -> io::Result<TcpListener> {
     let listener = match backlog {
         None => std::net::TcpListener::bind(address)?,
-        Some(backlog) => {
-            let domain = Domain::for_address(address);
-            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-            // std::net::TcpListener::bind sets it too.
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(backlog.cast_signed())?;
-            socket.into()
-        }
+        Some(backlog) => bound(address, backlog, false)?,
     };
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
+}
+
+/// What `TcpListener::bind` of tokio and of std passes to listen(2).
+const UNASKED_BACKLOG: u32 = 128;
+
+fn bound(address: SocketAddr, backlog: u32, reuse_port: bool) -> io::Result<std::net::TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    // std::net::TcpListener::bind sets it too.
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.cast_signed())?;
+    Ok(socket.into())
 }
 
 impl Stamps {

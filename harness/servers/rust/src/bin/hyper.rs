@@ -11,23 +11,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use storm_servers::{Error, RuntimeOptions, STAMP, announce, spin};
+use storm_servers::{Door, Error, RuntimeOptions, STAMP, spin};
 
 fn main() -> Result<(), Error> {
     let options = RuntimeOptions::parse();
-    options.run(serve(options))
+    options.run("hyper", serve)
 }
 
-async fn serve(options: RuntimeOptions) -> Result<(), Error> {
-    let listener = options.listen().await?;
-    announce(listener.local_addr()?, "hyper");
-
+async fn serve(options: RuntimeOptions, mut door: Door) -> Result<(), Error> {
     let body = Bytes::from(vec![b'x'; options.shared.body_bytes]);
     let work = options.shared.work();
     loop {
         // As in the guide: an error of accept(), EMFILE too, ends the server.
-        let (stream, _) = listener.accept().await?;
-        let accepted = options.shared.stamps.take();
+        let (stream, accepted) = door.accept().await?;
         let io = TokioIo::new(stream);
         let body = body.clone();
         tokio::spawn(async move {

@@ -5,25 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use storm_servers::{Error, RuntimeOptions, STAMP, announce, spin};
+use storm_servers::{Door, Error, RuntimeOptions, STAMP, spin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink};
 use tokio::net::TcpStream;
 
 fn main() -> Result<(), Error> {
     let options = RuntimeOptions::parse();
-    options.run(serve(options))
+    options.run("tokio", serve)
 }
 
-async fn serve(options: RuntimeOptions) -> Result<(), Error> {
-    let listener = options.listen().await?;
-    announce(listener.local_addr()?, "tokio");
-
+async fn serve(options: RuntimeOptions, mut door: Door) -> Result<(), Error> {
     let answers = Arc::new(Answers::new(options.shared.body_bytes));
     let work = options.shared.work();
     loop {
         // As in tokio's documentation: an error of accept(), EMFILE too, ends the server.
-        let (stream, _) = listener.accept().await?;
-        let accepted = options.shared.stamps.take();
+        let (stream, accepted) = door.accept().await?;
         let answers = answers.clone();
         tokio::spawn(async move {
             // An error here is a client that gave up: its side of the storm counts it.
