@@ -7,9 +7,7 @@ Nothing here touches the machine; a value that cannot mean anything is refused w
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import math
 import re
 import tomllib
@@ -21,6 +19,7 @@ from typing import Any, Literal
 from harness.bounds import MAX_SECONDS
 from harness.bounds import choice as _choice
 from harness.bounds import require as _require
+from harness.content import content_hash
 from harness.errors import PlanError
 from harness.front import Front
 
@@ -273,25 +272,6 @@ class Trial:
             host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
             front=Front(**document.get("front", {})),
         )
-
-
-def _without_defaults(value: Any) -> Any:
-    """A nested value as JSON, fields at their default left out: a new field then changes no old hash."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
-    kept: dict[str, Any] = {}
-    for item in dataclasses.fields(value):
-        current = getattr(value, item.name)
-        default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-        if current != default:
-            kept[item.name] = _without_defaults(current)
-    return kept
-
-
-def content_hash(value: Any) -> str:
-    """Hash of a plan value, hex; equal for equal content, today and after fields with defaults were added."""
-    text = json.dumps(_without_defaults(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # ---- options: the flat names that the command line and the plan files share -------------------------------------

@@ -145,7 +145,9 @@ impl RuntimeOptions {
                     });
                     failed.blocking_send(served)
                 };
-                thread::Builder::new().name(format!("loop-{number}")).spawn(run)?;
+                thread::Builder::new()
+                    .name(format!("loop-{number}"))
+                    .spawn(run)?;
             }
         } else {
             let listener = Arc::new(self.listen().await?);
