@@ -65,6 +65,12 @@ def mean_of_runs(values: Sequence[float]) -> Interval:
     return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(runs))
 
 
+def share_of_runs(hits: int, runs: int) -> Interval:
+    """Of how many runs something is true, with the exact binomial interval (Clopper and Pearson, 1934)."""
+    found = stats.binomtest(hits, runs).proportion_ci(CONFIDENCE, method="exact")
+    return Interval(hits / runs, float(found.low), float(found.high), runs)
+
+
 def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect:
     """``measured / baseline``, block by block: geometric mean, studentised bootstrap interval, sign-flip test.
 

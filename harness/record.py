@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from harness import results, store
 from harness.errors import MachineError, PlanError
 from harness.plan import Plan
+from harness.search import Search
 from harness.summary import Summary
 
 Source = Literal["reference", "here"]
@@ -46,6 +47,35 @@ def record(
             f"no run of the plan {plan.name!r} can be had here", "see `stormlab servers` and `stormlab doctor`"
         )
     return results.frame(Summary(run) for run in runs)
+
+
+def searched(
+    search: Search,
+    source: Source = "reference",
+    *,
+    data: Path | None = None,
+    reference: Path = store.REFERENCE,
+    say: Callable[[str], None] = print,
+) -> tuple[Search, pd.DataFrame]:
+    """What of a search could be tried, and its storms, a row each, in order of time.
+
+    With ``here`` the search goes on until it is over.
+
+    Raises:
+        PlanError, MachineError: as :func:`record`.
+    """
+    if source != "here":
+        runs = record(search.plan, source, reference=reference).sort_values("run_id", ignore_index=True)
+        return search.tried(set(runs["plan_hash"])), runs
+    from harness import tune  # as above
+
+    left = tune.possible(search, say)
+    storms = tune.tune(left, data or store.default_data(), lambda trial, held: _quiet)
+    return left, results.frame(Summary(run) for run in storms)
+
+
+def _quiet(progress: dict[str, Any]) -> None:
+    """A notebook shows what came of a storm, not its progress."""
 
 
 def open_run(run_id: str, *, data: Path | None = None) -> Summary:

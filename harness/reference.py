@@ -16,6 +16,7 @@ import pandas as pd
 from harness import results, store
 from harness.datacard import card
 from harness.plan import PLANS, Plan, load_plan
+from harness.search import SEARCHES, load_search
 from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
 from harness.summary import Summary
 
@@ -27,7 +28,8 @@ CARD = "README.md"
 
 def collection() -> list[Plan]:
     """The collection's plans, in reading order."""
-    return [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
+    searches = [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
+    return [*(load_plan(path) for path in sorted(PLANS.glob("*.toml"))), *searches]
 
 
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from harness.servers.catalogue import catalogue
 from harness.store import PROJECT
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "notebooks"]
+COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "tune", "notebooks"]
 
 
 def test_the_calibration_page_is_the_generated_one() -> None:

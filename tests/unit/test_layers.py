@@ -19,6 +19,8 @@ THOUGHT = [
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.search",
+    "harness.report.search",
     "harness.pulses",
     "harness.results",
     "harness.datacard",

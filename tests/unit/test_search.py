@@ -1,0 +1,189 @@
+"""The search: from the cheapest on, given up early, confirmed by storms that had no part in the choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.errors import PlanError
+from harness.inference import share_of_runs
+from harness.plan import trial_from_options
+from harness.report import search as tell
+from harness.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
+
+FILE = """
+question = "?"
+[base]
+clients = 100
+[target]
+success = 0.99
+p99_ms = 500
+[test]
+runs = 2
+confirm = 3
+[[knob.backlog]]
+cost = 0
+[[knob.backlog]]
+cost = 3
+backlog = 1024
+[[knob.loops]]
+cost = 0
+[[knob.loops]]
+cost = 1
+accept_loops = 2
+"""
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Search:
+    file = tmp_path / "s.toml"
+    file.write_text(FILE)
+    return load_search(file)
+
+
+def storms(search: Search, *results: str) -> dict[str, list[bool]]:
+    """Of each candidate in order, its storms as a word: ``y`` where one reached the target, ``n`` where not."""
+    hashes = [candidate.trial.plan_hash for candidate in search.candidates]
+    return {name: [letter == "y" for letter in word] for name, word in zip(hashes, results, strict=False)}
+
+
+def test_candidates_are_all_combinations_the_cheapest_first(search: Search) -> None:
+    assert [(candidate.cost, candidate.name) for candidate in search.candidates] == [
+        (0, "as it comes"),
+        (1, "accept_loops 2"),
+        (3, "backlog 1024"),
+        (4, "backlog 1024, accept_loops 2"),
+    ]
+    assert search.candidates[3].trial == trial_from_options({"clients": 100, "backlog": 1024, "accept_loops": 2})
+    assert search.plan.trials == tuple(candidate.trial for candidate in search.candidates)
+
+
+@pytest.mark.parametrize(
+    ("results", "fates", "wanted"),
+    [
+        ((), ["under way", "not tried", "not tried", "not tried"], 0),
+        (("n",), ["given up", "under way", "not tried", "not tried"], 1),
+        (("yn",), ["given up", "under way", "not tried", "not tried"], 1),
+        (("yy",), ["under way", "not tried", "not tried", "not tried"], 0),
+        (("yyyy",), ["under way", "not tried", "not tried", "not tried"], 0),
+        (("yyyyy",), ["found", "not tried", "not tried", "not tried"], None),
+        (("yyyn", "n", "yyyyy"), ["not confirmed", "given up", "found", "not tried"], None),
+        (("n", "n", "n", "n"), ["given up"] * 4, None),
+    ],
+)
+def test_the_path_follows_from_the_storms(
+    search: Search, results: tuple[str, ...], fates: list[str], wanted: int | None
+) -> None:
+    tested = path(search, storms(search, *results))
+    assert [one.fate for one in tested] == fates
+    expected = None if wanted is None else search.candidates[wanted].trial
+    assert next_trial(tested) == expected
+    assert (chosen(tested) is not None) == ("found" in fates)
+
+
+def test_no_storm_counts_for_the_choice_and_for_its_confirmation(search: Search) -> None:
+    (first, *_) = path(search, storms(search, "yyyyyyn"))
+    assert (first.test, first.fresh) == ((True,) * 2, (True,) * 3), "and what came afterwards is left aside"
+
+
+def test_what_may_be_missed_may_be_missed_in_each_part(search: Search) -> None:
+    lenient = Search("s", "", search.target, search.candidates, 3, 4, may_miss=1)
+    assert path(lenient, storms(search, "ynyyyny"))[0].fate == "found"
+    assert path(lenient, storms(search, "nyn"))[0].fate == "given up"
+    assert path(lenient, storms(search, "yyynny"))[0].fate == "not confirmed"
+
+
+@pytest.mark.parametrize(
+    ("success", "p99_ms", "met"), [(1.0, 500.0, True), (0.989, 1.0, False), (1.0, 500.1, False), (1.0, None, False)]
+)
+def test_a_target_is_met_in_both_respects(success: float, p99_ms: float | None, met: bool) -> None:
+    assert Target(0.99, 500).met(success, p99_ms) == met
+    assert Target(0.99, 500).met(success, float("nan") if p99_ms is None else p99_ms) == met
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("success = 0.99", "success = 1.1"),
+        ("p99_ms = 500", "p99_ms = 0"),
+        ("p99_ms = 500", ""),
+        ("runs = 2", "runs = 0"),
+        ("confirm = 3", "may_miss = 2"),
+        ("runs = 2", "rounds = 2"),
+        ("cost = 1\n", ""),
+        ("accept_loops = 2", "hands = 2"),
+        ("clients = 100", "clients = 'many'"),
+        ("[target]", "[goal]"),
+    ],
+    ids=str,
+)
+def test_what_means_nothing_is_refused(tmp_path: Path, change: tuple[str, str]) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(FILE.replace(*change))
+    with pytest.raises(PlanError):
+        load_search(file)
+
+
+def test_a_search_is_changed_for_another_server_and_target(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(FILE)
+    changed = load_search(file, {"base": {"command": "mine {port}"}, "target": {"success": 0.5}})
+    assert {candidate.trial.server.command for candidate in changed.candidates} == {"mine {port}"}
+    assert changed.target == Target(0.5, 500)
+
+
+def test_combinations_that_are_the_same_storm_are_tried_once_at_the_lower_cost(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(FILE.replace("accept_loops = 2", "backlog = 1024"))
+    assert [candidate.cost for candidate in load_search(file).candidates] == [0, 1]
+
+
+def test_the_interval_is_the_exact_one() -> None:
+    """Ten of ten: the lower bound is the tenth root of 0.025; none of ten is its mirror image."""
+    assert share_of_runs(10, 10).low == pytest.approx(0.025**0.1)
+    assert share_of_runs(0, 10).high == pytest.approx(1 - 0.025**0.1)
+    assert share_of_runs(10, 10).high == 1
+
+
+def runs_of(search: Search, *results: str) -> pd.DataFrame:
+    rows = [
+        {"plan_hash": plan_hash, "success_rate": 1.0 if met else 0.5, "p99_ms": 100.0 if met else None}
+        for plan_hash, found in storms(search, *results).items()
+        for met in found
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_what_is_said_follows_from_the_storms(search: Search) -> None:
+    said = {}
+    for words in (("n", "yyyyy"), ("yyyyy",), ("n", "n", "n", "n"), ("n", "y")):
+        runs = runs_of(search, *words)
+        tested = tell.walked(search, runs)
+        said[words] = tell.verdict(search, tested, runs)
+        table = tell.path_table(search, tested, runs)
+        assert list(table["fate"]) == [one.fate for one in tested]
+        assert len(table) == 4
+    assert "**accept_loops 2**, at a cost of 1" in said["n", "yyyyy"]
+    assert "1 cheaper candidate was given up" in said["n", "yyyyy"]
+    assert "**as it comes**" in said["yyyyy",]
+    assert said["n", "n", "n", "n"].startswith("None of 4 candidates")
+    assert "not over" in said["n", "y"]
+    assert "29% to 100%" in said["yyyyy",], "three of three"
+
+
+def test_storms_are_held_against_the_target_in_order(search: Search) -> None:
+    found = reached(search, [("a", 1.0, 100.0), ("b", 0.5, None), ("a", 1.0, 900.0)])
+    assert found == {"a": [True, False], "b": [False]}
+
+
+def test_what_had_no_storm_before_the_last_that_had_could_not_be_tried(search: Search) -> None:
+    hashes = [candidate.trial.plan_hash for candidate in search.candidates]
+    left = search.tried({hashes[0], hashes[2]}).candidates
+    assert [one.trial.plan_hash for one in left] == [hashes[0], hashes[2], hashes[3]]
+    assert len(search.tried(set()).candidates) == 4
+
+
+def test_a_candidate_says_what_it_changes() -> None:
+    assert Candidate(trial_from_options({}), 0, {}).name == "as it comes"
