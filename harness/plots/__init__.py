@@ -7,6 +7,7 @@ from harness.plots.effects import effects_at_a_glance
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
 from harness.plots.memory import memory_over_time
+from harness.plots.mitigations import all_mitigations
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
 from harness.plots.prediction import predicted_and_measured
@@ -17,6 +18,7 @@ from harness.plots.waits import waits_and_schedule
 
 __all__ = [
     "all_and_answered",
+    "all_mitigations",
     "answer_timelines",
     "backlog_sweep",
     "causes_by_variant",

@@ -19,6 +19,7 @@ THOUGHT = [
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.mitigations",
     "harness.search",
     "harness.report.search",
     "harness.pulses",

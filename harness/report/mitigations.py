@@ -1,0 +1,166 @@
+"""What is said of mitigations: who was used, how requests ended, what it cost, and the table of all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.mitigations import Difference
+from harness.report import notebook as say
+from harness.report.tables import NO_VALUE, UNANSWERED, quantile
+
+MEASURES = {
+    "success_rate": "answered",
+    "p50_ms": "p50",
+    "p99_ms": "p99",
+    "good_per_s": "goodput",
+    "cpu_us_per_answer": "CPU per answer",
+    "memory_mib": "memory",
+    "connections_at_server": "connections at the server",
+}
+"""How measures are called in tables and sentences."""
+_COUNTERS = {
+    "haproxy": ("frontend.req_tot", "frontend.smax", "backend.qmax", "frontend.dreq", "backend.connect"),
+    "nginx": ("accepts", "handled", "requests"),
+}
+"""Of each load balancer's own counters, those that show that it was used, and how."""
+
+
+def evidence(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind of storm with a load balancer: its version, its listener in the kernel, its own counters."""
+    rows = []
+    for variant, storms in runs[runs["front"].notna()].groupby("variant", sort=False, observed=True):
+        first = storms.iloc[0]
+        counted = [json.loads(text) for text in storms["front_counters"]]
+        names = [name for name in _COUNTERS[first["front"]] if any(name in counts for counts in counted)]
+        rows.append(
+            {
+                "storms of": str(variant),
+                "load balancer": f"{first['front']} {', '.join(sorted(set(storms['front_version'])))}",
+                "storms": len(storms),
+                "backlog in the kernel": say.span(storms["front_backlog_effective"], "{:.0f}".format),
+                "connections to the server, by the kernel": say.span(storms["connections_to_server"], "{:,.0f}".format),
+                "it counted": "; ".join(
+                    f"{name} {say.span(pd.Series([counts.get(name) for counts in counted]), '{:,.0f}'.format)}"
+                    for name in names
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def listeners(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and way of accepting: how many sockets listened on its port, by the kernel."""
+    groups = runs.groupby(["server", "variant"], sort=False, observed=True)["listeners"]
+    return pd.DataFrame({"storms": groups.size(), "listeners": groups.agg(_counted)})
+
+
+def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.DataFrame:
+    """A row for each kind: of all requests how many were answered, turned away, timed out; goodput and throughput."""
+    rows = []
+    for kind, storms in runs.groupby(list(by), sort=False, observed=True):
+        rows.append(
+            dict(zip(by, kind, strict=True))
+            | {
+                "storms": len(storms),
+                "answered": shares(storms["success_rate"]),
+                "turned away": shares(storms["turned_away"]),
+                "timed out": shares(storms["timed_out"]),
+                "cut off": shares(storms["cut_off"]),
+                "p50": times(storms["p50_ms"]),
+                "p99": times(storms["p99_ms"]),
+                "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
+                "all that clients were told, 1/s": say.mean_and_interval(storms["told_per_s"], "{:,.0f}".format),
+                "generator": ", ".join(sorted(set(storms["generator"]))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame:
+    """The table of all mitigations: a row for each server and mitigation, means with intervals over storms.
+
+    The last columns say what is better and what is worse than without, in every storm.
+    """
+    rows = []
+    for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True):
+        here = [one for one in found if (one.server, one.variant) == (server, str(variant))]
+        rows.append(
+            {
+                "server": server,
+                "mitigation": str(variant),
+                "storms": len(storms),
+                "answered": shares(storms["success_rate"]),
+                "p50": times(storms["p50_ms"]),
+                "p99": times(storms["p99_ms"]),
+                "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
+                "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
+                "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "memory, MiB": say.mean_and_interval(storms["memory_mib"], "{:.0f}".format),
+                "brings": _listed([one for one in here if not one.worse]),
+                "costs": _listed([one for one in here if one.worse]),
+                "generator": ", ".join(sorted(set(storms["generator"]))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def backfires(found: Sequence[Difference]) -> list[str]:
+    """A line for each mitigation after which fewer were answered, or later, than without: on which servers."""
+    seen: dict[str, list[str]] = {}
+    for one in found:
+        if one.worse and one.measure in ("success_rate", "p50_ms", "p99_ms", "good_per_s"):
+            seen.setdefault(one.variant, []).append(f"{one.server} ({_named(one)})")
+    return [f"- *{variant}* made it worse on {', '.join(where)}." for variant, where in seen.items()]
+
+
+def stranded(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and way of accepting: how many clients waited for the loop that stood still.
+
+    ``runs`` has a column ``slow``: how many were not answered before it went on.
+    """
+    groups = runs.groupby(["server", "variant"], sort=False, observed=True)
+    slow = groups["slow"]
+    return pd.DataFrame(
+        {
+            "storms": slow.size(),
+            "listeners": groups["listeners"].agg(_counted),
+            "clients": groups["clients"].agg(_counted),
+            "waited for the loop, median": slow.median(),
+            "fewest": slow.min(),
+            "most": slow.max(),
+        }
+    )
+
+
+def shares(values: pd.Series) -> str:
+    """Mean and interval of a share over storms; where it is the same in all of them, that."""
+    return say.percent(values.iloc[0]) if values.nunique() == 1 else say.mean_and_interval(values, say.percent)
+
+
+def times(values_ms: pd.Series) -> str:
+    """Mean and interval of a quantile over storms; in how many it lies among the unanswered, where it does."""
+    lost = int(values_ms.isna().sum())
+    if lost == len(values_ms):
+        return UNANSWERED
+    said = say.mean_and_interval(values_ms, quantile)
+    return said if not lost else f"{said}; {UNANSWERED} in {lost} of {len(values_ms)}"
+
+
+def _counted(counts: pd.Series) -> str:
+    return say.span(counts, "{:,.0f}".format)
+
+
+def _listed(found: Sequence[Difference]) -> str:
+    return ", ".join(_named(one) for one in found) or NO_VALUE
+
+
+def _named(one: Difference) -> str:
+    if math.isinf(one.ratio):
+        return f"{MEASURES[one.measure]} {UNANSWERED}"
+    if one.ratio == 0:
+        return f"{MEASURES[one.measure]} no longer {UNANSWERED}"
+    return f"{MEASURES[one.measure]} × {one.ratio:.2g}"
