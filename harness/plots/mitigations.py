@@ -21,7 +21,7 @@ from harness.plots.style import (
     unanswered_handle,
 )
 
-_REACH = 0.36
+_REACH = 0.27
 """How far above and below the middle of its row the first and the last server stand."""
 _MARKS = ("o", "s", "^", "D", "v", "P")
 """Servers are told apart by mark as well as by colour."""
@@ -80,6 +80,7 @@ def _scale(axes: Axes, kind: str, values: pd.Series) -> None:
         percent_axis(axes, "x")
     elif kind == "ms" and len(known):
         log_time_axis(axes, max(float(known.min()) / 1.5, 0.1), float(known.max()) * 1.5)
+        axes.tick_params(axis="x", labelsize=7)
     elif kind == "plain" and len(known):
         axes.set_xlim(0, 1.1 * float(np.max(known)))
         axes.locator_params(axis="x", nbins=3)
