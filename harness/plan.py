@@ -68,6 +68,10 @@ class Server:
     """Whether the lab's servers say when they accepted each connection."""
     allocator: Allocator = "system"
     """What its malloc is; ``system``: whatever it comes with."""
+    fast_open_queue: int | None = None
+    """TCP_FASTOPEN of its listening sockets: how many connections may wait that began with data; None: unasked."""
+    defer_accept_s: int | None = None
+    """TCP_DEFER_ACCEPT of its listening sockets, seconds; None: unasked."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -84,6 +88,8 @@ class Server:
         _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
         _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
+        for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
+            _require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
         _choice("ready", self.ready, Ready)
         _choice("allocator", self.allocator, Allocator)
 
@@ -106,6 +112,8 @@ class Load:
     target_host: str = "127.0.0.1"
     path: str = "/"
     source_ports: SourcePorts = "assigned"
+    fast_open: bool = False
+    """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
@@ -145,6 +153,7 @@ class Load:
             f"path must start with / and hold visible ASCII only, not {self.path!r}",
         )
         _choice("source ports", self.source_ports, SourcePorts)
+        _require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
 
     @property
     def planned(self) -> int:
@@ -384,7 +393,7 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
     of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product) and
-    ``[control]`` (options; the trials that have them are run twice in each repeat).
+    ``[control]`` (options, or ``scenario``; the trials that have them are run twice in each repeat).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -412,7 +421,7 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
         _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
     names, trials = zip(*named, strict=True)
-    twice = [control.items() <= options.items() for _, options in combined] if control else []
+    twice = [control.items() <= {**options, "scenario": name}.items() for name, options in combined] if control else []
     controls = tuple(itertools.compress(trials, twice))
     _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
     return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, controls)
