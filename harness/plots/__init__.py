@@ -9,6 +9,7 @@ from harness.plots.lifelines import lifelines
 from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
+from harness.plots.ports import connect_costs
 from harness.plots.prediction import predicted_and_measured
 from harness.plots.save import save
 from harness.plots.sweep import backlog_sweep
@@ -21,6 +22,7 @@ __all__ = [
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",
+    "connect_costs",
     "effects_at_a_glance",
     "interventions",
     "latency_distributions",

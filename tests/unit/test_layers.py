@@ -19,6 +19,7 @@ THOUGHT = [
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.settings",
     "harness.record",
     "harness.plots",
 ]

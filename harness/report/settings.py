@@ -1,0 +1,131 @@
+"""What comparisons of kernel settings say, in tables and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.report.effects import change, interval
+from harness.report.tables import NO_VALUE, quantile
+from harness.settings import SETTINGS, Setting
+
+AT_THE_QUEUE = ("first_try_share", "ListenOverflows")
+"""Measures of the accept queue: who found room in it at once, and how often it was full."""
+
+
+def _share(value: float) -> str:
+    return f"{value:.2%}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+MEASURES: dict[str, tuple[str, str, Callable[[float], str]]] = {
+    "first_try_share": ("at the first try", "more", _share),
+    "ListenOverflows": ("ListenOverflows", "less", _count),
+    "success_rate": ("answered", "more", _share),
+    "p50_or_more_ms": ("median latency", "less", quantile),
+    "p99_or_more_ms": ("99th percentile", "less", quantile),
+    "lo_rx_dropped": ("lost in the input queue", "less", _count),
+    "half_open_drops": ("SYNs dropped, accept queue not full", "less", _count),
+    "segments_each": ("segments a connection", "less", "{:.2f}".format),
+    "cpu_us_per_answer": ("server's CPU time per answer", "less", "{:.1f} µs".format),
+}
+"""Column → (what it is called, what of it is better, how a value is written)."""
+FOR_CLIENTS = ("success_rate", "p50_or_more_ms", "p99_or_more_ms")
+"""What clients notice: by these a setting is better or worse."""
+
+
+def moved(row: Mapping[Any, Any]) -> str:
+    """``median latency 2.05 s → 1.22 s: −40.4 % (−40.6 % to −40.1 %)``, or that none was seen, and what would be."""
+    label, _, form = MEASURES[row["measure"]]
+    values = f"{label} {form(row['before'])} → {form(row['after'])}"
+    if row["seen"] == "nothing":
+        return f"{values}: no difference that this design can see (smallest detectable {change(row['smallest'])})"
+    return f"{values}: {interval(row)}"
+
+
+def seen_in(found: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """The established effects of a variant."""
+    return found[(found["variant"] == variant) & (found["seen"] != "nothing")]
+
+
+def happened(found: pd.DataFrame, variant: str) -> str:
+    """All established effects of a variant in words; where there is none, how small a one would have been seen."""
+    rows = found[found["variant"] == variant]
+    if rows.empty:
+        return NO_VALUE
+    seen = seen_in(found, variant)
+    if len(seen):
+        return "; ".join(moved(row) for row in seen.to_dict("records"))
+    widest = rows[rows["measure"].isin(FOR_CLIENTS)].sort_values("smallest").iloc[-1]
+    label = MEASURES[widest["measure"]][0]
+    return (
+        f"no difference that this design can see in any of {len(rows)} measures "
+        f"(smallest detectable: {change(widest['smallest'])} in the {label}, less in others that clients notice)"
+    )
+
+
+def touches(found: pd.DataFrame, variant: str) -> str:
+    """Whether it changes who finds room in the accept queue, or how often that is full."""
+    seen = seen_in(found, variant)
+    at_queue = seen[seen["measure"].isin(AT_THE_QUEUE)]
+    if at_queue.empty:
+        return "no"
+    if (at_queue["measure"] == "first_try_share").any():
+        return "yes: who finds room at once"
+    return "only what is dropped later"
+
+
+def advice(found: pd.DataFrame, variant: str) -> str:
+    """``set it``, ``leave it``, ``weigh it`` or ``no reason to``, by what clients noticed in this storm."""
+    seen = seen_in(found, variant)
+    noticed = seen[seen["measure"].isin(FOR_CLIENTS)]
+    better = noticed["seen"] == noticed["measure"].map(lambda measure: MEASURES[measure][1])
+    if noticed.empty:
+        return "no reason to"
+    return "set it" if better.all() else "weigh it" if better.any() else "leave it"
+
+
+def operators_table(found: pd.DataFrame, elsewhere: Mapping[str, str]) -> pd.DataFrame:
+    """A row for each setting that was measured: what is said, what happened, what to do, and where else it acts."""
+    there = set(found["variant"])
+    rows = [
+        {
+            "setting": _name(setting),
+            "what is said": setting.said,
+            "what happened in this storm": happened(found, setting.variant),
+            "touches accept-queue overflow": touches(found, setting.variant),
+            "in such a storm": advice(found, setting.variant),
+            "under another condition": elsewhere.get(setting.variant, NO_VALUE),
+        }
+        for setting in SETTINGS
+        if setting.variant in there
+    ]
+    return pd.DataFrame(rows).set_index("setting") if rows else pd.DataFrame()
+
+
+def numbers(found: pd.DataFrame) -> pd.DataFrame:
+    """Ratio and interval of each comparison: a row for each variant, one column each measure; ▲ ▼ where established."""
+    signs = {"more": " ▲", "less": " ▼", "nothing": ""}
+    said = [f"{interval(row)}{signs[row['seen']]}" for row in found.to_dict("records")]
+    labels = [MEASURES[measure][0] for measure in found["measure"]]
+    wide = found.assign(said=said, label=labels).pivot(index=["variant", "against"], columns="label", values="said")
+    order = found[["variant", "against"]].drop_duplicates().itertuples(index=False, name=None)
+    columns = list(dict.fromkeys(labels))
+    return (
+        wide.reindex(index=pd.MultiIndex.from_tuples(order), columns=columns).fillna(NO_VALUE).rename_axis(columns=None)
+    )
+
+
+def run_ids(storms: pd.DataFrame) -> pd.DataFrame:
+    """The runs of each variant."""
+    by_variant = storms.sort_values("run_id").groupby("variant", observed=True)["run_id"]
+    return pd.DataFrame({"runs": by_variant.size(), "run ids": by_variant.agg(" ".join)})
+
+
+def _name(setting: Setting) -> str:
+    return setting.change if setting.against == "as it is" else f"{setting.change} (against: {setting.against})"
