@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from harness import results
 from harness.effects import FEWEST_BLOCKS, cpu_us_per_answer, judged, with_blocks
 from harness.inference import paired_ratio
 from harness.plan import Plan
+from harness.stats import CONNECTS_PER_STEP
 
 AS_IT_IS, AGAIN = "as it is", "as it is, again"
 COUNTERS = ("ListenOverflows", "ListenDrops", "SyncookiesSent", "TCPReqQFullDrop", "TWRecycled", "InSegs")
@@ -33,7 +35,7 @@ class Setting:
 
 
 _LIST = "somaxconn, tcp_max_syn_backlog, tcp_syncookies, tcp_synack_retries, tcp_tw_reuse, ip_local_port_range, "
-_LIST += "tcp_fastopen"
+_LIST += "tcp_fastopen and netdev_max_backlog, all at once"
 SETTINGS = (
     Setting("somaxconn", "net.core.somaxconn=65535", "the accept queue gets longer"),
     Setting("backlog", "listen(65535)", "the accept queue gets longer"),
@@ -69,8 +71,7 @@ SETTINGS = (
         "data in the SYN: connections cost less",
     ),
     Setting("defer accept", "TCP_DEFER_ACCEPT=5 at the server", "the server is woken up only when there is a request"),
-    Setting("the usual list", f"{_LIST}, all at once", "a server tuned for high load"),
-    Setting("the usual list and input queue", f"{_LIST} and netdev_max_backlog", "a server tuned for high load"),
+    Setting("the usual list", _LIST, "a server tuned for high load"),
 )
 """In the order of the plan. What is said of them is what pages of tuning advice say; none of it is a result."""
 
@@ -100,9 +101,9 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequence[str]) -> pd.DataFrame:
     """Each variant of ``against`` with the one it names, block by block: a row for each of them and measure.
 
-    ``ratio``, ``low``, ``high`` and ``p`` as :func:`harness.inference.paired_ratio` has them, ``smallest`` the smallest
-    ratio above one that so many blocks detect, taken alone. ``corrected`` is p of a paired t-test corrected (Holm) for
-    all comparisons here, ``seen`` ``more``, ``less`` or ``nothing``, as in :func:`harness.effects.effects`.
+    ``before`` and ``after`` are medians; ``ratio``, ``low``, ``high``, ``p`` and ``t_p`` as
+    :func:`harness.inference.paired_ratio` has them, ``smallest`` the smallest ratio above one that so many blocks
+    detect, taken alone.
     """
     rows = []
     for measure in measures:
@@ -130,7 +131,19 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
                     "blocks": len(both),
                 }
             )
-    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All contrasts of several experiments, named in ``experiment``, with ``corrected`` and ``seen``.
+
+    ``corrected`` is p of a paired t-test, corrected (Holm) for the number of all of them; ``seen`` is ``more``,
+    ``less`` or ``nothing``, as in :func:`harness.effects.effects`.
+    """
+    there = [table.assign(experiment=name) for name, table in tables.items() if len(table)]
+    if not there:
+        return pd.DataFrame(columns=[*_COLUMNS, "experiment", "corrected", "seen"])
+    table = pd.concat(there, ignore_index=True)
     return judged(table, withheld=table["variant"].isna(), control=table["variant"] == AGAIN)
 
 
@@ -155,6 +168,22 @@ def against(storms: pd.DataFrame) -> dict[str, str]:
     there = set(storms["variant"])
     pairs = {setting.variant: setting.against for setting in SETTINGS} | {AGAIN: AS_IT_IS}
     return {variant: other for variant, other in pairs.items() if {variant, other} <= there}
+
+
+def range_size(settings: Sequence[Sequence[str]]) -> int:
+    """How many ports a trial's ``net.ipv4.ip_local_port_range`` has."""
+    (ports,) = (value for key, value in settings if key == "net.ipv4.ip_local_port_range")
+    low, high = map(int, ports.split())
+    return high - low + 1
+
+
+def cost_by_half(costs: Sequence[float], ports: int) -> tuple[float, float]:
+    """Median of what connect() takes, µs, until half of the ports are in use, and after; NaN where none came so far."""
+    steps = np.asarray(costs, np.float64)
+    used = np.arange(len(steps)) * CONNECTS_PER_STEP
+    halves = (steps[used + CONNECTS_PER_STEP <= ports / 2], steps[used >= ports / 2])
+    first, second = (float(np.median(half)) if len(half) else np.nan for half in halves)
+    return first, second
 
 
 def ports_given(runs: pd.DataFrame) -> pd.Series:

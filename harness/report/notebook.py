@@ -77,7 +77,10 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
     """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; the mean alone of fewer than three."""
-    found = mean_of_runs(values.dropna().to_list())
+    known = values.dropna()
+    if known.empty:
+        return NO_VALUE
+    found = mean_of_runs(known.to_list())
     return f"{form(found.value)} ({form(found.low)} to {form(found.high)})" if found.runs > 2 else form(found.value)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness.effects import FEWEST_BLOCKS
 from harness.report.effects import change, interval
 from harness.report.tables import NO_VALUE, quantile
-from harness.settings import SETTINGS, Setting
+from harness.settings import AGAIN, AS_IT_IS, SETTINGS, Setting
 
 AT_THE_QUEUE = ("first_try_share", "ListenOverflows")
 """Measures of the accept queue: who found room in it at once, and how often it was full."""
@@ -80,14 +81,46 @@ def touches(found: pd.DataFrame, variant: str) -> str:
     return "only what is dropped later"
 
 
+ADVICE = ("set it", "leave it", "weigh it", "no reason to")
+
+
 def advice(found: pd.DataFrame, variant: str) -> str:
-    """``set it``, ``leave it``, ``weigh it`` or ``no reason to``, by what clients noticed in this storm."""
+    """A word of :data:`ADVICE`, by what clients noticed in this storm."""
     seen = seen_in(found, variant)
     noticed = seen[seen["measure"].isin(FOR_CLIENTS)]
     better = noticed["seen"] == noticed["measure"].map(lambda measure: MEASURES[measure][1])
+    good, bad, both, nothing = ADVICE
     if noticed.empty:
-        return "no reason to"
-    return "set it" if better.all() else "weigh it" if better.any() else "leave it"
+        return nothing
+    return good if better.all() else both if better.any() else bad
+
+
+def answers(found: pd.DataFrame) -> list[str]:
+    """A line each: what changes who finds room, what helps, what harms, and what nothing was seen of."""
+    settings = [setting for setting in SETTINGS if (found["variant"] == setting.variant).any()]
+    if not settings:
+        return [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
+
+    def told(chosen: list[Setting], of: tuple[str, ...]) -> str:
+        rows = {one: seen_in(found, one.variant) for one in chosen}
+        lines = [
+            f"`{_name(one)}` ({'; '.join(moved(row) for row in seen[seen['measure'].isin(of)].to_dict('records'))})"
+            for one, seen in rows.items()
+        ]
+        return "; ".join(lines) or "none of them"
+
+    room = [one for one in settings if touches(found, one.variant).startswith("yes")]
+    by_advice = {word: [one for one in settings if advice(found, one.variant) == word] for word in ADVICE}
+    silent = [one for one in settings if seen_in(found, one.variant).empty]
+    return [
+        f"- **Who finds room in the accept queue** is changed by {len(room)} of {len(settings)}: "
+        f"{told(room, ('first_try_share',))}.",
+        f"- **What helps clients in such a storm**: {told(by_advice['set it'], FOR_CLIENTS)}.",
+        f"- **What harms them**: {told(by_advice['leave it'], FOR_CLIENTS)}.",
+        f"- **What does both**: {told(by_advice['weigh it'], FOR_CLIENTS)}.",
+        f"- **No difference that this design can see** in any measure: "
+        f"{', '.join(f'`{_name(one)}`' for one in silent) or 'of none of them'}.",
+    ]
 
 
 def operators_table(found: pd.DataFrame, elsewhere: Mapping[str, str]) -> pd.DataFrame:
@@ -110,6 +143,8 @@ def operators_table(found: pd.DataFrame, elsewhere: Mapping[str, str]) -> pd.Dat
 
 def numbers(found: pd.DataFrame) -> pd.DataFrame:
     """Ratio and interval of each comparison: a row for each variant, one column each measure; ▲ ▼ where established."""
+    if found.empty:
+        return pd.DataFrame()
     signs = {"more": " ▲", "less": " ▼", "nothing": ""}
     said = [f"{interval(row)}{signs[row['seen']]}" for row in found.to_dict("records")]
     labels = [MEASURES[measure][0] for measure in found["measure"]]
@@ -121,6 +156,19 @@ def numbers(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def of_itself(found: pd.DataFrame) -> str:
+    """What the storm as it is shows when it is compared with itself."""
+    control = found[found["variant"] == AGAIN]
+    if control.empty:
+        return "There is no control: fewer than three blocks."
+    inside = int(((control["low"] <= 1) & (control["high"] >= 1)).sum())
+    seen = int((control["seen"] != "nothing").sum())
+    return (
+        f"The storm as it is, compared with itself in the same blocks, has *no difference* inside its 95 % interval in "
+        f"{inside} of {len(control)} comparisons; {seen or 'none'} of them would pass for an effect."
+    )
+
+
 def run_ids(storms: pd.DataFrame) -> pd.DataFrame:
     """The runs of each variant."""
     by_variant = storms.sort_values("run_id").groupby("variant", observed=True)["run_id"]
@@ -128,4 +176,4 @@ def run_ids(storms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(setting: Setting) -> str:
-    return setting.change if setting.against == "as it is" else f"{setting.change} (against: {setting.against})"
+    return setting.change if setting.against == AS_IT_IS else f"{setting.change} (against: {setting.against})"

@@ -11,7 +11,18 @@ import pytest
 from harness.cause import CAUSES
 from harness.plan import PLANS, load_plan
 from harness.report import settings as tell
-from harness.settings import AGAIN, AS_IT_IS, SETTINGS, against, contrasts, in_blocks, ports_given
+from harness.settings import (
+    AGAIN,
+    AS_IT_IS,
+    SETTINGS,
+    against,
+    contrasts,
+    cost_by_half,
+    in_blocks,
+    ports_given,
+    range_size,
+    together,
+)
 
 BLOCKS = 6
 MEASURES = list(tell.MEASURES)[:6]
@@ -49,7 +60,7 @@ def storms() -> pd.DataFrame:
 
 
 def found_in(storms: pd.DataFrame) -> pd.DataFrame:
-    return contrasts(storms, against(storms), MEASURES)
+    return together({"storm": contrasts(storms, against(storms), MEASURES)})
 
 
 def test_every_setting_is_a_scenario_of_the_plan_and_is_compared() -> None:
@@ -107,7 +118,7 @@ def test_a_quantile_among_the_unanswered_is_at_least_the_timeout(storms: pd.Data
     plan = load_plan(PLANS / "06-kernel-settings.toml", {"repeats": BLOCKS})
     recorded = storms[["run_id", "plan_hash", "plan", "counters", "causes", "planned", "server_cpu_s", "success_rate"]]
     again = in_blocks(recorded.assign(p50_ms=2000.0, p99_ms=np.nan), plan)
-    assert set(again.p99_or_more_ms) == {10_000}
+    assert set(again.p99_or_more_ms) == {8_000}
 
 
 def test_ports_are_counted_by_who_got_none(storms: pd.DataFrame) -> None:
@@ -118,3 +129,32 @@ def test_run_ids_are_given(storms: pd.DataFrame) -> None:
     listed = tell.run_ids(storms)
     assert set(listed.runs) == {BLOCKS}
     assert sum(len(ids.split()) for ids in listed["run ids"]) == len(storms)
+
+
+def test_too_few_blocks_conclude_nothing(storms: pd.DataFrame) -> None:
+    found = found_in(storms[storms.block < 2])
+    assert found.empty
+    assert tell.operators_table(found, {}).empty
+    assert tell.numbers(found).empty
+    assert "nothing is concluded" in tell.answers(found)[0]
+
+
+def test_answers_name_what_helps_and_what_does_nothing(storms: pd.DataFrame) -> None:
+    storms.loc[storms.variant == "input queue", "p99_or_more_ms"] /= 2
+    lines = "\n".join(tell.answers(found_in(storms)))
+    assert "helps clients in such a storm**: `net.core.netdev_max_backlog=100000` (99th percentile" in lines
+    assert "changed by 0 of" in lines
+    assert "`net.ipv4.tcp_fastopen=3`" in lines.split("No difference")[1]
+
+
+def test_more_comparisons_take_more_to_establish_one(storms: pd.DataFrame) -> None:
+    one = contrasts(storms, {"input queue": AS_IT_IS}, ["p99_or_more_ms"])
+    many = together(dict.fromkeys("abcdefgh", one))
+    assert (many.corrected >= together({"a": one}).corrected[0]).all()
+    assert set(many.experiment) == set("abcdefgh")
+
+
+def test_costs_before_and_after_half_of_the_range() -> None:
+    assert range_size([["net.ipv4.ip_local_port_range", "40000 40999"]]) == 1000
+    assert cost_by_half([10.0, 12.0, 300.0, 500.0], 2000) == (11, 400)
+    assert np.isnan(cost_by_half([10.0, 12.0], 64_512)[1])
