@@ -85,7 +85,8 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     names = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
     made = results.with_counters(with_blocks(runs, plan), *COUNTERS)
     made = results.with_causes(results.with_options(made, "timeout_s"))
-    variants = [*dict.fromkeys(plan.names), *([AGAIN] if plan.controls else [])]
+    first, *others = dict.fromkeys(plan.names)
+    variants = [first, *([AGAIN] if plan.controls else []), *others]
     found = made["plan_hash"].map(names).mask(made["again"], AGAIN)
     timeout_ms = made["timeout_s"] * 1000
     return made.assign(

@@ -9,10 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from harness.plots.style import label_ms, storm_style
 from harness.stats import CONNECTS_PER_STEP
 
+_CHEAP_US = 3
+"""Less no connect() takes."""
 _LOOKS = (("#D55E00", "-"), ("#0072B2", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
@@ -35,6 +38,9 @@ def connect_costs(runs: pd.DataFrame, ends: Mapping[str, int], title: str) -> Fi
                 axes.annotate(text, (ends[str(variant)], 0), xycoords=("data", "axes fraction"), color=colour, **near)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, position: label_ms(value / 1000))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        dearest = max((max(costs, default=1) for costs in runs["connect_us_per_step"]), default=1)
+        axes.set_ylim(_CHEAP_US, max(100, 1.5 * dearest))
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
         axes.set_xlabel("connections made before, each of which holds its port")

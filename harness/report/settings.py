@@ -49,6 +49,11 @@ def moved(row: Mapping[Any, Any]) -> str:
     return f"{values}: {interval(row)}"
 
 
+def told(found: pd.DataFrame, variant: str) -> str:
+    """What was compared of a variant, whether an effect was seen or not."""
+    return "; ".join(moved(row) for row in found[found["variant"] == variant].to_dict("records")) or NO_VALUE
+
+
 def seen_in(found: pd.DataFrame, variant: str) -> pd.DataFrame:
     """The established effects of a variant."""
     return found[(found["variant"] == variant) & (found["seen"] != "nothing")]
