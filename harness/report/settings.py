@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.effects import FEWEST_BLOCKS
+from harness.effects import FEWEST_BLOCKS, fewest_blocks
 from harness.report.effects import change, interval
 from harness.report.tables import NO_VALUE, quantile
 from harness.settings import AGAIN, AS_IT_IS, SETTINGS, Setting
@@ -41,12 +41,18 @@ FOR_CLIENTS = ("success_rate", "p50_or_more_ms", "p99_or_more_ms")
 
 
 def moved(row: Mapping[Any, Any]) -> str:
-    """``median latency 2.05 s → 1.22 s: −40.4 % (−40.6 % to −40.1 %)``, or that none was seen, and what would be."""
+    """``median latency 2.05 s → 1.22 s: −40.4 % (−40.6 % to −40.1 %)``, or that none was seen, and what would be.
+
+    Where the interval alone excludes no difference, and nothing is established among so many comparisons, it says so.
+    """
     label, _, form = MEASURES[row["measure"]]
     values = f"{label} {form(row['before'])} → {form(row['after'])}"
-    if row["seen"] == "nothing":
-        return f"{values}: no difference that this design can see (smallest detectable {change(row['smallest'])})"
-    return f"{values}: {interval(row)}"
+    if row["seen"] != "nothing":
+        return f"{values}: {interval(row)}"
+    if row["low"] > 1 or row["high"] < 1:
+        few = f", {row['blocks']} blocks are too few" if row["blocks"] < fewest_blocks() else ""
+        return f"{values}: {interval(row)}, not established among all comparisons (p = {row['corrected']:.2g}{few})"
+    return f"{values}: no difference that this design can see (smallest detectable {change(row['smallest'])})"
 
 
 def told(found: pd.DataFrame, variant: str) -> str:
@@ -60,13 +66,13 @@ def seen_in(found: pd.DataFrame, variant: str) -> pd.DataFrame:
 
 
 def happened(found: pd.DataFrame, variant: str) -> str:
-    """All established effects of a variant in words; where there is none, how small a one would have been seen."""
+    """All effects of a variant in words; where there is none, how small a one would have been seen."""
     rows = found[found["variant"] == variant]
     if rows.empty:
         return NO_VALUE
-    seen = seen_in(found, variant)
-    if len(seen):
-        return "; ".join(moved(row) for row in seen.to_dict("records"))
+    told_of = rows[(rows["seen"] != "nothing") | (rows["low"] > 1) | (rows["high"] < 1)]
+    if len(told_of):
+        return "; ".join(moved(row) for row in told_of.to_dict("records"))
     widest = rows[rows["measure"].isin(FOR_CLIENTS)].sort_values("smallest").iloc[-1]
     label = MEASURES[widest["measure"]][0]
     return (
@@ -84,6 +90,13 @@ def touches(found: pd.DataFrame, variant: str) -> str:
     if (at_queue["measure"] == "first_try_share").any():
         return "yes: who finds room at once"
     return "only what is dropped later"
+
+
+def headline(found: pd.DataFrame) -> str:
+    """For a figure: how many of the settings change who finds room in the accept queue."""
+    there = [setting.variant for setting in SETTINGS if (found["variant"] == setting.variant).any()]
+    room = [variant for variant in there if touches(found, variant).startswith("yes")]
+    return f"{len(room)} of {len(there)} changes alter who finds room in the accept queue at once"
 
 
 ADVICE = ("set it", "leave it", "weigh it", "no reason to")
@@ -116,13 +129,16 @@ def answers(found: pd.DataFrame) -> list[str]:
 
     room = [one for one in settings if touches(found, one.variant).startswith("yes")]
     by_advice = {word: [one for one in settings if advice(found, one.variant) == word] for word in ADVICE}
-    silent = [one for one in settings if seen_in(found, one.variant).empty]
+    nothing = {one: happened(found, one.variant) for one in settings if seen_in(found, one.variant).empty}
+    silent = [one for one, words in nothing.items() if words.startswith("no difference")]
+    suggested = [f"`{_name(one)}` ({words})" for one, words in nothing.items() if one not in silent]
     return [
         f"- **Who finds room in the accept queue** is changed by {len(room)} of {len(settings)}: "
         f"{told(room, ('first_try_share',))}.",
         f"- **What helps clients in such a storm**: {told(by_advice['set it'], FOR_CLIENTS)}.",
         f"- **What harms them**: {told(by_advice['leave it'], FOR_CLIENTS)}.",
         f"- **What does both**: {told(by_advice['weigh it'], FOR_CLIENTS)}.",
+        f"- **Suggested by an interval alone**, as one in twenty is by nothing: {'; '.join(suggested) or 'none'}.",
         f"- **No difference that this design can see** in any measure: "
         f"{', '.join(f'`{_name(one)}`' for one in silent) or 'of none of them'}.",
     ]

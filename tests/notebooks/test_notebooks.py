@@ -149,6 +149,7 @@ SMALL: dict[str, dict[str, str]] = {
         "stall_ms": "100",
         "timeout_s": "3",
         "repeats": "1",
+        "unstopped_clients": "300",
         "syn_clients": "300",
         "port_clients": "300",
         "time_wait_clients": "50",

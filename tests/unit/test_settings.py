@@ -74,7 +74,9 @@ def test_without_an_effect_none_is_seen_and_each_row_says_what_would_have_been(s
     assert set(found.seen) == {"nothing"}
     table = tell.operators_table(found, {})
     assert len(table) == len(SETTINGS)
-    assert table["what happened in this storm"].str.contains("no difference that this design can see").all()
+    said = table["what happened in this storm"]
+    assert said.str.contains("no difference that this design can see|not established among all comparisons").all()
+    assert said.str.contains("smallest detectable").sum() > len(SETTINGS) / 2
     assert set(table["touches accept-queue overflow"]) == {"no"}
     assert set(table["in such a storm"]) == {"no reason to"}
 
@@ -158,3 +160,12 @@ def test_costs_before_and_after_half_of_the_range() -> None:
     assert range_size([["net.ipv4.ip_local_port_range", "40000 40999"]]) == 1000
     assert cost_by_half([10.0, 12.0, 300.0, 500.0], 2000) == (11, 400)
     assert np.isnan(cost_by_half([10.0, 12.0], 64_512)[1])
+
+
+def test_what_too_few_blocks_suggest_is_not_called_nothing(storms: pd.DataFrame) -> None:
+    storms.loc[storms.variant == "input queue", "p99_or_more_ms"] /= 2
+    found = found_in(storms[storms.block < 5])
+    words = tell.happened(found, "input queue")
+    assert "not established among all comparisons" in words
+    assert "5 blocks are too few" in words
+    assert "`net.core.netdev_max_backlog=100000`" not in tell.answers(found)[-1]
