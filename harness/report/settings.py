@@ -93,10 +93,10 @@ def touches(found: pd.DataFrame, variant: str) -> str:
 
 
 def headline(found: pd.DataFrame) -> str:
-    """For a figure: how many of the settings change who finds room in the accept queue."""
+    """For a figure: how many of the settings change who finds room in the accept queue, or how often it is full."""
     there = [setting.variant for setting in SETTINGS if (found["variant"] == setting.variant).any()]
-    room = [variant for variant in there if touches(found, variant).startswith("yes")]
-    return f"{len(room)} of {len(there)} changes alter who finds room in the accept queue at once"
+    touching = [variant for variant in there if touches(found, variant) != "no"]
+    return f"{len(touching)} of {len(there)} changes touch the overflow of the accept queue"
 
 
 ADVICE = ("set it", "leave it", "weigh it", "no reason to")
