@@ -17,6 +17,9 @@ from harness.plan import Plan
 UNTOUCHED, AGAIN = "system", "system again"
 POOLED = "all loads"
 """What an experiment says of a server as a whole: geometric means over its loads, block by block."""
+EFFECTS = ("more", "less")
+DECIDED = (*EFFECTS, "nothing")
+"""What is seen where a comparison has an answer."""
 GENERATORS = ("throughput_per_s", "p99_ms")
 """Measures that are the generator's where it was the limit."""
 LIMITED_TOO_OFTEN = 0.5
@@ -58,8 +61,9 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     (Holm) for the number of all comparisons of its family: servers as a whole, kinds of storm, and the controls,
     which are no hypotheses. ``p`` is the permutation test's, taken alone. An effect is ``seen`` (``more``, ``less``)
     where both are small and the interval excludes one, else ``nothing`` is; ``withheld`` where the speed is the
-    generator's, which is no comparison of servers. ``smallest`` is the smallest ratio above one that blocks of this
-    spread detect, ``limited`` the share of storms that the generator limited.
+    generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
+    that the generator limited.
     """
     storms = runs.assign(limited=(runs["generator"] == "limiting").astype(float))
     rows = []
@@ -80,12 +84,20 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
     control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
-    family = table["t_p"].mask(withheld).dropna().groupby(np.select([control, pooled], [2, 1], 0)[~withheld])
-    table["corrected"] = family.transform(lambda p: holm(p.to_list()))
-    sure = (table["corrected"] < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
-    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
-    table["seen"] = np.select(seen, ["withheld", "more", "less"], "nothing")
+    table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
+    compared = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
+    unsteady = compared.isin(compared[control & table["seen"].isin(EFFECTS)])
+    table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
     return table
+
+
+def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
+    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
+    counted = table["t_p"].mask(withheld).dropna()
+    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
+    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
+    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
+    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
 
 
 def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
