@@ -34,6 +34,10 @@ class Interval:
     runs: int
 
     @property
+    def ends(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    @property
     def excludes_one(self) -> bool:
         """For ratios: whether no difference is outside the interval."""
         return self.low > 1 or self.high < 1
@@ -51,6 +55,15 @@ class Effect:
     t_p: float
     """Two-sided, from a paired t-test on the log ratios: it can be as small as correcting for many comparisons needs,
     where the permutation test of few blocks has a least value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of two variants, and how surprising it would be if there were none."""
+
+    mean: Interval
+    p: float
+    """Two-sided, from a permutation test."""
 
 
 def mean_of_runs(values: Sequence[float]) -> Interval:
@@ -82,6 +95,20 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     spread = float(log_ratios.std(ddof=1))
     t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else p
     return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p)
+
+
+def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """``measured - baseline``, block by block: mean with a bootstrap interval (BCa), sign-flip test.
+
+    For shares, which may be nothing and so have no ratio, and whose differences have ends that BCa does not leave.
+
+    Raises:
+        ValueError: the two are not of one length, or fewer than three blocks.
+    """
+    differences = np.asarray(measured, np.float64) - np.asarray(baseline, np.float64)
+    if len(differences) < 3:
+        raise ValueError(f"three blocks are the fewest that say anything of their spread, not {len(differences)}")
+    return Difference(mean_of_runs(differences.tolist()), _sign_flip(differences))
 
 
 def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:
