@@ -24,6 +24,7 @@ THOUGHT = [
     "harness.datacard",
     "harness.record",
     "harness.plots",
+    "harness.verdicts.judge",
 ]
 
 

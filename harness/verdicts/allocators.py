@@ -1,0 +1,100 @@
+"""The allocator as the cause, C3, and as the fix, F2: from the comparisons in blocks of notebook 03."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.effects import AGAIN, in_blocks
+from harness.inference import Interval
+from harness.plan import PLANS, load_plan
+from harness.report.effects import LABELS, MEASURES, compare, interval
+from harness.verdicts.evidence import Evidence
+from harness.verdicts.telling import decided, pending, title, undecided
+from harness.verdicts.verdict import Finding, Verdict
+
+PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
+"""Without the pilot, which compares nothing."""
+SPEEDS = ("cpu_us_per_answer", "throughput_per_s", "p99_ms")
+"""What the claims are about. Memory is notebook 03's own question."""
+MATTERS = 0.05
+"""The smallest effect that is a reason for anything, the default of notebook 03."""
+CALM = ("long",)
+"""Loads without high concurrency, which C3 does not speak of."""
+RUST = ("hyper", "hyper-std", "tokio", "tokio-std", "actix")
+OWN = {"server": "hyper", "load": "storm", "variant": "jemalloc", "measure": "cpu_us_per_answer"}
+"""The comparison that is told as the number: the article's server, storm and allocator, and the server's own CPU time,
+which no limit of the generator touches."""
+
+
+def c3(evidence: Evidence) -> Verdict:
+    """Under high concurrency: is a server faster with another allocator than with the one that it comes with?"""
+    found, runs = _compared(evidence)
+    return _verdict("C3", found[~found["load"].isin(CALM)], runs, "another allocator than the default")
+
+
+def f2(evidence: Evidence) -> Verdict:
+    """In Rust's servers: is jemalloc faster?"""
+    found, runs = _compared(evidence)
+    return _verdict("F2", found[found["server"].isin(RUST) & (found["variant"] == "jemalloc")], runs, "jemalloc")
+
+
+def _compared(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All comparisons of notebook 03, corrected for their number, of which those of speeds are kept."""
+    blocks = [in_blocks(evidence.of_plan(name), load_plan(PLANS / f"{name}.toml")) for name in PLANNED]
+    runs = pd.concat(blocks, ignore_index=True)
+    found = compare(runs)
+    return found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)], runs
+
+
+def _verdict(name: str, found: pd.DataFrame, runs: pd.DataFrame, what: str) -> Verdict:
+    if runs.empty:
+        return pending(name)
+    findings = list(_findings(found))
+    if not any(finding.holds is not None for finding in findings):
+        reason = "There are too few blocks of storms, or the generator was their limit, to tell one allocator's speed "
+        return undecided(name, f"{reason}from another's.", runs)
+    better = [row for row in found.to_dict("records") if _better(row)]
+    decided_ones = found[found["seen"] != "withheld"]
+    statement = f"Of {len(decided_ones)} comparisons of speed with {what}, {len(better)} show an improvement of "
+    statement += f"{MATTERS:.0%} or more"
+    statement += f": {'; '.join(map(_said, better))}." if better else "."
+    answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
+    statement += " Answered, in the worst storm: "
+    statement += ", ".join(f"{share:.2%} with {allocator}" for allocator, share in answered.items()) + "."
+    own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]
+    measure = "Hyper's CPU time per answer with jemalloc, over that with the default"
+    number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
+    return decided(name, findings, statement, (measure, "ratio"), number, runs)
+
+
+def _findings(found: pd.DataFrame) -> Iterator[Finding]:
+    """For each kind of storm: whether any speed is better by what matters; not, where all intervals exclude that."""
+    for (server, load), rows in found.groupby(["server", "load"], sort=False):
+        known = rows[rows["seen"] != "withheld"].to_dict("records")
+        holds: bool | None = None
+        if any(map(_better, known)):
+            holds = True
+        elif known and all(map(_excluded, known)):
+            holds = False
+        yield Finding(f"{title(str(server))}, {load}", holds)
+
+
+def _better(row: Mapping[Any, Any]) -> bool:
+    """Established, and as large as matters."""
+    return bool(row["seen"] == MEASURES[row["measure"]][1]) and abs(math.log(row["ratio"])) >= math.log(1 + MATTERS)
+
+
+def _excluded(row: Mapping[Any, Any]) -> bool:
+    """Whether an improvement that matters lies outside the interval."""
+    if MEASURES[row["measure"]][1] == "more":
+        return bool(row["high"] < 1 + MATTERS)
+    return bool(row["low"] > 1 / (1 + MATTERS))
+
+
+def _said(row: Mapping[Any, Any]) -> str:
+    """``CPU time per answer −9.8 % (−11.0 % to −8.6 %), Python, storm, mimalloc``."""
+    return f"{LABELS[row['measure']]} {interval(row)}, {title(row['server'])}, {row['load']}, {row['variant']}"
