@@ -39,9 +39,7 @@ CLAIMS = {
             "interventions",
         ),
         Claim("C2", "Cause: the limit of open files", "05-file-descriptor-limit"),
-        Claim(
-            "C3", "Cause: the default allocator does badly under high concurrency", "03-allocator-comparison", "effects"
-        ),
+        Claim("C3", "Cause: the default allocator, under high concurrency", "03-allocator-comparison", "effects"),
         Claim("F1", "Fix: `listen(4096)`", "02-backlog-sweep", "storms-first-try"),
         Claim("F2", "Fix: jemalloc as the global allocator", "03-allocator-comparison", "effects"),
         Claim("F3", "Fix: more open files, a wider port range, TCP Fast Open", "06-kernel-tuning"),

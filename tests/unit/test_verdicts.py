@@ -326,12 +326,12 @@ def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Pat
 def test_runs_recorded_here_are_judged(tmp_path: Path) -> None:
     """Folders of runs, as they are recorded, without a table of them."""
     plan_runs = gather(store.REFERENCE).of_plan(CAUSE)
+    plan_runs = plan_runs[plan_runs["variant"].isin(["wide input queue", "larger backlog"])]
     for run_id in plan_runs["run_id"]:
-        (tmp_path / run_id).symlink_to(store.REFERENCE / run_id)
+        shutil.copytree(store.REFERENCE / run_id, tmp_path / run_id)
     evidence = gather(tmp_path)
     assert set(evidence.runs["run_id"]) == set(plan_runs["run_id"])
-    verdict = symptoms.s3(evidence)
-    assert verdict == symptoms.s3(gather(store.REFERENCE))
+    assert symptoms.s3(evidence) == symptoms.s3(with_runs(gather(store.REFERENCE), plan_runs[list(evidence.runs)]))
 
 
 def test_a_folder_without_runs_leaves_all_pending(tmp_path: Path) -> None:
