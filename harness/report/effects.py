@@ -103,10 +103,10 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
     gains, costs = tested[large & (tested["seen"] == better)], tested[large & (tested["seen"] != better)]
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     worst = ", ".join(f"{share:.2%} with {name}" for name, share in answered.items())
-    said = [f"**When to change the allocator**: {_where(gains) or 'nothing measured here is a reason to'}."]
+    said = [f"**When to change the allocator**: {where(gains) or 'nothing measured here is a reason to'}."]
     said.append(f"**When not**: to have more clients answered; in the worst storm that were {worst}.")
     if len(costs):
-        said.append(f"What it costs: {_where(costs)}.")
+        said.append(f"What it costs: {where(costs)}.")
     said.append(
         f"Of {len(tested)} comparisons {int(seen.sum())} show an effect, {len(gains) + len(costs)} of them one of "
         f"{matters:.0%} or more."
@@ -152,7 +152,7 @@ def _same_way(variant: str, rows: pd.DataFrame) -> str:
     return f"{variant} {_range(rows)} ({where})"
 
 
-def _where(rows: pd.DataFrame) -> str:
+def where(rows: pd.DataFrame) -> str:
     """``peak memory with mimalloc (hyper, actix: −4.0 % to −9.1 %), …``."""
     said = []
     for (measure, variant, _), alike in rows.groupby(["measure", "variant", "seen"], sort=False):

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.effects import AGAIN, in_blocks
 from harness.inference import Interval
 from harness.plan import PLANS, load_plan
-from harness.report.effects import LABELS, MEASURES, compare, interval
+from harness.report.effects import MEASURES, compare, where
 from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
@@ -57,11 +57,10 @@ def _verdict(name: str, found: pd.DataFrame, runs: pd.DataFrame, what: str) -> V
     if not any(finding.holds is not None for finding in findings):
         reason = "There are too few blocks of storms, or the generator was their limit, to tell one allocator's speed "
         return undecided(name, f"{reason}from another's.", runs)
-    better = [row for row in found.to_dict("records") if _better(row)]
-    decided_ones = found[found["seen"] != "withheld"]
-    statement = f"Of {len(decided_ones)} comparisons of speed with {what}, {len(better)} show an improvement of "
-    statement += f"{MATTERS:.0%} or more"
-    statement += f": {'; '.join(map(_said, better))}." if better else "."
+    tested = found[found["seen"] != "withheld"]
+    better = tested[[_better(row) for row in tested.to_dict("records")]]
+    statement = f"Of {len(tested)} comparisons of speed with {what}, {len(better) or 'none'} show an improvement of "
+    statement += f"{MATTERS:.0%} or more{f': {where(better)}' if len(better) else ''}."
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     statement += " Answered, in the worst storm: "
     statement += ", ".join(f"{share:.2%} with {allocator}" for allocator, share in answered.items()) + "."
@@ -93,8 +92,3 @@ def _excluded(row: Mapping[Any, Any]) -> bool:
     if MEASURES[row["measure"]][1] == "more":
         return bool(row["high"] < 1 + MATTERS)
     return bool(row["low"] > 1 / (1 + MATTERS))
-
-
-def _said(row: Mapping[Any, Any]) -> str:
-    """``CPU time per answer −9.8 % (−11.0 % to −8.6 %), Python, storm, mimalloc``."""
-    return f"{LABELS[row['measure']]} {interval(row)}, {title(row['server'])}, {row['load']}, {row['variant']}"

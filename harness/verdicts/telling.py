@@ -41,8 +41,8 @@ def decided(
 ) -> Verdict:
     """With its number, and with the conditions that are left open. A number that has no end is null."""
     ends = found.ends if found is not None else (math.nan, math.nan)
-    value = found.value if found is not None and math.isfinite(found.value) else None
-    interval = ends if all(map(math.isfinite, ends)) else None
+    value = float(found.value) if found is not None and math.isfinite(found.value) else None
+    interval = (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
     if name_open and told(findings, None):
         statement += f" Undecided: {told(findings, None)}."
     return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs))
