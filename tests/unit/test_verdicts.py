@@ -288,9 +288,19 @@ def test_limits_are_judged_by_who_is_answered_under_them(limited: Callable[..., 
     hurt, unhurt = limited({64: 0.3, 1024: 0.9} | ports), limited({64: 0.9, 1024: 0.9} | ports)
     assert (of(hurt, "C2"), of(unhurt, "C2")) == ("reproduced", "not_reproduced")
     assert (of(hurt, "F3"), of(unhurt, "F3")) == ("true_under_conditions", "not_reproduced")
-    assert "Hyper" in RULES["C2"](hurt).statement
-    wider = limited({64: 0.3, 1024: 0.9, limits.SEARCHED[0]: 0.5, limits.SEARCHED[1]: 0.9})
+    wider = limited({64: 0.3, 1024: 0.9, limits.SEARCHED[0]: 0.8, limits.SEARCHED[1]: 0.9})
     assert of(wider, "F3") == "reproduced"
+
+
+def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> None:
+    """What one loses is not told as the mean of all."""
+    evidence = limited({64: 0.9, 1024: 0.9} | dict.fromkeys(limits.SEARCHED, 0.9))
+    chosen = evidence.runs["server"].eq("hyper") & evidence.runs["plan"].str.contains('"nofile": 64')
+    verdict = RULES["C2"](changed(evidence, chosen, success_rate=0.2))
+    assert verdict.verdict == "true_under_conditions"
+    gained, without = verdict.statement.split("None that matters")
+    assert ("Hyper" in gained, "Go" in gained, "Go" in without) == (True, False, True)
+    assert verdict.value == pytest.approx(0.7, abs=0.05)
 
 
 # ---- where the data come from ---------------------------------------------------------------------------------------
