@@ -85,9 +85,10 @@ def gather(folder: Path) -> Evidence:
     runs = runs.sort_values("run_id", kind="stable", ignore_index=True)
     hosts = runs["host_id"].value_counts()
     of_host = runs[runs["host_id"].eq(hosts.index[0])] if len(hosts) else runs
-    build = of_host.groupby("plan_hash")["binary_hash"].transform("last")
+    builds = of_host["binary_hash"].fillna("")
+    last = builds.eq(builds.groupby(of_host["plan_hash"]).transform("last"))
     rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
-    return Evidence(of_host[of_host["binary_hash"].eq(build)], rows, folder, len(runs) - len(of_host))
+    return Evidence(of_host[last], rows, folder, len(runs) - len(of_host))
 
 
 def _recorded(folder: Path) -> Iterator[Summary]:

@@ -137,7 +137,7 @@ def s4(evidence: Evidence) -> Verdict:
             fast = None if limited(storms) else _always(p99_ms <= STEADY_MS, storms)
             steady.append(Finding(f"{name}'s latency, {kind}", fast))
             if fast is not None:
-                slowest.append(_mean_ms(p99_ms))
+                slowest.append((_mean_ms(p99_ms), f"{name}, {kind}"))
         findings += answered + steady
         said.append(
             f"{name} answered everybody in {_count(answered)}, and its 99th percentile stayed within "
@@ -146,8 +146,8 @@ def s4(evidence: Evidence) -> Verdict:
     if word(findings) == "undecidable_here":
         return undecided("S4", f"{_too_few()} Or the generator was the limit.", used)
     statement = f"{'; '.join(said)}. Kinds that do not decide are not counted."
-    worst = max(slowest, key=lambda found: found.value, default=None)
-    measure = "99th percentile of latency, the slowest kind that decides"
+    worst, where = max(slowest, key=lambda found: found[0].value, default=(None, "none is decided"))
+    measure = f"99th percentile of latency, the slowest that decides: {where}"
     return decided("S4", findings, statement, (measure, "ms"), worst, used, name_open=False)
 
 
