@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.effects import AGAIN, in_blocks
+from harness.effects import AGAIN, POOLED, in_blocks
 from harness.inference import Interval
 from harness.plan import PLANS, load_plan
 from harness.report.effects import MEASURES, compare, where
@@ -25,29 +25,34 @@ MATTERS = 0.05
 CALM = ("long",)
 """Loads without high concurrency, which C3 does not speak of."""
 RUST = ("hyper", "hyper-std", "tokio", "tokio-std", "actix")
-OWN = {"server": "hyper", "load": "storm", "variant": "jemalloc", "measure": "cpu_us_per_answer"}
-"""The comparison that is told as the number: the article's server, storm and allocator, and the server's own CPU time,
-which no limit of the generator touches."""
+OWN = {"server": "hyper", "variant": "jemalloc", "measure": "cpu_us_per_answer"}
+"""What is told as the number: the article's server and allocator, and the server's own CPU time, which no limit of the
+generator touches."""
 
 
 def c3(evidence: Evidence) -> Verdict:
     """Under high concurrency: is a server faster with another allocator than with the one that it comes with?"""
-    found, runs = _compared(evidence)
-    return _verdict("C3", found[~found["load"].isin(CALM)], runs, "another allocator than the default")
+    runs = _in_blocks(evidence)
+    runs = runs[~runs["load"].isin(CALM)]
+    return _verdict("C3", _speeds(runs), runs, "another allocator than the default")
 
 
 def f2(evidence: Evidence) -> Verdict:
     """In Rust's servers: is jemalloc faster?"""
-    found, runs = _compared(evidence)
+    runs = _in_blocks(evidence)
+    found = _speeds(runs)
     return _verdict("F2", found[found["server"].isin(RUST) & (found["variant"] == "jemalloc")], runs, "jemalloc")
 
 
-def _compared(evidence: Evidence) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All comparisons of notebook 03, corrected for their number, of which those of speeds are kept."""
+def _in_blocks(evidence: Evidence) -> pd.DataFrame:
     blocks = [in_blocks(evidence.of_plan(name), load_plan(PLANS / f"{name}.toml")) for name in PLANNED]
-    runs = pd.concat(blocks, ignore_index=True)
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _speeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """All comparisons that notebook 03 makes, corrected for their number, of which those of speeds are kept."""
     found = compare(runs)
-    return found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)], runs
+    return found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
 
 
 def _verdict(name: str, found: pd.DataFrame, runs: pd.DataFrame, what: str) -> Verdict:
@@ -64,22 +69,27 @@ def _verdict(name: str, found: pd.DataFrame, runs: pd.DataFrame, what: str) -> V
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     statement += " Answered, in the worst storm: "
     statement += ", ".join(f"{share:.2%} with {allocator}" for allocator, share in answered.items()) + "."
-    own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]
+    own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]  # of its loads together first
     measure = "Hyper's CPU time per answer with jemalloc, over that with the default"
     number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
     return decided(name, findings, statement, (measure, "ratio"), number, runs)
 
 
 def _findings(found: pd.DataFrame) -> Iterator[Finding]:
-    """For each kind of storm: whether any speed is better by what matters; not, where all intervals exclude that."""
-    for (server, load), rows in found.groupby(["server", "load"], sort=False):
+    """Whether any speed is better by what matters; not, where all intervals exclude that.
+
+    Of each server as a whole, where it had several loads, and of those of its loads that decide by themselves.
+    """
+    whole = set(found.loc[found["load"] == POOLED, ["experiment", "server"]].itertuples(index=False, name=None))
+    for (experiment, server, load), rows in found.groupby(["experiment", "server", "load"], sort=False):
         known = rows[rows["seen"] != "withheld"].to_dict("records")
         holds: bool | None = None
         if any(map(_better, known)):
             holds = True
         elif known and all(map(_excluded, known)):
             holds = False
-        yield Finding(f"{title(str(server))}, {load}", holds)
+        if holds is not None or load == POOLED or (experiment, server) not in whole:
+            yield Finding(f"{title(str(server))}, {load}", holds)
 
 
 def _better(row: Mapping[Any, Any]) -> bool:
