@@ -82,7 +82,8 @@ def _sentence(evidence: Evidence) -> str:
         f"where server and clients {sharing}"
         for regime, sharing in _SHARING.items()
     ]
-    return f"Answered without any retransmission, in the median storm: {'; '.join(said)}."
+    lead = "Answered without any retransmission, in the median of all storms in which this host dropped nothing"
+    return f"{lead}: {'; '.join(said)}."
 
 
 def _summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
