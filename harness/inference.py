@@ -103,11 +103,11 @@ def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> D
     For shares, which may be nothing and so have no ratio, and whose differences have ends that BCa does not leave.
 
     Raises:
-        ValueError: the two are not of one length, or fewer than three blocks.
+        ValueError: the two are not of one length, or fewer than :data:`FEWEST_RUNS` blocks.
     """
     differences = np.asarray(measured, np.float64) - np.asarray(baseline, np.float64)
-    if len(differences) < 3:
-        raise ValueError(f"three blocks are the fewest that say anything of their spread, not {len(differences)}")
+    if len(differences) < FEWEST_RUNS:
+        raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that have an interval, not {len(differences)}")
     return Difference(mean_of_runs(differences.tolist()), _sign_flip(differences))
 
 

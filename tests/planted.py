@@ -13,6 +13,9 @@ import pandas as pd
 from harness.plan import Plan, Trial
 from harness.verdicts.evidence import Evidence
 
+EXACT = ("generator", "success_rate")
+"""Planted without noise."""
+
 
 def with_runs(evidence: Evidence, runs: pd.DataFrame) -> Evidence:
     return dataclasses.replace(evidence, runs=runs.reset_index(drop=True))
@@ -55,6 +58,6 @@ def recorded(
                 "cpu": trial.placement.cpu,
             }
             values = measured(trial, names[trial.plan_hash])
-            noisy = {name: value * random.lognormal(0, 0.01) for name, value in values.items() if name != "generator"}
+            noisy = {name: value * random.lognormal(0, 0.01) for name, value in values.items() if name not in EXACT}
             rows.append({**like.to_dict(), **about, **values, **noisy})
     return pd.DataFrame(rows)

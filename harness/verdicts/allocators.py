@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.effects import AGAIN, POOLED, in_blocks
+from harness.effects import AGAIN, DECIDED, POOLED, UNTOUCHED, in_blocks
 from harness.inference import Interval
 from harness.plan import PLANS, load_plan
 from harness.report.effects import MEASURES, compare, where
-from harness.verdicts.evidence import Evidence
+from harness.report.notebook import percent
+from harness.verdicts.evidence import Evidence, difference, gains
 from harness.verdicts.telling import decided, pending, title, undecided
-from harness.verdicts.verdict import Finding, Verdict
+from harness.verdicts.verdict import Finding, Verdict, told
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
 """Without the pilot, which compares nothing."""
@@ -31,17 +32,15 @@ generator touches."""
 
 
 def c3(evidence: Evidence) -> Verdict:
-    """Under high concurrency: is a server faster with another allocator than with the one that it comes with?"""
+    """Under high concurrency: is a server better off with another allocator than with the one that it comes with?"""
     runs = _in_blocks(evidence)
-    runs = runs[~runs["load"].isin(CALM)]
-    return _verdict("C3", _speeds(runs), runs, "another allocator than the default")
+    return _verdict("C3", runs[~runs["load"].isin(CALM)], "another allocator than the default")
 
 
 def f2(evidence: Evidence) -> Verdict:
-    """In Rust's servers: is jemalloc faster?"""
+    """Are Rust's servers better off with jemalloc?"""
     runs = _in_blocks(evidence)
-    found = _speeds(runs)
-    return _verdict("F2", found[found["server"].isin(RUST) & (found["variant"] == "jemalloc")], runs, "jemalloc")
+    return _verdict("F2", runs[runs["server"].isin(RUST) & (runs["compared"] != "mimalloc")], "jemalloc")
 
 
 def _in_blocks(evidence: Evidence) -> pd.DataFrame:
@@ -49,47 +48,55 @@ def _in_blocks(evidence: Evidence) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
-def _speeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """All comparisons that notebook 03 makes, corrected for their number, of which those of speeds are kept."""
-    found = compare(runs)
-    return found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
-
-
-def _verdict(name: str, found: pd.DataFrame, runs: pd.DataFrame, what: str) -> Verdict:
+def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
+    """From who is answered, and from speeds, compared as notebook 03 does and corrected for the claim's own number."""
     if runs.empty:
         return pending(name)
-    findings = list(_findings(found))
+    found = compare(runs)
+    found = found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
+    speeds, findings = list(_speeds(found)), list(_answers(runs))
+    findings += speeds
     if not any(finding.holds is not None for finding in findings):
-        reason = "There are too few blocks of storms, or the generator was their limit, to tell one allocator's speed "
-        return undecided(name, f"{reason}from another's.", runs)
-    tested = found[found["seen"] != "withheld"]
+        return undecided(name, "There are too few blocks of storms to tell one allocator from another.", runs)
+    tested = found[found["seen"].isin(DECIDED)]
     better = tested[[_better(row) for row in tested.to_dict("records")]]
-    statement = f"Of {len(tested)} comparisons of speed with {what}, {len(better) or 'none'} show an improvement of "
-    statement += f"{MATTERS:.0%} or more{f': {where(better)}' if len(better) else ''}."
+    statement = "Answered, in the worst storm: "
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
-    statement += " Answered, in the worst storm: "
-    statement += ", ".join(f"{share:.2%} with {allocator}" for allocator, share in answered.items()) + "."
+    statement += ", ".join(f"{percent(share)} with {allocator}" for allocator, share in answered.items())
+    statement += f". Of {len(tested)} comparisons of speed with {what}, {len(better) or 'none'} show an improvement of "
+    statement += f"{MATTERS:.0%} or more{f': {where(better)}' if len(better) else ''}."
+    statement += f" It holds for: {told(findings, True)}." if told(findings, True) else ""
+    if left := sum(finding.holds is None for finding in speeds):
+        statement += f" For {left} of {len(speeds)} servers and loads one is neither shown nor excluded."
     own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]  # of its loads together first
     measure = "Hyper's CPU time per answer with jemalloc, over that with the default"
     number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
-    return decided(name, findings, statement, (measure, "ratio"), number, runs)
+    return decided(name, findings, statement, (measure, "ratio"), number, runs, name_open=False)
 
 
-def _findings(found: pd.DataFrame) -> Iterator[Finding]:
+def _answers(runs: pd.DataFrame) -> Iterator[Finding]:
+    """Of each server and allocator: whether more clients are answered with it than with the default."""
+    for server, storms in runs.groupby("server", sort=False):
+        for variant in sorted(set(storms["compared"]) - {UNTOUCHED, AGAIN}):
+            more = difference(storms, "success_rate", "compared", variant, UNTOUCHED, ("experiment", "load"))
+            yield Finding(f"{title(str(server))} answers more with {variant}", None if more is None else gains(more))
+
+
+def _speeds(found: pd.DataFrame) -> Iterator[Finding]:
     """Whether any speed is better by what matters; not, where all intervals exclude that.
 
-    Of each server as a whole, where it had several loads, and of those of its loads that decide by themselves.
+    Of each server as a whole, where it had several loads, and of those of its loads in which an effect is established.
     """
     whole = set(found.loc[found["load"] == POOLED, ["experiment", "server"]].itertuples(index=False, name=None))
     for (experiment, server, load), rows in found.groupby(["experiment", "server", "load"], sort=False):
-        known = rows[rows["seen"] != "withheld"].to_dict("records")
+        known = rows[rows["seen"].isin(DECIDED)].to_dict("records")
         holds: bool | None = None
         if any(map(_better, known)):
             holds = True
         elif known and all(map(_excluded, known)):
             holds = False
-        if holds is not None or load == POOLED or (experiment, server) not in whole:
-            yield Finding(f"{title(str(server))}, {load}", holds)
+        if holds or load == POOLED or (experiment, server) not in whole:
+            yield Finding(f"speed of {title(str(server))}, {load}", holds)
 
 
 def _better(row: Mapping[Any, Any]) -> bool:

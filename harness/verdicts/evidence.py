@@ -19,7 +19,7 @@ import pandas as pd
 from harness import results, store
 from harness.effects import LIMITED_TOO_OFTEN, fewest_blocks
 from harness.host import Host
-from harness.inference import CONFIDENCE, Difference, Effect, paired_difference, paired_ratio, unpaired_p
+from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
 from harness.record import open_lives, open_run
 from harness.summary import Summary
@@ -28,8 +28,6 @@ from harness.verdicts.verdict import beyond
 AUDIT = "audit.json"
 MATTERS = 0.05
 """Share of all clients; a change of fewer is nobody's cause or fix. Notebook 02 draws the same line."""
-FEWEST_STORMS = 3
-"""Of a kind, to say anything of it: the fewest that have an interval (:func:`harness.inference.mean_of_runs`)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched:
     """
     pairs = _pairs(runs, measure, by, changed, untouched, ())
     pairs = pairs[(pairs > 0).all(axis=1)]
-    if len(pairs) < FEWEST_STORMS:
+    if len(pairs) < FEWEST_RUNS:
         return None
     both = [pairs[name].to_list() for name in pairs]
     return replace(paired_ratio(*both), p=unpaired_p(*np.log(both)))
@@ -141,7 +139,7 @@ def difference(
     Kinds have nothing else in common, so that of several the p is that of the signs within blocks.
     """
     pairs = _pairs(runs, measure, by, changed, untouched, alike)
-    if len(pairs) < (fewest_blocks() if alike else FEWEST_STORMS):
+    if len(pairs) < (fewest_blocks() if alike else FEWEST_RUNS):
         return None
     both = [pairs[name].to_list() for name in pairs]
     found = paired_difference(*both)

@@ -69,7 +69,7 @@ def test_a_difference_of_shares_is_taken_within_blocks() -> None:
     assert found.p < 0.05
     nothing = inference.paired_difference(baseline, baseline)
     assert (nothing.mean.ends, nothing.p) == ((0, 0), 1)
-    with pytest.raises(ValueError, match="three blocks"):
+    with pytest.raises(ValueError, match="blocks are the fewest"):
         inference.paired_difference(baseline[:2], baseline[:2])
 
 

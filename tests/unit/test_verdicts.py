@@ -216,33 +216,34 @@ def test_f1_asks_where_a_larger_backlog_brings_more_through(reference: Evidence)
 BLOCKS = 8
 
 
-def compared(reference: Evidence, cost: Callable[[Any, str], float], generator: str = "ok") -> Evidence:
-    """Storms of the allocators' plans, in which ``cost`` multiplies the server's CPU time and the latency."""
+def compared(reference: Evidence, cost: Callable[[Any, str], float], answered: float = 1.0) -> Evidence:
+    """Storms of the allocators' plans: CPU time and latency times ``cost``, ``answered`` with the default allocator."""
 
     def measured(trial: Any, load: str) -> dict[str, Any]:
-        more = cost(trial.server, load)
-        return {"server_cpu_s": more, "p99_ms": 10 * more, "throughput_per_s": 1000 / more, "generator": generator}
+        more, default = cost(trial.server, load), trial.server.allocator == "system"
+        speeds = {"server_cpu_s": more, "p99_ms": 10 * more, "throughput_per_s": 1000 / more}
+        return speeds | {"generator": "ok", "success_rate": answered if default else 1.0}
 
     like = reference.runs.iloc[0].copy()
-    like["success_rate"], like["peak_rss_bytes"] = 1.0, 1e8
+    like["peak_rss_bytes"] = 1e8
     plans = [allocators.load_plan(allocators.PLANS / f"{name}.toml") for name in allocators.PLANNED]
     return with_runs(reference, pd.concat([recorded(plan, BLOCKS, like, measured) for plan in plans]))
 
 
 def jemalloc(ratio: float, loads: tuple[str, ...] = ()) -> Callable[[Any, str], float]:
-    return lambda server, load: ratio if server.allocator == "jemalloc" and (not loads or load in loads) else 1.0
+    return lambda server, load: ratio if server.allocator != "system" and (not loads or load in loads) else 1.0
 
 
 @pytest.mark.parametrize("claim", ["C3", "F2"])
-def test_allocators_are_judged_by_what_is_established(reference: Evidence, claim: str) -> None:
+def test_allocators_are_judged_by_who_is_answered_and_by_what_is_established(reference: Evidence, claim: str) -> None:
     assert of(compared(reference, jemalloc(1.0)), claim) == "not_reproduced"
     assert of(compared(reference, jemalloc(1.3)), claim) == "not_reproduced"
-    assert of(compared(reference, jemalloc(0.7)), claim) == "reproduced"
-    assert of(compared(reference, jemalloc(0.7, ("storm",))), claim) == "true_under_conditions"
+    assert of(compared(reference, jemalloc(0.7)), claim) == "true_under_conditions", "faster, and nobody was failed"
+    assert of(compared(reference, jemalloc(0.5), answered=0.7), claim) == "reproduced"
 
 
 def test_the_calm_load_is_none_of_high_concurrency(reference: Evidence) -> None:
-    only_calm = compared(reference, jemalloc(0.7, ("long",)))
+    only_calm = compared(reference, jemalloc(0.6, ("long",)))
     assert of(only_calm, "C3") == "not_reproduced"
     assert of(only_calm, "F2") == "true_under_conditions"
 
