@@ -54,7 +54,7 @@ def f3(evidence: Evidence) -> Verdict:
         for condition, change in exhausted.items()
         if change is not None
     ]
-    return _verdict("F3", findings, changes | exhausted, pd.concat([files, ports, settings]))
+    return _verdict("F3", findings, exhausted | changes, pd.concat([files, ports, settings]))
 
 
 def _verdict(name: str, findings: Sequence[Finding], changes: Changes, runs: pd.DataFrame) -> Verdict:
