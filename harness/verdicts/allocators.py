@@ -63,8 +63,8 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
     statement = "Answered, in the worst storm: "
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     statement += ", ".join(f"{percent(share)} with {allocator}" for allocator, share in answered.items())
-    statement += f". Of {len(tested)} comparisons of speed with {what}, {len(better) or 'none'} show an improvement of "
-    statement += f"{MATTERS:.0%} or more{f': {where(better)}' if len(better) else ''}."
+    statement += f". An improvement of {MATTERS:.0%} or more is shown in {len(better) or 'none'} of {len(tested)} "
+    statement += f"comparisons of speed with {what}{f': {where(better)}' if len(better) else ''}."
     statement += f" It holds for: {told(findings, True)}." if told(findings, True) else ""
     if left := sum(finding.holds is None for finding in speeds):
         statement += f" For {left} of {len(speeds)} servers and loads one is neither shown nor excluded."
