@@ -38,6 +38,8 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"clients": "many"},
         {"bogus": 1},
         {"allocator": "tcmalloc"},
+        {"nofile_hard": 4096},
+        {"nofile": 4096, "nofile_hard": 1024},
         {"settle_s": 61},
         {"settle_s": -1},
         {"settle_s": "long"},

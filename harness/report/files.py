@@ -1,0 +1,75 @@
+"""What a server does when it is out of files, in tables: as it was traced, and as its storms show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from harness.audit.page import RESULT
+from harness.inference import unpaired_p
+from harness.report.notebook import mean_and_interval, span
+from harness.report.tables import NO_VALUE
+
+
+def traced(servers: Sequence[str]) -> pd.DataFrame:
+    """What the committed audit says of these servers: the word, the trace of system calls, a line of the log."""
+    rows = {row["name"]: row for row in json.loads(RESULT.read_text(encoding="utf-8"))["stacks"] if row["lab"]}
+    return pd.DataFrame(
+        {name: _traced(rows[name]["on_emfile"], rows[name]["emfile"]) for name in servers if name in rows}
+    ).T
+
+
+def _traced(word: str, seen: Mapping[str, object]) -> dict[str, object]:
+    return {
+        "it": word.replace("_", " "),
+        "ended": seen["ended"] or NO_VALUE,
+        "longest pause, ms": seen["longest_pause_ms"] or NO_VALUE,
+        "failed accepts/s": NO_VALUE if seen["failed_accepts_per_s"] is None else seen["failed_accepts_per_s"],
+        "its log": seen["log"] or "(nothing)",
+    }
+
+
+def with_and_without(
+    runs: pd.DataFrame, by: str, measures: Mapping[str, tuple[str, Callable[[float], str]]]
+) -> pd.DataFrame:
+    """Each of ``measures`` (column → label and form) in the storms of each ``limit``, and what the difference is worth.
+
+    A row for each value of ``by``; means over storms with 95 % bootstrap intervals, p from a permutation test of each
+    taken alone, between the first limit and the last.
+    """
+    limits = list(dict.fromkeys(runs["limit"]))
+    rows = {}
+    for kind, storms in runs.groupby(by, sort=False, observed=True):
+        groups = [storms[storms["limit"] == limit] for limit in limits]
+        row: dict[str, object] = {}
+        for column, (label, form) in measures.items():
+            for limit, alike in zip(limits, groups, strict=True):
+                row[f"{label}, {limit}"] = mean_and_interval(alike[column], form)
+            first, last = (groups[place][column].dropna().to_list() for place in (0, -1))
+            row[f"p of {label}"] = round(unpaired_p(first, last), 4)
+        ended = [storms_of["server_ended"].notna().sum() for storms_of in groups]
+        row["server ended"] = f"{ended[0]} of {len(groups[0])}" if ended[0] else "never"
+        row["lines of its log"] = span(groups[0]["out_of_files_lines"], "{:.0f}".format)
+        rows[kind] = row
+    return pd.DataFrame(rows).T
+
+
+def refused_newest(lives: pd.DataFrame) -> dict[str, int]:
+    """Of one storm's connections that the server ended without an answer: how many, and what it had open meanwhile.
+
+    ``answered_before`` of them had had an answer; ``older_open`` is the median number of older connections that were
+    open when one was ended, and lived on.
+    """
+    ended = lives[lives["outcome"].isin(["reset", "closed_early"])]
+    others = lives[lives["accepted_us"].notna() & ~lives["connection"].isin(ended["connection"])]
+    older = [
+        int(((others["accepted_us"] < row["closed_us"]) & (others["closed_us"] > row["closed_us"])).sum())
+        for row in ended.to_dict("records")
+    ]
+    return {
+        "ended": len(ended),
+        "answered_before": int((ended["bytes_received"] > 0).sum()),
+        "older_open": int(pd.Series(older, dtype=float).median()) if older else 0,
+    }
