@@ -99,20 +99,22 @@ def out_of_files_share(found: pd.DataFrame, full: Floats, span_us: float = 0.0, 
 def measures(lives: pd.DataFrame, samples: pd.DataFrame) -> dict[str, float]:
     """What one run says of its silences; means and medians are NaN where there is nothing to take them of.
 
-    Of waits that began with all files open: their number ``backoffs``, ``pause_ms`` (median), ``longest_ms``,
-    ``waited_s`` and ``overslept_s`` in all, and ``cpus`` used meanwhile. Of all silences: ``silent_s``, of it
-    ``nobody_s`` in which no connection was there to be accepted, and ``sent_again``, the share of silent time that
-    ended with a connection whose SYN had been sent again. ``out_of_files`` as :func:`out_of_files_share`.
+    Of waits that began with all files open: their number ``backoffs``, ``longest_ms``, ``waited_s`` and ``overslept_s``
+    in all, ``cpus`` used meanwhile, and ``pause_ms``, the median of those through most of which a file was free: what
+    the server rests for by itself. Of all silences: ``silent_s``, of it ``nobody_s`` in which no connection was there
+    to be accepted, and ``sent_again``, the share of silent time that ended with a connection whose SYN had been sent
+    again. ``out_of_files`` as :func:`out_of_files_share`.
     """
     found = silences(lives, samples)
     limited = waits(found)
     limited = limited[limited["at_limit"]]
+    rested = limited.loc[limited["overslept_ms"] > limited["waited_ms"] / 2, "waited_ms"]
     weights = limited["waited_ms"].to_numpy(np.float64)
     known = limited["cpus"].notna().to_numpy()
     silent_ms = float(found["ms"].sum())
     return {
         "backoffs": float(len(limited)),
-        "pause_ms": float(limited["waited_ms"].median()),
+        "pause_ms": float(rested.median()),
         "longest_ms": float(limited["waited_ms"].max()),
         "waited_s": float(weights.sum()) / 1000,
         "overslept_s": float(limited["overslept_ms"].sum()) / 1000,
@@ -155,7 +157,7 @@ def _free_again(full: Floats, since: Floats, end: Floats) -> Floats:
         return since
     last = np.append(full[:-1][np.diff(full) > APART_US], full[-1])  # of each stretch
     at = np.searchsorted(full, since - NEAR_US).clip(max=len(full) - 1)
-    return np.clip(last[np.searchsorted(last, full[at])], since, end)
+    return np.asarray(np.clip(last[np.searchsorted(last, full[at])], since, end))
 
 
 def _cpus(samples: pd.DataFrame, begin: Floats, end: Floats) -> Floats:

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.audit.page import RESULT
 from harness.inference import unpaired_p
 from harness.report.notebook import mean_and_interval, span
-from harness.report.tables import NO_VALUE
+from harness.report.tables import NO_VALUE, quantile
 
 
 def traced(servers: Sequence[str]) -> pd.DataFrame:
@@ -31,9 +31,17 @@ def _traced(word: str, seen: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def with_and_without(
-    runs: pd.DataFrame, by: str, measures: Mapping[str, tuple[str, Callable[[float], str]]]
-) -> pd.DataFrame:
+Forms = Mapping[str, tuple[str, Callable[[float], str]]]
+"""Column → its label, and how a value of it is written."""
+
+
+def intervals(runs: pd.DataFrame, by: str, forms: Forms) -> pd.DataFrame:
+    """Means over storms with 95 % bootstrap intervals: a row for each value of ``by``, a column for each measure."""
+    kinds = runs.groupby(by, sort=False, observed=True)
+    return pd.DataFrame({label: kinds[column].agg(_interval, form) for column, (label, form) in forms.items()})
+
+
+def with_and_without(runs: pd.DataFrame, by: str, measures: Forms) -> pd.DataFrame:
     """Each of ``measures`` (column → label and form) in the storms of each ``limit``, and what the difference is worth.
 
     A row for each value of ``by``; means over storms with 95 % bootstrap intervals, p from a permutation test of each
@@ -46,7 +54,7 @@ def with_and_without(
         row: dict[str, object] = {}
         for column, (label, form) in measures.items():
             for limit, alike in zip(limits, groups, strict=True):
-                row[f"{label}, {limit}"] = mean_and_interval(alike[column], form)
+                row[f"{label}, {limit}"] = _interval(alike[column], form)
             first, last = (groups[place][column].dropna().to_list() for place in (0, -1))
             row[f"p of {label}"] = round(unpaired_p(first, last), 4)
         ended = [storms_of["server_ended"].notna().sum() for storms_of in groups]
@@ -73,3 +81,36 @@ def refused_newest(lives: pd.DataFrame) -> dict[str, int]:
         "answered_before": int((ended["bytes_received"] > 0).sum()),
         "older_open": int(pd.Series(older, dtype=float).median()) if older else 0,
     }
+
+
+def recoveries(runs: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str, float]) -> pd.DataFrame:
+    """Whether each server catches up with a steady rate after a stop, predicted and measured; a row for each limit.
+
+    ``runs`` has ``rate``, ``piled_up`` (connections that came during the stop) and ``recovered_s``; ``own`` says how
+    many files a server has open without connections, ``pause_s`` how long it rests when none is left. It accepts what
+    it has files for, and rests: with as many connections a second as that, or more, it never catches up.
+    """
+    rows = {}
+    for (server, limit), storms in runs.groupby(["server", "limit"], sort=False):
+        room = float(storms["nofile"].iloc[0]) - own.get(str(server), float("nan"))
+        catches_up = room / pause_s.get(str(server), float("nan"))
+        rate, piled_up = float(storms["rate"].iloc[0]), float(storms["piled_up"].iloc[0])
+        never = piled_up > room and catches_up <= rate
+        recovered = storms["recovered_s"].notna()
+        rows[server, limit] = {
+            "room for": room,
+            "catches up with, per s": catches_up,
+            "predicted": NO_VALUE if pd.isna(catches_up) else "never" if never else "recovers",
+            "recovered": f"{recovered.sum()} of {len(storms)}",
+            "after, s": span(storms["recovered_s"], "{:.1f}".format),
+            "as predicted": bool((recovered != never).all()) if pd.notna(catches_up) else None,
+            "answered": mean_and_interval(storms["success_rate"], "{:.1%}".format),
+            "median latency": span(storms["p50_ms"], quantile),
+            "server ended": f"{storms['server_ended'].notna().sum()} of {len(storms)}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def _interval(values: pd.Series, form: Callable[[float], str]) -> str:
+    """Mean and interval of those that there are; a dash where there are none."""
+    return mean_and_interval(values, form) if values.notna().any() else NO_VALUE
