@@ -54,18 +54,17 @@ def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
                 continue
             ended = int(limited["server_ended"].notna().sum())
             hit.append(
-                f"`{name}` in {ran_out.sum()} of {len(limited)} storms"
-                + (f", {ended} of which ended it" if ended else "")
-                + f", {_share(limited)} answered instead of {_share(without)}"
+                f"`{name}` ran out in {ran_out.sum()} of {len(limited)} storms"
+                + (f", which ended it in {ended}" if ended else "")
+                + f", and answered {_share(limited)} instead of {_share(without)}"
             )
-        said.append(
-            f"at {variant}, {'; '.join(hit) or 'no stack'} ran out" + (f", {', '.join(free)} did not" if free else "")
-        )
+        kept = f"; {', '.join(free)} did not" if free else ""
+        said.append(f"with *{variant}*, {'; '.join(hit) or 'no stack ran out'}{kept if hit else ''}")
     raised = usually[usually["server_files_limit"] > usually["nofile"]]["server"].drop_duplicates()
     more = (
         f" {_listed('It was raised by the program itself', [f'`{name}`' for name in raised])}." if len(raised) else ""
     )
-    return f"**Under the usual limit** (C2, F3): {'. And '.join(said)}.{more}"
+    return f"**Under the usual limit** (C2, F3): {'; and '.join(said)}.{more}"
 
 
 def the_symptom(recovery: pd.DataFrame, pause_s: Mapping[str, float], spare: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.audit.page import RESULT
 from harness.inference import unpaired_p
 from harness.report.notebook import mean_and_interval, span
-from harness.report.tables import NO_VALUE, quantile
+from harness.report.tables import NO_VALUE, UNANSWERED, quantile
 
 
 def traced(servers: Sequence[str]) -> pd.DataFrame:
@@ -83,6 +83,29 @@ def refused_newest(lives: pd.DataFrame) -> dict[str, int]:
     }
 
 
+def batches(short: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str, float], least_s: float) -> pd.DataFrame:
+    """Of stacks that rest for ``least_s`` and longer: how many batches their storms answered, each of the room.
+
+    ``short`` are storms with few files; ``own`` and ``pause_s`` as for :func:`recoveries`. With one batch at once and
+    one after each rest, a client's patience sees at most ``at most``.
+    """
+    rows = {}
+    for server, storms in short.groupby("server", sort=False):
+        rest_s = pause_s.get(str(server), 0.0)
+        if rest_s < least_s or str(server) not in own:
+            continue
+        room = float(storms["nofile"].iloc[0]) - own[str(server)]
+        answers = storms["success_rate"] * storms["planned"]
+        rows[server] = {
+            "room for": f"{room:,.0f}",
+            "rests for, s": f"{rest_s:.2f}",
+            "answered": mean_and_interval(storms["success_rate"], "{:.1%}".format),
+            "batches": mean_and_interval(answers / room, "{:.2f}".format),
+            "at most": f"{1 + float(storms['timeout_s'].iloc[0]) / rest_s:.1f}",
+        }
+    return pd.DataFrame(rows).T
+
+
 def recoveries(runs: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str, float]) -> pd.DataFrame:
     """Whether each server catches up with a steady rate after a stop, predicted and measured; a row for each limit.
 
@@ -98,14 +121,14 @@ def recoveries(runs: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str,
         never = piled_up > room and catches_up <= rate
         recovered = storms["recovered_s"].notna()
         rows[server, limit] = {
-            "room for": room,
-            "catches up with, per s": catches_up,
+            "room for": NO_VALUE if pd.isna(room) else f"{room:,.0f}",
+            "catches up with, per s": NO_VALUE if pd.isna(catches_up) else f"{catches_up:,.0f}",
             "predicted": NO_VALUE if pd.isna(catches_up) else "never" if never else "recovers",
             "recovered": f"{recovered.sum()} of {len(storms)}",
             "after, s": span(storms["recovered_s"], "{:.1f}".format),
             "as predicted": bool((recovered != never).all()) if pd.notna(catches_up) else None,
             "answered": mean_and_interval(storms["success_rate"], "{:.1%}".format),
-            "median latency": span(storms["p50_ms"], quantile),
+            "median latency": span(storms["p50_ms"], quantile) if storms["p50_ms"].notna().all() else UNANSWERED,
             "server ended": f"{storms['server_ended'].notna().sum()} of {len(storms)}",
         }
     return pd.DataFrame(rows).T
