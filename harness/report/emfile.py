@@ -98,7 +98,7 @@ def told_apart(storms: pd.DataFrame) -> str:
 def as_predicted(recovered: pd.DataFrame) -> str:
     """How often the rate from which a server never catches up was right."""
     known = recovered[recovered["predicted"] != NO_VALUE]
-    right = int(known["as predicted"].sum())
+    right = sum(map(bool, known["as predicted"]))
     never = [f"`{server}` with {limit}" for server, limit in known.index[known["predicted"] == "never"].to_list()]
     return (
         f"**After the storm**: files left for connections over the rest that a stack takes is the rate with which it "
