@@ -99,11 +99,12 @@ def out_of_files_share(found: pd.DataFrame, full: Floats, span_us: float = 0.0, 
 def measures(lives: pd.DataFrame, samples: pd.DataFrame) -> dict[str, float]:
     """What one run says of its silences; means and medians are NaN where there is nothing to take them of.
 
-    Of waits that began with all files open: their number ``backoffs``, ``longest_ms``, ``waited_s`` and ``overslept_s``
-    in all, ``cpus`` used meanwhile, and ``pause_ms``, the median of those through most of which a file was free: what
-    the server rests for by itself. Of all silences: ``silent_s``, of it ``nobody_s`` in which no connection was there
-    to be accepted, and ``sent_again``, the share of silent time that ended with a connection whose SYN had been sent
-    again. ``out_of_files`` as :func:`out_of_files_share`.
+    Of waits that began with all files open: their number ``backoffs``, ``longest_ms``, ``waited_s`` and
+    ``overslept_s`` in all, ``longest_rest_ms`` in which a file was free, ``cpus`` used meanwhile, and ``pause_ms``,
+    the median of those through most of which a file was free: what the server rests for by itself. Of all silences:
+    ``silent_s``, of it ``nobody_s`` in which no connection was there to be accepted, and ``sent_again``, the share of
+    silent time that ended with a connection whose SYN had been sent again. ``out_of_files`` as
+    :func:`out_of_files_share`.
     """
     found = silences(lives, samples)
     limited = waits(found)
@@ -117,6 +118,7 @@ def measures(lives: pd.DataFrame, samples: pd.DataFrame) -> dict[str, float]:
         "pause_ms": float(rested.median()),
         "longest_ms": float(limited["waited_ms"].max()),
         "waited_s": float(weights.sum()) / 1000,
+        "longest_rest_ms": float(limited["overslept_ms"].max()),
         "overslept_s": float(limited["overslept_ms"].sum()) / 1000,
         "cpus": float(np.average(limited["cpus"][known], weights=weights[known])) if known.any() else np.nan,
         "silent_s": silent_ms / 1000,

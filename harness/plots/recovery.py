@@ -21,7 +21,7 @@ def recoveries(runs: pd.DataFrame, stopped_s: float, title: str) -> Figure:
     """
     servers, limits = list(dict.fromkeys(runs["server"])), list(dict.fromkeys(runs["limit"]))
     colours = dict(zip(limits, _COLOURS, strict=False))
-    columns = min(2, len(servers))
+    columns = len(servers) if len(servers) <= 3 else 2
     rows = -(-len(servers) // columns)
     with storm_style():
         figure, grid = plt.subplots(
@@ -38,7 +38,7 @@ def recoveries(runs: pd.DataFrame, stopped_s: float, title: str) -> Figure:
             last_due_s = float((runs["clients"] / runs["rate"]).max())
             axes.axvline(last_due_s, color="#444444", linewidth=0.8, linestyle=":")
             axes.set_title(server, fontweight="normal", fontsize=9)
-            axes.set_ylim(bottom=0)
+        grid[0, 0].set_ylim(bottom=0)
         for axes in grid.flat[len(servers) :]:
             axes.set_visible(False)
         for axes in grid[-1]:

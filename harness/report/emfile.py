@@ -17,7 +17,7 @@ def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
     """
     limited = short[short["limit"] == few]
     ended = limited[limited["server_ended"].notna()].groupby("server", sort=False).size()
-    rests = crowd.groupby("server", sort=False)[["pause_ms", "longest_ms"]].median().dropna()
+    rests = crowd.groupby("server", sort=False)[["pause_ms", "longest_rest_ms"]].median().dropna()
     closes = crowd.loc[crowd["ended"] > 0, "server"].drop_duplicates()
     never = limited.loc[~_ran_out(limited).groupby(limited["server"]).transform("any"), "server"].drop_duplicates()
     return (
@@ -30,7 +30,10 @@ def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
                 ),
                 _listed(
                     "rests and tries again",
-                    [f"`{name}` for {quantile(row.pause_ms)}" for name, row in rests.iterrows()],
+                    [
+                        f"`{name}` for {quantile(row.pause_ms)}, at most {quantile(row.longest_rest_ms)}"
+                        for name, row in rests.iterrows()
+                    ],
                 ),
                 _listed("takes the newest connections and closes them", [f"`{name}`" for name in closes]),
                 _listed("never ran out in a burst of short connections", [f"`{name}`" for name in never]),
