@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from harness.audit.page import RESULT
+from harness.audit.page import RESULT, out_of_files
 from harness.inference import unpaired_p
 from harness.report.notebook import mean_and_interval, span
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
@@ -19,6 +19,16 @@ def traced(servers: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {name: _traced(rows[name]["on_emfile"], rows[name]["emfile"]) for name in servers if name in rows}
     ).T
+
+
+def others_that_rest() -> list[str]:
+    """Stacks of the committed audit, beside the lab's own servers, that do not accept for a while, and how long."""
+    rows = json.loads(RESULT.read_text(encoding="utf-8"))["stacks"]
+    return [
+        f"{row['stack']} {row['version'].partition(' (')[0]} ({out_of_files(row)})"
+        for row in rows
+        if not row["lab"] and row["on_emfile"] == "pauses"
+    ]
 
 
 def _traced(word: str, seen: Mapping[str, object]) -> dict[str, object]:
