@@ -31,7 +31,7 @@ def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
                 _listed(
                     "rests and tries again",
                     [
-                        f"`{name}` for {quantile(row.pause_ms)}, at most {quantile(row.longest_rest_ms)}"
+                        f"`{name}` for {quantile(row.pause_ms)} (up to {quantile(row.longest_rest_ms)} with files free)"
                         for name, row in rests.iterrows()
                     ],
                 ),
