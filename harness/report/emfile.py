@@ -59,7 +59,8 @@ def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
             hit.append(
                 f"`{name}` ran out in {ran_out.sum()} of {len(limited)} storms"
                 + (f", which ended it in {ended}" if ended else "")
-                + f", and answered {_share(limited)} instead of {_share(without)}"
+                + f", and answered {_share(limited)} instead of {_share(without)}, the last hundredth after "
+                + f"{span(limited['p99_ms'], quantile)} instead of {span(without['p99_ms'], quantile)}"
             )
         kept = f"; {', '.join(free)} did not" if free else ""
         said.append(f"with *{variant}*, {'; '.join(hit) or 'no stack ran out'}{kept if hit else ''}")
@@ -116,7 +117,7 @@ def on_the_client(client: pd.DataFrame) -> str:
     said = []
     for name, each in client.groupby("variant", sort=False, observed=True):
         own = each["client_out_of_files"] + each["client_out_of_ports"]
-        others = 1 - own - each["clean"]
+        others = (1 - own - each["clean"]).clip(lower=0)
         if own.max() > 0:
             said.append(
                 f"*{name}*: {mean_and_interval(own, '{:.1%}'.format)} of the connections never left it, and "

@@ -96,8 +96,8 @@ def refused_newest(lives: pd.DataFrame) -> dict[str, int]:
 def batches(short: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str, float], least_s: float) -> pd.DataFrame:
     """Of stacks that rest for ``least_s`` and longer: how many batches their storms answered, each of the room.
 
-    ``short`` are storms with few files; ``own`` and ``pause_s`` as for :func:`recoveries`. With one batch at once and
-    one after each rest, a client's patience sees at most ``at most``.
+    ``short`` are storms with few files; ``own`` and ``pause_s`` as for :func:`recoveries`. One batch at once and one
+    after each rest are ``expected`` within the clients' patience.
     """
     rows = {}
     for server, storms in short.groupby("server", sort=False):
@@ -111,7 +111,7 @@ def batches(short: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str, f
             "rests for, s": f"{rest_s:.2f}",
             "answered": mean_and_interval(storms["success_rate"], "{:.1%}".format),
             "batches": mean_and_interval(answers / room, "{:.2f}".format),
-            "at most": f"{1 + float(storms['timeout_s'].iloc[0]) / rest_s:.1f}",
+            "expected": f"{1 + float(storms['timeout_s'].iloc[0]) / rest_s:.1f}",
         }
     return pd.DataFrame(rows).T
 

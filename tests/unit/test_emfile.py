@@ -24,6 +24,7 @@ def storms(*kinds: dict[str, Any], repeats: int = 5) -> pd.DataFrame:
         "planned": 1_000,
         "success_rate": 1.0,
         "p50_ms": 1.0,
+        "p99_ms": 2.0,
         "server_ended": None,
         "server_cpu_s": 0.1,
         "wall_s": 1.0,
@@ -97,7 +98,7 @@ def test_batches_are_answers_over_room() -> None:
     table = files.batches(short, {"python": 7, "go": 6}, {"python": 1.0, "go": 0.005}, least_s=0.1)
     assert table.index.to_list() == ["python"]
     assert table.loc["python", "batches"].startswith("3.00")
-    assert table.loc["python", "at most"] == "3.0"
+    assert table.loc["python", "expected"] == "3.0"
 
 
 def test_who_is_closed_while_older_ones_live_is_the_newest() -> None:
