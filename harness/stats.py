@@ -72,6 +72,17 @@ def silent_share(answers_per_step: NDArray[np.int64]) -> float:
     return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
 
 
+def recovered_after_s(answers_per_step: NDArray[np.int64], rate_per_s: float, begin_s: float, end_s: float) -> float:
+    """How long after ``begin_s`` the answers keep up with a steady rate, from then on until ``end_s``; NaN if never.
+
+    They keep up in a step with at least half as many answers as requests come in it.
+    """
+    first, last = round(begin_s / TIMELINE_STEP_S), int(end_s / TIMELINE_STEP_S + 1e-9)
+    behind = np.flatnonzero(np.asarray(answers_per_step[first:last]) < rate_per_s * TIMELINE_STEP_S / 2)
+    steps = int(behind[-1]) + 1 if len(behind) else 0
+    return float("nan") if steps >= last - first else steps * TIMELINE_STEP_S
+
+
 def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
     """The largest number of intervals that contain one moment; one that ends as another begins does not overlap it."""
     moments = np.concatenate([begins, ends])

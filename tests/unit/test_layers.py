@@ -15,6 +15,8 @@ THOUGHT = [
     "harness.checks",
     "harness.cause",
     "harness.episodes",
+    "harness.backoffs",
+    "harness.report.emfile",
     "harness.explain",
     "harness.summary",
     "harness.traced",
