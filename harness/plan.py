@@ -63,6 +63,8 @@ class Server:
     workers: int | None = None
     nofile: int | None = None
     """Its limit of open files; None: the caller's."""
+    nofile_hard: int | None = None
+    """Up to where it may raise that limit by itself; None: not at all."""
     ready: Ready = "answered"
     stamps: bool = True
     """Whether the lab's servers say when they accepted each connection."""
@@ -90,6 +92,9 @@ class Server:
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
         for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
             _require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
+        if self.nofile_hard is not None:
+            fits = self.nofile is not None and self.nofile <= self.nofile_hard
+            _require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
         _choice("ready", self.ready, Ready)
         _choice("allocator", self.allocator, Allocator)
 
@@ -369,6 +374,8 @@ class Plan:
     """The scenario of each trial; empty where the plan has none."""
     controls: tuple[Trial, ...] = ()
     """Of the trials, those that each repeat holds twice: what differs between the two is noise."""
+    kept: tuple[Trial, ...] | None = None
+    """Of the trials, those to which ``keep_rows`` applies; None: to all."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
@@ -377,6 +384,10 @@ class Plan:
     def block(self) -> tuple[Trial, ...]:
         """What one repeat holds."""
         return self.trials + self.controls
+
+    def rows_kept(self, trial: Trial) -> int:
+        """Of one of its trials, how many runs keep their rows in the reference data."""
+        return self.keep_rows if self.kept is None or trial in self.kept else 0
 
     def of_servers(self, names: Sequence[str]) -> Plan:
         """What is left of it for these servers; all of it where none is named."""
@@ -388,12 +399,16 @@ class Plan:
         )
 
 
+_TABLES = ("base", "vary", "scenario", "control", "keep")
+
+
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
-    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product) and
-    ``[control]`` (options, or ``scenario``; the trials that have them are run twice in each repeat).
+    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product), and
+    options, or the ``scenario``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
+    (``[keep]``).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -405,9 +420,9 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
     document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", "control"}
+    unknown = set(document) - {"question", "repeats", "keep_rows", *_TABLES}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary, scenarios, control = (_table(path, document, key) for key in ("base", "vary", "scenario", "control"))
+    base, vary, scenarios, control, keep = (_table(path, document, key) for key in _TABLES)
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
@@ -421,10 +436,18 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
         _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
     names, trials = zip(*named, strict=True)
-    twice = [control.items() <= {**options, "scenario": name}.items() for name, options in combined] if control else []
-    controls = tuple(itertools.compress(trials, twice))
-    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
-    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, controls)
+
+    def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
+        found = tuple(
+            itertools.compress(
+                trials, (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+            )
+        )
+        _require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
+        return found
+
+    twice, kept = chosen("control", control) if control else (), chosen("keep", keep) if keep else None
+    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, twice, kept)
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from harness import results
-from harness.effects import FEWEST_BLOCKS, cpu_us_per_answer, judged, with_blocks
-from harness.inference import paired_ratio
+from harness.effects import cpu_us_per_answer, judged, with_blocks
+from harness.inference import FEWEST_RUNS, paired_ratio
 from harness.plan import Plan
 from harness.stats import CONNECTS_PER_STEP
 
@@ -113,7 +113,7 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
         for variant, other in against.items():
             both = values.reindex(columns=[other, variant]).dropna()
             both = both[(both > 0).all(axis=1)]
-            if len(both) < FEWEST_BLOCKS:
+            if len(both) < FEWEST_RUNS:
                 continue
             found = paired_ratio(both[variant].to_list(), both[other].to_list())
             rows.append(
@@ -145,7 +145,7 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if not there:
         return pd.DataFrame(columns=[*_COLUMNS, "experiment", "corrected", "seen"])
     table = pd.concat(there, ignore_index=True)
-    return judged(table, withheld=table["variant"].isna(), control=table["variant"] == AGAIN)
+    return judged(table, withheld=table["variant"].isna(), family=table["variant"] == AGAIN)
 
 
 _COLUMNS = [

@@ -57,6 +57,7 @@ def add_to(commands: Commands) -> None:
     server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
     server("--fast-open-queue", type=int, metavar="N", help="TCP_FASTOPEN of its listening sockets")
     server("--defer-accept-s", type=int, metavar="S", help="TCP_DEFER_ACCEPT of its listening sockets, seconds")
+    server("--nofile-hard", type=int, metavar="N", help="how far it may raise that by itself (default: not at all)")
     server("--no-stamps", dest="stamps", action="store_false", default=None, help="no accept times from the server")
     server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
     server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.effects import FEWEST_BLOCKS, fewest_blocks
+from harness.effects import fewest_blocks
+from harness.inference import FEWEST_RUNS
 from harness.report.effects import change, interval
 from harness.report.tables import NO_VALUE, quantile
 from harness.settings import AGAIN, AS_IT_IS, SETTINGS, Setting
@@ -117,7 +118,7 @@ def answers(found: pd.DataFrame) -> list[str]:
     """A line each: what changes who finds room, what helps, what harms, and what nothing was seen of."""
     settings = [setting for setting in SETTINGS if (found["variant"] == setting.variant).any()]
     if not settings:
-        return [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
+        return [f"Fewer than {FEWEST_RUNS} blocks: nothing is concluded."]
 
     def told(chosen: list[Setting], of: tuple[str, ...]) -> str:
         rows = {one: seen_in(found, one.variant) for one in chosen}
