@@ -17,6 +17,9 @@ from harness.plan import Plan
 UNTOUCHED, AGAIN = "system", "system again"
 POOLED = "all loads"
 """What an experiment says of a server as a whole: geometric means over its loads, block by block."""
+EFFECTS = ("more", "less")
+DECIDED = (*EFFECTS, "nothing")
+"""What is seen where a comparison has an answer."""
 GENERATORS = ("throughput_per_s", "p99_ms")
 """Measures that are the generator's where it was the limit."""
 LIMITED_TOO_OFTEN = 0.5
@@ -32,22 +35,32 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """
     loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
     asked = {trial.plan_hash: trial.server.allocator for trial in plan.trials}
+    numbered = with_blocks(runs, plan)
+    return numbered.assign(
+        experiment=plan.name,
+        load=numbered["plan_hash"].map(loads),
+        asked=numbered["plan_hash"].map(asked),
+        compared=numbered["plan_hash"].map(asked).mask(numbered["again"], AGAIN),
+        cpu_us_per_answer=cpu_us_per_answer(numbered),
+    ).drop(columns="again")
+
+
+def with_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The plan's runs in its order, with ``block``, from 0, and ``again``: of two equal storms, the one compared."""
     twice = {trial.plan_hash for trial in plan.controls}
     ordered = runs.sort_values("run_id", kind="stable", ignore_index=True)
     number = ordered.groupby("plan_hash").cumcount()
     doubled = ordered["plan_hash"].isin(twice)
     block = number.where(~doubled, number // 2)
-    again = doubled & ((number % 2) != (block % 2))
-    made = ordered.assign(
-        experiment=plan.name,
-        load=ordered["plan_hash"].map(loads),
-        block=block,
-        asked=ordered["plan_hash"].map(asked),
-        compared=ordered["plan_hash"].map(asked).mask(again, AGAIN),
-        cpu_us_per_answer=ordered["server_cpu_s"] / (ordered["success_rate"] * ordered["planned"]) * 1e6,
-    )
+    made = ordered.assign(block=block, again=doubled & ((number % 2) != (block % 2)))
     place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
     return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
+
+
+def cpu_us_per_answer(runs: pd.DataFrame) -> pd.Series:
+    """CPU time of the server for each answer, µs."""
+    per_answer: pd.Series = runs["server_cpu_s"] / (runs["success_rate"] * runs["planned"]) * 1e6
+    return per_answer
 
 
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -58,8 +71,9 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     (Holm) for the number of all comparisons of its family: servers as a whole, kinds of storm, and the controls,
     which are no hypotheses. ``p`` is the permutation test's, taken alone. An effect is ``seen`` (``more``, ``less``)
     where both are small and the interval excludes one, else ``nothing`` is; ``withheld`` where the speed is the
-    generator's, which is no comparison of servers. ``smallest`` is the smallest ratio above one that blocks of this
-    spread detect, ``limited`` the share of storms that the generator limited.
+    generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
+    that the generator limited.
     """
     storms = runs.assign(limited=(runs["generator"] == "limiting").astype(float))
     rows = []
@@ -80,12 +94,20 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
     control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
-    family = table["t_p"].mask(withheld).dropna().groupby(np.select([control, pooled], [2, 1], 0)[~withheld])
-    table["corrected"] = family.transform(lambda p: holm(p.to_list()))
-    sure = (table["corrected"] < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
-    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
-    table["seen"] = np.select(seen, ["withheld", "more", "less"], "nothing")
+    table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
+    compared = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
+    unsteady = compared.isin(compared[control & table["seen"].isin(EFFECTS)])
+    table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
     return table
+
+
+def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
+    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
+    counted = table["t_p"].mask(withheld).dropna()
+    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
+    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
+    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
+    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
 
 
 def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from harness.bounds import choice as _choice
 from harness.bounds import require as _require
 from harness.content import content_hash
 from harness.errors import PlanError
+from harness.faults import Faults
 from harness.front import Front
 
 Ready = Literal["answered", "listening", "none"]
@@ -54,6 +55,8 @@ class Server:
     workers: int | None = None
     nofile: int | None = None
     """Its limit of open files; None: the caller's."""
+    nofile_hard: int | None = None
+    """Up to where it may raise that limit by itself; None: not at all."""
     ready: Ready = "answered"
     stamps: bool = True
     """Whether the lab's servers say when they accepted each connection."""
@@ -65,6 +68,10 @@ class Server:
     """Whether each of them has a listening socket of its own (SO_REUSEPORT), and where it can a thread."""
     accept_batch: int | None = None
     """Connections that a loop accepts in a row, before it lets those be served; None: as its runtime has it."""
+    fast_open_queue: int | None = None
+    """TCP_FASTOPEN of its listening sockets: how many connections may wait that began with data; None: unasked."""
+    defer_accept_s: int | None = None
+    """TCP_DEFER_ACCEPT of its listening sockets, seconds; None: unasked."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -81,6 +88,11 @@ class Server:
         _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
         _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
+        for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
+            _require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
+        if self.nofile_hard is not None:
+            fits = self.nofile is not None and self.nofile <= self.nofile_hard
+            _require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
         _choice("ready", self.ready, Ready)
         _choice("allocator", self.allocator, Allocator)
         for name in ("accept_loops", "accept_batch"):
@@ -110,6 +122,8 @@ class Load:
     target_host: str = "127.0.0.1"
     path: str = "/"
     source_ports: SourcePorts = "assigned"
+    fast_open: bool = False
+    """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
@@ -149,6 +163,7 @@ class Load:
             f"path must start with / and hold visible ASCII only, not {self.path!r}",
         )
         _choice("source ports", self.source_ports, SourcePorts)
+        _require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
 
     @property
     def planned(self) -> int:
@@ -176,36 +191,6 @@ class Placement:
 
     def __post_init__(self) -> None:
         _choice("cpu", self.cpu, Regime)
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """What is done to the server or the clients on purpose."""
-
-    stall_ms: float | None = None
-    """The server is stopped from before the first connect until this long after it."""
-    client_pause_ms: float | None = None
-    """The agents are stopped for this long, as soon as half of the clients have tried to connect."""
-    client_nofile: int | None = None
-    """The agents' limit of open files, each; None: as many as this machine allows."""
-    syn_loss: float | None = None
-    """Share of SYNs that are lost on the way."""
-    stall_loop_ms: float | None = None
-    """The first of the server's accept loops is blocked from before the first connect until this long after it."""
-
-    def __post_init__(self) -> None:
-        for name, value in (
-            ("stall", self.stall_ms),
-            ("client pause", self.client_pause_ms),
-            ("stall of a loop", self.stall_loop_ms),
-        ):
-            if value is not None:
-                most = MAX_SECONDS * 1000
-                _require(0 < value <= most, f"{name} must be above 0 and at most {most:g} ms, not {value:g}")
-        if self.client_nofile is not None:
-            _require(self.client_nofile >= 16, f"client nofile must be at least 16, not {self.client_nofile}")
-        if self.syn_loss is not None:
-            _require(0 < self.syn_loss < 1, f"SYN loss is a share between 0 and 1, not {self.syn_loss:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +348,8 @@ class Plan:
     """The scenario of each trial; empty where the plan has none."""
     controls: tuple[Trial, ...] = ()
     """Of the trials, those that each repeat holds twice: what differs between the two is noise."""
+    kept: tuple[Trial, ...] | None = None
+    """Of the trials, those to which ``keep_rows`` applies; None: to all."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
@@ -371,6 +358,10 @@ class Plan:
     def block(self) -> tuple[Trial, ...]:
         """What one repeat holds."""
         return self.trials + self.controls
+
+    def rows_kept(self, trial: Trial) -> int:
+        """Of one of its trials, how many runs keep their rows in the reference data."""
+        return self.keep_rows if self.kept is None or trial in self.kept else 0
 
     def of_servers(self, names: Sequence[str]) -> Plan:
         """What is left of it for these servers; all of it where none is named."""
@@ -382,12 +373,16 @@ class Plan:
         )
 
 
+_TABLES = ("base", "vary", "scenario", "control", "keep")
+
+
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
-    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product) and
-    ``[control]`` (options; the trials that have them are run twice in each repeat).
+    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product), and
+    options, or the ``scenario``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
+    (``[keep]``).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -399,9 +394,9 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
     document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", "control"}
+    unknown = set(document) - {"question", "repeats", "keep_rows", *_TABLES}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary, scenarios, control = (_table(path, document, key) for key in ("base", "vary", "scenario", "control"))
+    base, vary, scenarios, control, keep = (_table(path, document, key) for key in _TABLES)
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
@@ -415,10 +410,18 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
         _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
     names, trials = zip(*named, strict=True)
-    twice = [control.items() <= options.items() for _, options in combined] if control else []
-    controls = tuple(itertools.compress(trials, twice))
-    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
-    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, controls)
+
+    def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
+        found = tuple(
+            itertools.compress(
+                trials, (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+            )
+        )
+        _require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
+        return found
+
+    twice, kept = chosen("control", control) if control else (), chosen("keep", keep) if keep else None
+    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, twice, kept)
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

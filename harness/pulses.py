@@ -68,7 +68,7 @@ class Pulses:
     """What several storms of one kind say of their pulses."""
 
     share: float
-    """Of all connections of a storm, those established in the window of their own number of retransmissions: mean."""
+    """Of each storm, what keeps to a rhythm from outside, such as its kernel's schedule: mean."""
     by_chance: float
     """The same share when the storm is shifted against the schedule, in the mean over all shifts."""
     p: float
@@ -93,14 +93,19 @@ def find_pulses(storms: Sequence[pd.DataFrame], schedule: Sequence[Window]) -> P
     Without a bond between the two, the waits of a storm would fit as well if all of them were longer or shorter by one
     and the same shift of up to half the first timeout. The storm is the unit: each is shifted by a draw of its own.
     """
-    rng = np.random.default_rng(SEED)
     shifts = np.linspace(-0.5, 0.5, 201) * FIRST_TIMEOUT_S
     curves = np.stack([[in_step(storm, schedule, shift) for shift in shifts] for storm in storms])
-    found = float(np.mean([in_step(storm, schedule) for storm in storms]))
-    drawn = rng.integers(0, len(shifts), (RESAMPLES, len(storms)))
-    by_chance = curves[np.arange(len(storms)), drawn].mean(axis=1)
+    return against_shifts([in_step(storm, schedule) for storm in storms], curves)
+
+
+def against_shifts(measured: Sequence[float], curves: Floats) -> Pulses:
+    """What was ``measured`` of each storm against the same storms shifted; ``curves`` has shape (storms, shifts)."""
+    storms, shifts = curves.shape
+    drawn = np.random.default_rng(SEED).integers(0, shifts, (RESAMPLES, storms))
+    by_chance = curves[np.arange(storms), drawn].mean(axis=1)
+    found = float(np.mean(measured))
     p = (1 + int((by_chance >= found - 1e-12).sum())) / (1 + RESAMPLES)
-    return Pulses(found, float(curves.mean()), p, len(storms))
+    return Pulses(found, float(curves.mean()), p, storms)
 
 
 def schedule_and_measured(

@@ -13,6 +13,8 @@ GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40,
 TIMELINE_STEP_S = 0.1
 TIMELINE_STEPS = 300
 """Answers are counted over the first 30 s in steps of 100 ms; what comes later is in the last step."""
+CONNECTS_PER_STEP = 500
+"""What connect() costs is summed up over so many in the order of their issue."""
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -64,12 +66,31 @@ def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> lis
     return found
 
 
+def median_per_step(values: NDArray[np.float64]) -> list[float]:
+    """The median of each :data:`CONNECTS_PER_STEP` values in a row, the last of fewer; in order."""
+    return [
+        float(np.median(values[first : first + CONNECTS_PER_STEP]))
+        for first in range(0, len(values), CONNECTS_PER_STEP)
+    ]
+
+
 def silent_share(answers_per_step: NDArray[np.int64]) -> float:
     """Share of the steps without an answer, from the first answer until 99 % of them had come; 0 without answers."""
     total = np.cumsum(answers_per_step)
     bulk = answers_per_step[: int(np.searchsorted(total, 0.99 * total[-1])) + 1]
     heard = np.flatnonzero(bulk)
     return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
+
+
+def recovered_after_s(answers_per_step: NDArray[np.int64], rate_per_s: float, begin_s: float, end_s: float) -> float:
+    """How long after ``begin_s`` the answers keep up with a steady rate, from then on until ``end_s``; NaN if never.
+
+    They keep up in a step with at least half as many answers as requests come in it.
+    """
+    first, last = round(begin_s / TIMELINE_STEP_S), int(end_s / TIMELINE_STEP_S + 1e-9)
+    behind = np.flatnonzero(np.asarray(answers_per_step[first:last]) < rate_per_s * TIMELINE_STEP_S / 2)
+    steps = int(behind[-1]) + 1 if len(behind) else 0
+    return float("nan") if steps >= last - first else steps * TIMELINE_STEP_S
 
 
 def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:

@@ -40,7 +40,13 @@ class Summary:
 
     @functools.cached_property
     def samples(self) -> pa.Table | None:
+        """Of the listening socket that the storm met, and its process."""
         return self.run.samples()
+
+    @functools.cached_property
+    def server_samples(self) -> pa.Table | None:
+        """Of the server, whatever the storm met first."""
+        return self.run.server_samples() if "front" in self.run.manifest else self.samples
 
     @functools.cached_property
     def requests(self) -> pa.Table:
@@ -130,11 +136,34 @@ class Summary:
     @functools.cached_property
     def memory(self) -> list[int | None] | None:
         """Resident bytes of the server at the end of each step of :data:`harness.stats.TIMELINE_STEP_S`, if sampled."""
-        samples = self.run.server_samples() if "front" in self.run.manifest else self.samples
-        if samples is None:
+        if self.server_samples is None:
             return None
-        known = samples.filter(pc.is_valid(samples["server_rss_bytes"]))
+        known = self.server_samples.filter(pc.is_valid(self.server_samples["server_rss_bytes"]))
         return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
+
+    @functools.cached_property
+    def connect_costs(self) -> list[float] | None:
+        """What bind() and connect() took, µs: medians of :data:`harness.stats.CONNECTS_PER_STEP` in order of issue."""
+        if "connect_us" not in self.connections.column_names:
+            return None  # recorded before that was measured
+        issued = self.connections.filter(pc.is_valid(self.connections["issued_us"])).sort_by("issued_us")
+        return stats.median_per_step(issued["connect_us"].to_numpy().astype(np.float64))
+
+    @functools.cached_property
+    def server_files(self) -> tuple[int, int] | None:
+        """(most open files of the server's fullest process, its soft limit) in the samples, if there are any.
+
+        The limit is the running process's own: a runtime may have raised it when it began.
+        """
+        if self.server_samples is None:
+            return None
+        most, limit = (pc.max(self.server_samples[name]).as_py() for name in ("server_files", "server_files_limit"))
+        return None if most is None or limit is None else (most, limit)
+
+    @property
+    def out_of_files_lines(self) -> int | None:
+        """How often the server's log says that it ran out of files; None where the log was not kept."""
+        return self.run.log_lines(OUT_OF_FILES) if self.run.has_log else None
 
     @property
     def accept_evidence(self) -> str:

@@ -21,7 +21,7 @@ def memory_over_time(runs: pd.DataFrame, title: str) -> Figure:
     The grey stretch is the storm, until the median of its ends.
     """
     servers = list(dict.fromkeys(runs["server"]))
-    columns = min(3, len(servers))
+    columns = 2 if len(servers) in (2, 4) else min(3, len(servers))
     rows = -(-len(servers) // columns)
     with storm_style():
         figure, grid = plt.subplots(

@@ -93,7 +93,18 @@ def test_a_speed_that_is_the_generators_is_withheld(runs: pd.DataFrame) -> None:
     of_jemalloc = found[(found.server == "hyper") & (found.variant == "jemalloc")].set_index("measure")
     assert of_jemalloc.seen["throughput_per_s"] == of_jemalloc.seen["p99_ms"] == "withheld"
     assert of_jemalloc.seen["cpu_us_per_answer"] == "nothing"
-    assert any("In 1 more the generator was the limit" in line for line in tell.answers(found))
+    assert any("In 1 of 4 the generator was the limit" in line for line in tell.answers(found))
+
+
+def test_where_equal_storms_pass_for_an_effect_there_is_no_answer(runs: pd.DataFrame) -> None:
+    hyper = runs.server == "hyper"
+    runs.loc[hyper & runs.compared.isin([AGAIN, "jemalloc"]), "p99_ms"] *= 1.5
+    found = tell.compare(runs)
+    of_hyper = found[(found.server == "hyper") & (found.measure == "p99_ms")].set_index("variant")
+    assert of_hyper.seen.to_dict() == {AGAIN: "more", "jemalloc": "unsteady", "mimalloc": "unsteady"}
+    assert set(found[found.server == "python"].seen) == {"nothing"}
+    assert "1 of them would pass for an effect" in tell.of_itself(found)
+    assert any("In 2 equal storms would pass for an effect" in line for line in tell.answers(found))
 
 
 def test_too_few_blocks_conclude_nothing(runs: pd.DataFrame) -> None:

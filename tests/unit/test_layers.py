@@ -15,6 +15,8 @@ THOUGHT = [
     "harness.checks",
     "harness.cause",
     "harness.episodes",
+    "harness.backoffs",
+    "harness.report.emfile",
     "harness.explain",
     "harness.summary",
     "harness.traced",
@@ -25,8 +27,10 @@ THOUGHT = [
     "harness.pulses",
     "harness.results",
     "harness.datacard",
+    "harness.settings",
     "harness.record",
     "harness.plots",
+    "harness.verdicts.judge",
 ]
 
 

@@ -12,6 +12,7 @@ from harness.stats import (
     last_per_step,
     median_of_runs,
     peak_overlap,
+    recovered_after_s,
     silent_share,
     timeline,
     weighted_quantile,
@@ -80,3 +81,22 @@ def test_the_last_value_of_each_step_counts_and_what_was_before_the_start_does_n
     times_us = np.array([-5_000, 120_000, 150_000, 320_000])
     assert last_per_step(times_us, np.array([1, 2, 3, 4])) == [None, 3, 3, 4]
     assert last_per_step(times_us[:1], np.array([1])) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "after_s"),
+    [
+        ([0] * 10 + [150] + [10] * 19, 0.0),
+        ([0] * 10 + [40, 0, 0, 0, 0, 70, 10] + [10] * 13, 0.5),
+        ([0] * 10 + [40, 0, 0, 0, 0] * 4, None),
+        ([0] * 30, None),
+        ([10] * 30, 0.0),
+        ([10] * 29 + [0], None),
+    ],
+    ids=["at once", "after one rest", "never", "nothing", "never stopped", "stopped again"],
+)
+def test_recovered_is_who_keeps_up_until_the_end(answers: list[int], after_s: float | None) -> None:
+    """A hundred requests a second for three seconds, stopped for the first."""
+    steps = np.array(answers + [0] * (TIMELINE_STEPS - 30))
+    found = recovered_after_s(steps, 100, 1.0, 3.0)
+    assert np.isnan(found) if after_s is None else found == pytest.approx(after_s)
