@@ -7,18 +7,22 @@ Nothing here touches the machine; a value that cannot mean anything is refused w
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
 import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from harness.bounds import MAX_SECONDS
+from harness.bounds import choice as _choice
+from harness.bounds import require as _require
+from harness.content import content_hash
 from harness.errors import PlanError
+from harness.faults import Faults
+from harness.retries import Retries
 
 Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
@@ -30,22 +34,10 @@ PLANS = Path(__file__).parent.parent / "plans"
 MAX_REQUESTS = 2_000_000
 """Upper bound of planned requests in one trial: a storm is bounded in count."""
 MAX_CLIENTS = 1_000_000
-MAX_SECONDS = 600.0
-"""Upper bound of a timeout, a stall, and the time an open loop takes to issue: a storm is bounded in time."""
 MAX_SETTLE_S = 60.0
 """Upper bound of how long a server is watched when its storm is over."""
 MAX_BACKLOG = 2**31 - 1
 """listen(2) takes a C int."""
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise PlanError(message)
-
-
-def _choice(name: str, value: str, choices: Any) -> None:
-    allowed = get_args(choices)
-    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,8 @@ class Load:
     """What the clients want: ``clients`` × ``requests_per_client``, as a burst, a closed or an open loop.
 
     A burst issues everything at once; ``concurrency`` keeps that many clients under way (closed loop);
-    ``rate`` issues that many requests a second whatever happens to them (open loop).
+    ``rate`` issues that many requests a second whatever happens to them (open loop). With ``connections`` all requests
+    go over a pool of so many kept ones, and wait in one queue while there is none free.
     """
 
     clients: int = 50_000
@@ -106,6 +99,13 @@ class Load:
     target_host: str = "127.0.0.1"
     path: str = "/"
     source_ports: SourcePorts = "assigned"
+    connections: int | None = None
+    """Size of the pool that all clients share; None: a connection for each client."""
+    spread_ms: float = 0.0
+    """The pool's first connections are opened over this long, each at a random moment."""
+    http2: bool = False
+    """HTTP/2 with prior knowledge: requests share a connection at the same time."""
+    retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
         _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
@@ -137,14 +137,37 @@ class Load:
                 f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; {MAX_SECONDS:g} s are the most",
             )
         if self.processes is not None:
-            most = min(self.concurrency or self.clients, 256)
+            most = min(self.concurrency or self.places, self.clients, 256)
             _require(1 <= self.processes <= most, f"processes must be 1 to {most} for this load, not {self.processes}")
+        self._check_pool()
         _choice("target host", self.target_host, Literal["127.0.0.1", "::1", "localhost"])
         _require(
             bool(re.fullmatch(r"/[!-~]*", self.path)),
             f"path must start with / and hold visible ASCII only, not {self.path!r}",
         )
         _choice("source ports", self.source_ports, SourcePorts)
+
+    def _check_pool(self) -> None:
+        if self.connections is not None:
+            _require(
+                1 <= self.connections <= self.planned,
+                f"connections must be 1 to the number of requests ({self.planned}), not {self.connections}",
+            )
+        _require(
+            not (self.pooled and self.concurrency is not None),
+            "--concurrency cannot be joined with --connections or --http2: the pool says how many are under way",
+        )
+        _require(0 <= self.spread_ms <= MAX_SECONDS * 1000, f"spread must be 0 to 600000 ms, not {self.spread_ms:g}")
+        _require(self.pooled or not self.spread_ms, "--spread-ms is of the connections of a pool; use --connections")
+        attempts = self.retries.attempts
+        _require(
+            not (self.http2 and attempts > 1),
+            "--attempts with --http2 is not built: a failed attempt ends its connection, which others share",
+        )
+        _require(
+            self.most_connections <= MAX_REQUESTS,
+            f"{self.planned} requests × {attempts} attempts; one trial has at most {MAX_REQUESTS} of them",
+        )
 
     @property
     def planned(self) -> int:
@@ -155,8 +178,37 @@ class Load:
         return self.concurrency is None and self.rate is None
 
     @property
+    def pooled(self) -> bool:
+        """Whether requests wait for a connection in one queue, instead of each client having its own."""
+        return self.connections is not None or self.http2
+
+    @property
+    def places(self) -> int:
+        """How many connections there can be at a time: the pool's, or one for each client."""
+        return self.clients if self.connections is None else self.connections
+
+    @property
+    def carries_one(self) -> bool:
+        """Whether a connection carries one request and is closed."""
+        return self.requests_per_client == 1 and not self.pooled
+
+    @property
+    def most_connections(self) -> int:
+        """How many it can come to: at worst each attempt of each request needs a new one."""
+        return self.planned * self.retries.attempts
+
+    @property
+    def connection_timeout_s(self) -> float | None:
+        """How long after its reference time a connection is given up; None where it has several requests."""
+        if not self.carries_one:
+            return None
+        return min(self.timeout_s, self.retries.attempt_timeout_s or self.timeout_s)
+
+    @property
     def peak_in_flight(self) -> int:
-        """The most clients that can be under way at once."""
+        """The most connections that can be under way at once."""
+        if self.pooled:
+            return self.places
         if self.rate is not None:
             return min(self.clients, math.ceil(self.rate * self.timeout_s * 1.1))
         return self.clients if self.concurrency is None else self.concurrency
@@ -172,30 +224,6 @@ class Placement:
 
     def __post_init__(self) -> None:
         _choice("cpu", self.cpu, Regime)
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """What is done to the server or the clients on purpose."""
-
-    stall_ms: float | None = None
-    """The server is stopped from before the first connect until this long after it."""
-    client_pause_ms: float | None = None
-    """The agents are stopped for this long, as soon as half of the clients have tried to connect."""
-    client_nofile: int | None = None
-    """The agents' limit of open files, each; None: as many as this machine allows."""
-    syn_loss: float | None = None
-    """Share of SYNs that are lost on the way."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("stall", self.stall_ms), ("client pause", self.client_pause_ms)):
-            if value is not None:
-                most = MAX_SECONDS * 1000
-                _require(0 < value <= most, f"{name} must be above 0 and at most {most:g} ms, not {value:g}")
-        if self.client_nofile is not None:
-            _require(self.client_nofile >= 16, f"client nofile must be at least 16, not {self.client_nofile}")
-        if self.syn_loss is not None:
-            _require(0 < self.syn_loss < 1, f"SYN loss is a share between 0 and 1, not {self.syn_loss:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +270,10 @@ class Trial:
         def cpus(value: Iterable[int] | None) -> tuple[int, ...] | None:
             return None if value is None else tuple(value)
 
-        placement = document["placement"]
+        placement, load = document["placement"], document["load"]
         return cls(
             server=Server(**document["server"]),
-            load=Load(**document["load"]),
+            load=Load(**{**load, "retries": Retries(**load.get("retries", {}))}),
             placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
             faults=Faults(**document["faults"]),
             probe=document.get("probe", True),
@@ -257,33 +285,20 @@ class Trial:
         )
 
 
-def _without_defaults(value: Any) -> Any:
-    """A nested value as JSON, fields at their default left out: a new field then changes no old hash."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
-    kept: dict[str, Any] = {}
-    for item in dataclasses.fields(value):
-        current = getattr(value, item.name)
-        default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-        if current != default:
-            kept[item.name] = _without_defaults(current)
-    return kept
-
-
-def content_hash(value: Any) -> str:
-    """Hash of a plan value, hex; equal for equal content, today and after fields with defaults were added."""
-    text = json.dumps(_without_defaults(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 # ---- options: the flat names that the command line and the plan files share -------------------------------------
 
-_PARTS: dict[str, type] = {"server": Server, "load": Load, "placement": Placement, "faults": Faults}
+_PARTS: dict[str, type] = {
+    "server": Server,
+    "load": Load,
+    "placement": Placement,
+    "faults": Faults,
+    "retries": Retries,
+}
 OPTIONS: dict[str, str] = {
     item.name: part
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
-    if (part, item.name) != ("server", "name")
+    if (part, item.name) not in (("server", "name"), ("load", "retries"))
 } | {
     "server": "server",
     "sysctl": "trial",
@@ -324,7 +339,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     try:
         return Trial(
             server=Server(**parts["server"]),
-            load=Load(**parts["load"]),
+            load=Load(**parts["load"], retries=Retries(**parts["retries"])),
             placement=Placement(**parts["placement"]),
             faults=Faults(**parts["faults"]),
             probe=bool(options.get("probe", True)),
