@@ -7,11 +7,11 @@ use clap::Parser;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use storm_servers::{Error, RuntimeOptions, STAMP, announce, spin};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use storm_servers::{Error, Http, RuntimeOptions, STAMP, announce, spin};
 
 fn main() -> Result<(), Error> {
     let options = RuntimeOptions::parse();
@@ -24,6 +24,7 @@ async fn serve(options: RuntimeOptions) -> Result<(), Error> {
 
     let body = Bytes::from(vec![b'x'; options.shared.body_bytes]);
     let work = options.shared.work();
+    let http = options.shared.http;
     loop {
         // As in the guide: an error of accept(), EMFILE too, ends the server.
         let (stream, _) = listener.accept().await?;
@@ -32,10 +33,17 @@ async fn serve(options: RuntimeOptions) -> Result<(), Error> {
         let body = body.clone();
         tokio::spawn(async move {
             let stamp = accepted.map(HeaderValue::from);
-            let service = service_fn(|request| answer(request, body.clone(), work, stamp.clone()));
+            let service =
+                service_fn(move |request| answer(request, body.clone(), work, stamp.clone()));
             // The guide prints the error. Here it is a client that gave up: its
             // side of the storm counts it, and a line each would be load.
-            let _ = http1::Builder::new().serve_connection(io, service).await;
+            let _ = match http {
+                Http::One => http1::Builder::new().serve_connection(io, service).await,
+                Http::Two => {
+                    let executor = TokioExecutor::new();
+                    http2::Builder::new(executor).serve_connection(io, service).await
+                }
+            };
         });
     }
 }
