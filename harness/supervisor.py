@@ -25,8 +25,9 @@ from harness.conclude import conclude
 from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
+from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
-from harness.nft import nft_path
+from harness.nft import Nft, nft_path
 from harness.path_loss import PathLoss
 from harness.plan import Trial
 from harness.probe import counters
@@ -197,6 +198,10 @@ class Supervisor:
             self.witnesses.open_ledger(self.ground.port, slices)
 
     def _lose_packets(self) -> None:
+        if self.trial.faults.hold_ms is not None:
+            why_not = HeldConnection.impossible(self.ground.slices, self.manifest["kernel"]["isolated"])
+            if why_not is not None:
+                raise MachineError(f"--hold-ms was asked for; {why_not}", "see `stormlab doctor`")
         share = self.trial.faults.syn_loss
         if share is None:
             return
@@ -265,6 +270,10 @@ class Supervisor:
             found.append(
                 Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
             )
+        if faults.hold_ms is not None and faults.hold_at_s is not None:
+            slices, rules = self.ground.slices, Nft(children.keep_network_rights)
+            times = (start_ns, faults.hold_at_s, faults.hold_ms)
+            found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
         if faults.client_pause_ms is not None:
             found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.places // 2))
         return found

@@ -80,6 +80,8 @@ def add_to(commands: Commands) -> None:
     faults = parser.add_argument_group("faults and kernel").add_argument
     faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
     faults("--stall-at-s", type=float, metavar="S", help="begin that stall S seconds after the start instead")
+    faults("--hold-ms", type=float, metavar="D", help="lose all packets of one connection for D ms")
+    faults("--hold-at-s", type=float, metavar="S", help="begin that S seconds after the start")
     faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")
     faults("--client-nofile", type=int, metavar="N", help="the agents' limit of open files (default: all there are)")
     faults("--syn-loss", type=float, metavar="SHARE", help="lose this share of the SYNs on the way")

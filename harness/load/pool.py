@@ -30,7 +30,7 @@ class PoolSchedule(RetryingSchedule):
         self._prepare_queues()
         self._start_ns = 0
         self._places = [self.place(index) for index in range(slice_.pool)]
-        self.idle: list[Client] = []
+        self.idle: deque[Client] = deque()
         self.waiting: deque[tuple[int, int]] = deque()
         """(when it is wanted, in ns from the start; request)"""
         if slice_.rate is None:
@@ -50,12 +50,12 @@ class PoolSchedule(RetryingSchedule):
         while self.next_slot is not None and self.next_slot[0] <= monotonic_ns():
             due_ns, request = self.next_slot
             self.waiting.append((due_ns - self._start_ns, request))
-            if self.idle:  # the one that was busy last: the others may be left to close
-                self.ready.append(self.idle.pop())
+            if self.idle:  # the one that has been idle longest, so that all are used alike
+                self.ready.append(self.idle.popleft())
             self.next_slot = next(self._slots, None)
             if len(self.ready) >= ISSUES_BETWEEN_POLLS:
                 break
-        super().admit_due()
+        self._admit_later()
 
     def offers(self, place: Client) -> bool:
         """Whether there is a request for a place, which else is idle; those whose time is over are given up."""

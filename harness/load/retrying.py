@@ -81,6 +81,9 @@ class RetryingSchedule(Schedule):
 
     def admit_due(self) -> None:
         super().admit_due()
+        self._admit_later()
+
+    def _admit_later(self) -> None:
         now_ns = monotonic_ns()
         while self._later and self._later[0][0] <= now_ns:
             self.ready.append(heappop(self._later)[2])
