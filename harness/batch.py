@@ -13,6 +13,7 @@ from harness import store
 from harness.errors import MachineError
 from harness.host import this_host
 from harness.journal import Journal
+from harness.nft import MISSING, nft_path
 from harness.plan import Plan, Trial
 from harness.servers import catalogue
 from harness.store import Run
@@ -115,6 +116,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         return f"{missing.reason}; {missing.next_step}"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
+    if (trial.faults.syn_loss or trial.faults.hold_ms) and nft_path() is None:
+        return f"it loses packets on purpose, and {MISSING}"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
     try:

@@ -4,11 +4,13 @@ from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
+from harness.plots.goodput import goodput_over_time
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
 from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
+from harness.plots.pool import over_fewer_connections
 from harness.plots.prediction import predicted_and_measured
 from harness.plots.save import save
 from harness.plots.sweep import backlog_sweep
@@ -22,10 +24,12 @@ __all__ = [
     "causes_by_variant",
     "compare_stacks",
     "effects_at_a_glance",
+    "goodput_over_time",
     "interventions",
     "latency_distributions",
     "lifelines",
     "memory_over_time",
+    "over_fewer_connections",
     "planes",
     "predicted_and_measured",
     "save",

@@ -19,6 +19,9 @@ THOUGHT = [
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.goodput",
+    "harness.manners",
+    "harness.protocol",
     "harness.record",
     "harness.plots",
 ]
