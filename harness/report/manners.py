@@ -27,11 +27,12 @@ def spoken(runs: pd.DataFrame) -> str:
 def means(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each server and way of connecting: means over storms with their 95 % intervals."""
     rows = {}
-    for _, storms in runs.groupby(["server", "over", "pool"], sort=False):
+    together = runs.sort_values("server", kind="stable", key=_in_order)
+    for _, storms in together.groupby(["server", "over", "pool"], sort=False):
         first = storms.iloc[0]
         rows[(first["server"], _named(first["over"], first["pool"]))] = {
             "storms": len(storms),
-            "answered": say.mean_and_interval(storms["success_rate"], say.percent),
+            "answered": shares(storms["success_rate"]),
             "p50": times(storms["wanted_p50_ms"]),
             "p99": times(storms["wanted_p99_ms"]),
             "connections": say.span(storms["connections_made"], "{:,.0f}".format),
@@ -40,6 +41,11 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
             "generator": ", ".join(sorted(set(storms["generator"]))),
         }
     return pd.DataFrame(rows).T
+
+
+def shares(values: pd.Series) -> str:
+    """Mean and interval of a share over storms; where it is the same in all of them, that."""
+    return say.percent(values.iloc[0]) if values.nunique() == 1 else say.mean_and_interval(values, say.percent)
 
 
 def times(values_ms: pd.Series) -> str:
@@ -99,6 +105,11 @@ def retry_verdict(runs: pd.DataFrame, by: str) -> str:
     return said + (f"; neither is true of all storms of {_listed(between)}" if between else "")
 
 
+def _in_order(names: pd.Series) -> pd.Series:
+    """As numbers, in the order in which they come first."""
+    return pd.Series(pd.factorize(names)[0], index=names.index)
+
+
 def _best(storms: pd.DataFrame, over: str) -> str:
     """The way with the shortest median p99."""
     if storms.empty:
@@ -107,7 +118,7 @@ def _best(storms: pd.DataFrame, over: str) -> str:
     pool = min(sizes, key=lambda size: storms["wanted_p99_ms"].fillna(math.inf)[storms["pool"] == size].median())
     chosen = storms[storms["pool"] == pool]
     p50, p99 = times(chosen["wanted_p50_ms"]), times(chosen["wanted_p99_ms"])
-    answered = say.mean_and_interval(chosen["success_rate"], say.percent)
+    answered = shares(chosen["success_rate"])
     limited = " (generator the limit)" if (chosen["generator"] == "limiting").all() else ""
     return f"{_named(over, pool)}: {answered} answered, p50 {p50}, p99 {p99}{limited}"
 
