@@ -13,7 +13,8 @@ from harness.load.slices import Slice
 def driver(slice_: Slice, rows: Rows) -> tuple[Schedule, Connections]:
     """One connection for each client, or a pool; with retries or without; HTTP/1.1 or HTTP/2."""
     if slice_.http2:
-        from harness.load.http2 import Http2Connections, LinkSchedule  # and with it h2, which the others do without
+        from harness.load.http2 import Http2Connections  # and with it h2, which the others do without
+        from harness.load.links import LinkSchedule
 
         links = LinkSchedule(slice_)
         return links, Http2Connections(slice_, rows, links)

@@ -1,7 +1,7 @@
 """HTTP/2 with prior knowledge (RFC 9113, section 3.3): many requests share a connection; frames are h2's.
 
-A link is a place of the pool with its connection. Links that have room take turns with the requests that wait, each a
-stream. What a stream suffers is its request's; what its connection suffers, all its streams'.
+Links that have room take turns with the requests that wait, each a stream. What a stream suffers is its request's; what
+its connection suffers, all its streams'.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from harness.load.connections import (
     UNTIL_CONNECTED,
     Connections,
 )
-from harness.load.http1 import ACCEPT_STAMP, Answer
-from harness.load.pool import PoolSchedule
+from harness.load.http1 import ACCEPT_STAMP, protocol_of
+from harness.load.links import MOST_STREAMS, FramedAnswer, Link, LinkSchedule, Stream, request_headers
 from harness.load.record import ANSWERED, RequestRecord
 from harness.load.rows import Outcome, Rows
 from harness.load.slices import Slice
@@ -41,8 +41,6 @@ from harness.load.tcp_info import RESOLUTION_NS, tcp_info
 
 NAME = "HTTP/2"
 LIBRARY = f"h2 {h2.__version__}"
-MOST_STREAMS = 100
-"""On a connection at a time, unless the server takes fewer: RFC 9113, section 6.5.2, recommends to allow that many."""
 MOST_AT_ONCE = 16
 """Streams a link begins in one turn, written to the socket together."""
 WINDOW = 2**31 - 1
@@ -58,73 +56,6 @@ _FRAMES: dict[type[events.Event], str] = {
     events.PingReceived: "PING",
 }
 """What a server sends, by the event that h2 makes of it."""
-
-
-def request_headers(host: str, port: int, path: str) -> list[tuple[bytes, bytes]]:
-    """A GET; what it says is what :func:`harness.load.http1.request_bytes` says."""
-    authority = f"[{host}]" if ":" in host else host
-    return [
-        (b":method", b"GET"),
-        (b":scheme", b"http"),
-        (b":authority", f"{authority}:{port}".encode()),
-        (b":path", path.encode()),
-        (b"user-agent", b"stormlab"),
-    ]
-
-
-class FramedAnswer(Answer):
-    """What is known of an answer, or of all of a connection's; there is nothing to parse."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        self.complete = False
-        self.framed = True
-        self.keep_alive = True
-        self.status = 0
-        self.accepted_ns = 0
-
-    def forget_parser(self) -> None:
-        pass
-
-
-class Stream(Client):
-    """One request under way; ``index`` is the stream's number."""
-
-    __slots__ = ("link",)
-
-    def __init__(self, link: Link) -> None:
-        super().__init__(0)
-        self.link = link
-
-
-class Link(Client):
-    """A place of the pool and, while it has one, its connection."""
-
-    __slots__ = ("frames", "most", "queued", "streams", "unsent")
-
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.queued = True
-        """Whether it is with the schedule, to take requests, or to wait for some."""
-        self.forget()
-
-    def forget(self) -> None:
-        """As before its first connection."""
-        self.frames: H2Connection | None = None
-        self.streams: dict[int, Stream] = {}
-        self.unsent = b""
-        self.most = MOST_STREAMS
-
-    @property
-    def has_room(self) -> bool:
-        return len(self.streams) < self.most
-
-
-class LinkSchedule(PoolSchedule):
-    """The pool's queue; its places are links, and what is overdue are streams."""
-
-    place = Link
 
 
 class Http2Connections(Connections):
@@ -167,7 +98,7 @@ class Http2Connections(Connections):
         else:
             share = -(-len(self.schedule.waiting) // self.schedule.slice.places)
             for _ in range(min(share, MOST_AT_ONCE)):
-                if not link.has_room or not self.schedule.offers(link):
+                if not link.has_room or not self.schedule.waits():
                     break
                 self._ask(link, monotonic_ns())
             self._flush(link)
@@ -268,9 +199,7 @@ class Http2Connections(Connections):
                 return
             if not link.received:
                 self.record.first_byte(link, monotonic_ns())
-                if (
-                    bytes(self.buffer[:5]) == b"HTTP/"
-                ):  # h2 would take it for the head of a frame, and wait for the rest
+                if protocol_of(self.buffer):  # h2 would take it for the head of a frame, and wait for the rest
                     self._end(link, BAD_ANSWER, monotonic_ns())
                     return
             link.received += received

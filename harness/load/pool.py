@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
+from collections.abc import Iterator
 from time import monotonic_ns
 
 from harness.load.client import Client
@@ -57,17 +58,24 @@ class PoolSchedule(RetryingSchedule):
                 break
         self._admit_later()
 
-    def offers(self, place: Client) -> bool:
-        """Whether there is a request for a place, which else is idle; those whose time is over are given up."""
-        if place.tries:
-            return True
+    def waits(self) -> bool:
+        """Whether any request does; those whose time is over are given up."""
         oldest_ns = monotonic_ns() - self._start_ns - self.timeout_ns
         while self.waiting and self.waiting[0][0] <= oldest_ns:
             self.waiting.popleft()
             self.never_issued += 1
-        if not self.waiting:
-            self.idle.append(place)
         return bool(self.waiting)
+
+    def offers(self, place: Client) -> bool:
+        """Whether there is a request for a place, which else is idle."""
+        if place.tries or self.waits():
+            return True
+        self.idle.append(place)
+        return False
+
+    def overdue(self, now_ns: int) -> Iterator[Client]:
+        self.waits()  # also where no place ever comes to be free
+        return super().overdue(now_ns)
 
     def request_of(self, client: Client) -> int:
         if client.tries > 1:

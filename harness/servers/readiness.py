@@ -43,7 +43,7 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
     from h2.events import Event, ResponseReceived
     from h2.exceptions import H2Error
 
-    from harness.load.http2 import request_headers
+    from harness.load.links import request_headers
 
     frames = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     frames.initiate_connection()

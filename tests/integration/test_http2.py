@@ -15,8 +15,13 @@ from h2.connection import H2Connection
 from h2.events import Event, RequestReceived
 from hpack import Decoder
 
+from harness.load.agent import drive
+from harness.load.links import LinkSchedule
+from harness.load.rows import Rows
+from harness.load.slices import cut
+from harness.load.storm import Storm
 from harness.plan import Load
-from tests.integration.test_agent import Behaviour, never, outcomes, reset
+from tests.integration.test_agent import Behaviour, Server, never, outcomes, reset
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113, section 3.4."""
@@ -158,32 +163,53 @@ def test_a_late_stream_is_cancelled_and_its_connection_goes_on(tmp_path: Path) -
 
 
 def test_no_more_streams_at_a_time_than_the_server_takes(tmp_path: Path) -> None:
-    """SETTINGS_MAX_CONCURRENT_STREAMS (3) = 4. What was sent before it was known does not count."""
-    open_now, most = set[int](), [0]
+    """SETTINGS_MAX_CONCURRENT_STREAMS (3) = 4 holds from when the client has acknowledged it."""
+    most, count = [0], [0]
 
     def behave(connection: socket.socket) -> None:
         assert read(connection, len(PREFACE)) == PREFACE
         connection.sendall(frame(SETTINGS, 0, 0, struct.pack("!HI", 3, 4)))
-        pending: list[int] = []
+        unanswered: list[int] = []
+        acknowledged = False
         for kind, flags, stream, _ in frames(connection):
-            if kind == SETTINGS and not flags & ACK:
-                connection.sendall(frame(SETTINGS, ACK, 0))
+            if kind == SETTINGS:
+                acknowledged = acknowledged or bool(flags & ACK)
             if kind == HEADERS:
-                open_now.add(stream)
-                most[0] = max(most[0], len(open_now))
-                pending.append(stream)
-                if len(pending) >= 4 or stream == 1:
-                    for one in pending:
-                        open_now.discard(one)
-                    connection.sendall(b"".join(map(fine, pending)))
-                    pending = []
+                unanswered.append(stream)
+                count[0] += 1
+                most[0] = max(most[0], len(unanswered) if acknowledged else 0)
+                if not acknowledged or len(unanswered) >= 4 or count[0] == 41:
+                    connection.sendall(b"".join(map(fine, unanswered)))
+                    unanswered.clear()
 
-    # One request opens the connection, the others come when the settings are known.
-    load = Load(clients=41, connections=1, http2=True, rate=400.0, timeout_s=10)
-    found, rows, _ = outcomes(behave, load, tmp_path)
+    found, rows, _ = outcomes(behave, Load(clients=41, connections=1, rate=400.0, http2=True), tmp_path)
     assert found == {"answered": 41}
     assert most[0] <= 4
     rows.close()
+
+
+def test_a_server_that_takes_no_streams_at_all_leaves_them_unissued(tmp_path: Path) -> None:
+    """After the first hundred, that is, which may be sent before anything is known of the server."""
+    settings = struct.pack("!HI", 3, 0)
+    load = Load(clients=300, connections=1, http2=True, timeout_s=1)
+    found, rows, _ = outcomes(by_hand(fine, settings=settings), load, tmp_path)
+    assert found["not_issued"] >= 200
+    assert found.total() == 300
+    rows.close()
+
+
+def test_a_link_stands_in_line_once(tmp_path: Path) -> None:
+    server = Server(by_hand(fine))
+    load = Load(clients=300, connections=2, rate=1000.0, http2=True, timeout_s=5)
+    (slice_,) = cut(load, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(tmp_path))
+    with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
+        storm = Storm(slice_, rows)
+        drive(storm, time.monotonic_ns())
+        server.listener.close()
+        assert isinstance(storm.schedule, LinkSchedule)
+        assert rows.counters()["answered"] == 300
+        places = [*storm.schedule.idle, *storm.schedule.ready]
+        assert len(places) == len(set(map(id, places))) <= 2
 
 
 def test_a_server_that_retires_a_connection_gets_another(tmp_path: Path) -> None:
@@ -192,9 +218,10 @@ def test_a_server_that_retires_a_connection_gets_another(tmp_path: Path) -> None
 
     load = Load(clients=5, connections=1, http2=True, rate=50.0, timeout_s=5)
     found, rows, server = outcomes(by_hand(last), load, tmp_path)
-    assert found == {"answered": 5}
-    assert server.accepted == rows.counters()["connections"] == 5
-    assert list(rows.connection["attempt"])[:5] == [1, 2, 3, 4, 5]
+    made = rows.counters()["connections"]
+    assert set(found) <= {"answered", "closed_early"}, "one may have been on its way to a connection that was retired"
+    assert found["answered"] == server.accepted == made >= 2
+    assert list(rows.connection["attempt"])[:made] == list(range(1, made + 1))
     rows.close()
 
 
