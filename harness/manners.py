@@ -52,9 +52,12 @@ def knee(runs: pd.DataFrame, measure: str, within: float) -> pd.Series:
 def aftermaths(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs, of an open loop with a trigger, with what :func:`harness.goodput.aftermath` finds after it.
 
-    Columns ``low_s``, ``recovered_after_s``, ``watched_s``, ``kept_down``, ``recovered`` and ``attempts_per_request``.
+    Columns ``low_s``, ``recovered_after_s``, ``watched_s``, ``kept_down``, ``recovered`` and ``attempts_per_request``;
+    ``useful_share``, of the server's CPU time what the answers took that came in time; ``full_queue_s``, how long it
+    works on what a full accept queue holds.
     """
-    made = with_options(runs, "rate")
+    made = with_options(runs, "rate", "work_us")
+    work_s = made["work_us"] / 1e6
     found = [_aftermath(run) for run in made.to_dict("records")]
     return made.assign(
         low_s=[one.low_s for one in found],
@@ -63,6 +66,8 @@ def aftermaths(runs: pd.DataFrame) -> pd.DataFrame:
         kept_down=[one.low_s >= KEPT_DOWN_S for one in found],
         recovered=[one.recovered_after_s <= RECOVERS_WITHIN_S <= one.watched_s for one in found],
         attempts_per_request=made["attempts_made"] / made["planned"],
+        useful_share=made["success_rate"] * made["planned"] * work_s / made["server_cpu_s"],
+        full_queue_s=(made["backlog_effective"] + 1) * work_s,
     )
 
 

@@ -14,14 +14,14 @@ from harness.plots.style import storm_style
 _ANSWERS, _CONNECTS = "#0072B2", "#D55E00"
 
 
-def goodput_over_time(runs: pd.DataFrame, title: str) -> Figure:
+def goodput_over_time(runs: pd.DataFrame, title: str, columns: int = 2) -> Figure:
     """``runs`` with columns ``variant``, ``rate``, ``stall_at_s`` and those of :func:`harness.manners.aftermaths`.
 
     Lines for each run: answers a second, and connections begun a second. The grey stretch is the trigger, the dotted
     line what is offered, which ends at the right edge.
     """
     variants = list(dict.fromkeys(runs["variant"]))
-    columns = min(2, len(variants))
+    columns = min(columns, len(variants))
     rows = -(-len(variants) // columns)
     with storm_style():
         figure, grid = plt.subplots(
@@ -36,7 +36,7 @@ def goodput_over_time(runs: pd.DataFrame, title: str) -> Figure:
             axes.axvspan(first["stall_at_s"], first["trigger_over_s"], color="#dddddd", linewidth=0)
             axes.axhline(first["rate"], color="#444444", linestyle=":", linewidth=0.8)
             axes.set_xlim(0, float(first["planned"] / first["rate"]))
-            axes.set_title(str(variant), fontweight="normal", fontsize=9)
+            axes.set_title(str(variant), fontweight="normal", fontsize=9 if columns < 3 else 8)
         for axes in grid.flat[len(variants) :]:
             axes.set_visible(False)
         least = float(runs["rate"].min())

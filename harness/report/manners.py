@@ -83,6 +83,8 @@ def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
                 "storms": len(storms),
                 "answered": say.span(storms["success_rate"], say.percent),
                 "attempts a request": say.span(storms["attempts_per_request"], "{:.1f}".format),
+                "CPU time for answers": say.span(storms["useful_share"], "{:.0%}".format),
+                "work in a full queue": say.span(storms["full_queue_s"], "{:.2f} s".format),
                 "low goodput after the trigger": say.span(storms["low_s"], "{:.0f} s".format),
                 "watched": say.span(storms["watched_s"], "{:.0f} s".format),
                 "recovered after": say.span(storms["recovered_after_s"], _seconds),

@@ -113,7 +113,9 @@ def test_the_aftermath_is_what_comes_after_the_trigger(
 
 def storm(goodput: list[int], seconds: int = 50) -> dict[str, object]:
     options = {"clients": 100 * seconds, "rate": 100.0, "attempts": 5}
-    found = run(options, goodput_per_s=np.array(goodput), trigger_over_s=8.0, variant="v")
+    options |= {"work_us": 1_000}
+    columns = {"trigger_over_s": 8.0, "variant": "v", "backlog_effective": 249, "server_cpu_s": 0.2 * seconds}
+    found = run(options, goodput_per_s=np.array(goodput), **columns)
     return {**found, "attempts_made": 300 * seconds}
 
 
@@ -124,6 +126,9 @@ def test_kept_down_and_recovered_need_time_to_be_seen() -> None:
     assert found["kept_down"].to_list() == [True, False, False]
     assert found["recovered"].to_list() == [False, True, False], "four seconds are not enough to say so"
     assert found["attempts_per_request"].to_list() == [3.0, 3.0, 3.0]
+    share = found["useful_share"].to_list()
+    assert share == pytest.approx([0.5, 0.5, 0.5]), "100 answers a second, 1 ms each, in 0.2 s of CPU time"
+    assert found["full_queue_s"].to_list() == [0.25, 0.25, 0.25]
 
 
 def test_the_verdict_names_the_policies() -> None:
