@@ -114,6 +114,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
     missing = catalogue.missing(entry, trial.server)
     if missing is not None:
         return f"{missing.reason}; {missing.next_step}"
+    if trial.load.http2 and not entry.may_speak_http2:
+        return "it does not speak HTTP/2"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
     if (trial.faults.syn_loss or trial.faults.hold_ms) and nft_path() is None:

@@ -47,7 +47,7 @@ class Entry:
     own_allocator: bool = False
     """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
     http2: bool = False
-    """Whether it speaks HTTP/2 with prior knowledge when told to; of the user's own that is the user's affair."""
+    """Whether it speaks HTTP/2 with prior knowledge when told to."""
     accept_stamp: str = "handed_over"
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
@@ -62,6 +62,11 @@ class Entry:
         return build.Missing(
             f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
         )
+
+    @property
+    def may_speak_http2(self) -> bool:
+        """Of the user's own that is the user's affair, and seen when it is asked."""
+        return self.http2 or self.unit is None
 
     @property
     def has_variants(self) -> bool:
@@ -162,7 +167,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
         PlanError: an option was asked for that its command has no placeholder for, or the command is malformed; or
             HTTP/2, which it does not speak.
     """
-    if http2 and entry.unit is not None and not entry.http2:
+    if http2 and not entry.may_speak_http2:
         speaking = ", ".join(name for name, known in catalogue().items() if known.http2)
         raise PlanError(f"{entry.name} does not speak HTTP/2", f"leave --http2 out, or take one of {speaking}")
     values = {

@@ -127,6 +127,24 @@ def test_attempts_are_rows_and_requests_are_conserved(stormlab: Call) -> None:
     assert len(connections[connections["outcome"] != "answered"]) == len(connections) - run["outcomes"]["answered"]
 
 
+def test_a_cold_pool_that_finds_a_full_queue_comes_through_in_the_end(stormlab: Call) -> None:
+    """The server stands still while all places connect: 17 fit into its queue, the others have to come again."""
+    stall = ("--stall-ms", "700", "--backlog", "16")
+    policy = ("--attempts", "50", "--attempt-timeout", "0.3", "--backoff-ms", "50", "--jitter", "full")
+    run = stormlab("run", "--clients", "300", "--connections", "150", "--timeout", "20", *policy, *stall).run
+    assert run["outcomes"]["answered"] == run["planned"] == 300
+    assert "conservation" in passed(run)
+    connections, requests = tables(run)
+    failed = connections[connections["outcome"] != "answered"]
+    assert len(failed) >= 150 - 17
+    assert run["attempts"] == requests["attempts"].sum() == 300 + len(failed)
+    assert set(connections["client"]) == set(range(150))
+    again = connections[connections["attempt"] > 1]
+    earlier = failed.set_index(["client", "attempt"])["closed_us"]
+    waited = [row.issued_us - earlier.get((row.client, row.attempt - 1), 0) for row in again.itertuples()]
+    assert min(waited) >= 0, "none before the one before it has failed"
+
+
 def test_what_is_tried_again_is_explained_attempt_by_attempt(stormlab: Call) -> None:
     stall = ("--stall-at-s", "0.3", "--stall-ms", "800")
     words = ("--clients", "150", "--rate", "150", "--attempts", "9", "--attempt-timeout", "0.2", "--timeout", "3")

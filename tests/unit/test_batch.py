@@ -80,3 +80,19 @@ def test_each_reason_is_said_once_with_all_it_leaves_out(monkeypatch: pytest.Mon
 def test_an_unknown_server_is_not_just_left_out() -> None:
     with pytest.raises(PlanError):
         batch.runnable([trial_from_options({"server": "nope"})], lambda line: None)
+
+
+def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "nft_path", lambda: None)
+    held = trial_from_options({"server": "python", "hold_ms": 100.0, "hold_at_s": 1.0})
+    said: list[str] = []
+    assert batch.runnable([held, *PYTHON], said.append) == PYTHON
+    assert "nft is not installed" in said[0]
+
+
+def test_a_server_without_http2_is_left_out_of_a_plan_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "missing", lambda unit: None)
+    trials = [trial_from_options({"server": name, "http2": True}) for name in ("python", "tokio")]
+    said: list[str] = []
+    assert batch.runnable(trials, said.append) == trials[:1]
+    assert said == ["left out: tokio: it does not speak HTTP/2"]
