@@ -131,7 +131,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
 
 def identity(trial: Trial) -> tuple[str, str, str]:
     """What a run of this trial, here and now, would have as :attr:`harness.store.Run.identity`."""
-    return trial.plan_hash, this_host().host_id, catalogue.identity_hash(catalogue.find(trial.server), trial.server)
+    made_of = catalogue.identity_hash(catalogue.find(trial.server), trial.server, http2=trial.load.http2)
+    return trial.plan_hash, this_host().host_id, made_of
 
 
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:

@@ -178,10 +178,12 @@ def locked_versions(unit: str | None) -> Mapping[str, str]:
 
 
 RUST_PROGRAMS = ("hyper", "actix", "tokio")
+HTTP2_PROGRAMS = ("hyper", "actix")
 
 
 def _build_rust() -> None:
     _cargo_build()
+    _cargo_build("--features", "http2", *(f"--bin={program}-http2" for program in HTTP2_PROGRAMS))
 
 
 def _cargo_build(*words: str) -> None:

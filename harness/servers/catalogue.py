@@ -170,6 +170,10 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
     if http2 and not entry.may_speak_http2:
         speaking = ", ".join(name for name, known in catalogue().items() if known.http2)
         raise PlanError(f"{entry.name} does not speak HTTP/2", f"leave --http2 out, or take one of {speaking}")
+    if http2 and server.allocator != "system" and entry.has_variants:
+        raise PlanError(
+            f"{entry.name} is not built for HTTP/2 with {server.allocator}", "leave --http2 or --allocator out"
+        )
     values = {
         "host": host,
         "port": str(port),
@@ -181,6 +185,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
+        "http": "-http2" if http2 else "",
         "variant": "" if server.allocator == "system" else f"-{server.allocator}",
     }
     default = Server()

@@ -37,6 +37,10 @@ def test_http2_is_asked_for_where_it_is_wanted_and_nowhere_else() -> None:
     assert words[words.index("--http") + 1] == "2"
     with pytest.raises(PlanError, match="does not speak HTTP/2"):
         argv(entries["tokio"], Server("tokio"), "::1", 81, http2=True)
+    program, plain = (argv(entries["hyper"], Server("hyper"), "::1", 81, http2=http2)[0] for http2 in (True, False))
+    assert program == f"{plain}-http2", "linking it in changes what HTTP/1.1 costs"
+    with pytest.raises(PlanError, match="not built for HTTP/2 with jemalloc"):
+        argv(entries["hyper"], Server("hyper", allocator="jemalloc"), "::1", 81, http2=True)
     own = Server(command="prog {port}")
     assert argv(known(own), own, "::1", 81, http2=True) == ["prog", "81"], "whether one's own speaks it is seen"
 

@@ -3,7 +3,6 @@
 
 const cluster = require('node:cluster');
 const http = require('node:http');
-const http2 = require('node:http2');
 const net = require('node:net');
 const { parseArgs } = require('node:util');
 
@@ -56,12 +55,13 @@ function options() {
     workUs: number('work-us', 0),
     workers: orDefault('workers') ?? 1,
     stamps: values.stamps === 'on',
-    library: values.http === '2' ? http2 : http, // http2 without TLS speaks nothing else
+    // Loaded only where it is asked for; without TLS it speaks nothing else.
+    library: values.http === '2' ? require('node:http2') : http,
   };
 }
 
 function announce({ host, port, library }) {
-  const frames = library === http2 ? `, nghttp2 ${process.versions.nghttp2}` : '';
+  const frames = library !== http ? `, nghttp2 ${process.versions.nghttp2}` : '';
   console.log(`ready ${net.isIPv6(host) ? `[${host}]` : host}:${port} node ${process.version}${frames}`);
 }
 

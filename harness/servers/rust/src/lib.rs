@@ -27,6 +27,9 @@ pub enum Stamps {
     Off,
 }
 
+/// What a program says that was built without the feature `http2`.
+pub const NO_HTTP2: &str = "this program is built without HTTP/2";
+
 /// Which HTTP is spoken: 2 means with prior knowledge, without TLS.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub enum Http {

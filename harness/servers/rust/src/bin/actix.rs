@@ -47,7 +47,10 @@ async fn main() -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let bound = match options.http {
         Http::One => server.bind(address),
+        #[cfg(feature = "http2")]
         Http::Two => server.bind_auto_h2c(address),
+        #[cfg(not(feature = "http2"))]
+        Http::Two => return Err(storm_servers::NO_HTTP2.into()),
     };
     let server = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let bound = server.addrs()[0];
