@@ -7,6 +7,7 @@ its connection suffers, all its streams'.
 from __future__ import annotations
 
 import errno
+import socket
 from collections import Counter
 from collections.abc import Callable
 from time import monotonic_ns
@@ -164,6 +165,8 @@ class Http2Connections(Connections):
             return
         self.record.established(link.row, info)
         link.state = State.WAITING
+        # A request does not wait until the one before it is acknowledged (Nagle's algorithm).
+        link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _flush(self, link: Link) -> bool:
         """Write what the frames have for the server; whether anything could be written."""
