@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import store
 from harness.errors import MachineError
-from harness.host import this_host
+from harness.host import files_limit, this_host
 from harness.journal import Journal
 from harness.nft import MISSING, nft_path
 from harness.plan import Plan, Trial
@@ -120,6 +120,9 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         return "disjoint CPUs need two; this machine has one"
     if (trial.faults.syn_loss or trial.faults.hold_ms) and nft_path() is None:
         return f"it loses packets on purpose, and {MISSING}"
+    files, most = trial.server.nofile_hard or trial.server.nofile, files_limit()[1]
+    if files is not None and files > most:
+        return f"it takes {files} open files; the hard limit here is {most}"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40, 101))
 """Fixed grid of latencies, 10 µs to 100 s, 20 steps a decade: distributions on it can be kept, drawn and compared."""
@@ -39,6 +39,14 @@ class Latencies:
         return Latencies(self.answered_ms, 0)
 
 
+def median_of_runs(values: ArrayLike) -> float:
+    """Median over runs. A quantile of theirs that lies among the unanswered is NaN, and larger than any other: where
+    the median lies among such it is infinite. NaN of no runs.
+    """
+    known = np.asarray(values, np.float64)
+    return float(np.median(np.where(np.isnan(known), np.inf, known))) if len(known) else np.nan
+
+
 def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many answers ended in each step of :data:`TIMELINE_STEP_S` from the run's start; shape (TIMELINE_STEPS,)."""
     steps = np.clip(ends_us / (TIMELINE_STEP_S * 1e6), 0, TIMELINE_STEPS - 1).astype(np.int64)
@@ -62,6 +70,17 @@ def silent_share(answers_per_step: NDArray[np.int64]) -> float:
     bulk = answers_per_step[: int(np.searchsorted(total, 0.99 * total[-1])) + 1]
     heard = np.flatnonzero(bulk)
     return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
+
+
+def recovered_after_s(answers_per_step: NDArray[np.int64], rate_per_s: float, begin_s: float, end_s: float) -> float:
+    """How long after ``begin_s`` the answers keep up with a steady rate, from then on until ``end_s``; NaN if never.
+
+    They keep up in a step with at least half as many answers as requests come in it.
+    """
+    first, last = round(begin_s / TIMELINE_STEP_S), int(end_s / TIMELINE_STEP_S + 1e-9)
+    behind = np.flatnonzero(np.asarray(answers_per_step[first:last]) < rate_per_s * TIMELINE_STEP_S / 2)
+    steps = int(behind[-1]) + 1 if len(behind) else 0
+    return float("nan") if steps >= last - first else steps * TIMELINE_STEP_S
 
 
 def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:

@@ -134,12 +134,12 @@ class Supervisor:
             "pid": None,
         }
         soft, hard = host.files_limit()
-        if planned.nofile is not None and planned.nofile > hard:
+        files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile_hard or planned.nofile)
+        if files[1] > hard:
             raise MachineError(
-                f"--nofile {planned.nofile} was asked for; the hard limit of open files here is {hard}",
-                f"use --nofile {hard} or less",
+                f"{files[1]} open files were asked for (--nofile, --nofile-hard); the hard limit here is {hard}",
+                f"use {hard} or less",
             )
-        files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile)
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
         command = argv(entry, planned, self.ground.target, self.ground.port, http2=load.http2)

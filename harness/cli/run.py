@@ -67,6 +67,7 @@ def add_to(commands: Commands) -> None:
     server("--work-us", type=int, metavar="N", help="busy work for each request")
     server("--body-bytes", type=int, metavar="N", help="(default: 12)")
     server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
+    server("--nofile-hard", type=int, metavar="N", help="how far it may raise that by itself (default: not at all)")
     server("--no-stamps", dest="stamps", action="store_false", default=None, help="no accept times from the server")
     server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
     server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")

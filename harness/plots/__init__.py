@@ -4,14 +4,17 @@ from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
+from harness.plots.files import files_over_time
 from harness.plots.goodput import goodput_over_time
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
+from harness.plots.limits import with_and_without
 from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
 from harness.plots.pool import over_fewer_connections
 from harness.plots.prediction import predicted_and_measured
+from harness.plots.recovery import recoveries
 from harness.plots.save import save
 from harness.plots.sweep import backlog_sweep
 from harness.plots.timeline import answer_timelines
@@ -24,6 +27,7 @@ __all__ = [
     "causes_by_variant",
     "compare_stacks",
     "effects_at_a_glance",
+    "files_over_time",
     "goodput_over_time",
     "interventions",
     "latency_distributions",
@@ -32,7 +36,9 @@ __all__ = [
     "over_fewer_connections",
     "planes",
     "predicted_and_measured",
+    "recoveries",
     "save",
     "time_by_cause",
     "waits_and_schedule",
+    "with_and_without",
 ]

@@ -86,6 +86,8 @@ def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str]
         ),
         ("02-backlog-sweep", "02-backlog-plane", {}, "first_try_share", 0.4321, "43.21%"),
         ("04-queue-overflow-root-cause", "04-root-cause", {"backlog_effective": 128}, "success_rate", 0.1234, "12.3%"),
+        ("05-file-descriptor-limit", "05-files-recovery", {"server": "python"}, "success_rate", 0.1234, "12.3%"),
+        ("05-file-descriptor-limit", "05-files-usual", {"server": "go"}, "out_of_files_lines", 7, "`go` ran out in"),
         ("07-mitigations", "07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
         ("07-mitigations", "07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
     ],
@@ -157,6 +159,13 @@ SMALL: dict[str, dict[str, str]] = {
         "backlog": "16",
         "stall_ms": "100",
         "timeout_s": "2",
+        "repeats": "1",
+    },
+    "05-file-descriptor-limit": {
+        "servers": "[python]",
+        "clients": "300",
+        "storm_clients": "300",
+        "client_server": "python",
         "repeats": "1",
     },
 }

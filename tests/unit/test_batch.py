@@ -82,6 +82,15 @@ def test_an_unknown_server_is_not_just_left_out() -> None:
         batch.runnable([trial_from_options({"server": "nope"})], lambda line: None)
 
 
+def test_what_takes_more_open_files_than_the_machine_allows_is_left_out() -> None:
+    said: list[str] = []
+    modest = trial_from_options({"server": "python", "nofile": 64})
+    raised = trial_from_options({"server": "python", "nofile": 64, "nofile_hard": 999_999_999})
+    assert batch.runnable([modest, raised], said.append) == [modest]
+    assert len(said) == 1
+    assert "999999999 open files" in said[0]
+
+
 def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "nft_path", lambda: None)
     held = trial_from_options({"server": "python", "hold_ms": 100.0, "hold_at_s": 1.0})

@@ -8,13 +8,15 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-INSTRUMENTS += ["harness.tracing.table"]
+INSTRUMENTS += ["harness.kernel", "harness.tracing.table"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
     "harness.checks",
     "harness.cause",
     "harness.episodes",
+    "harness.backoffs",
+    "harness.report.emfile",
     "harness.explain",
     "harness.summary",
     "harness.traced",
@@ -22,8 +24,12 @@ THOUGHT = [
     "harness.goodput",
     "harness.manners",
     "harness.protocol",
+    "harness.pulses",
+    "harness.results",
+    "harness.datacard",
     "harness.record",
     "harness.plots",
+    "harness.verdicts.judge",
 ]
 
 

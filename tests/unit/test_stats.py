@@ -10,7 +10,9 @@ from harness.stats import (
     TIMELINE_STEPS,
     Latencies,
     last_per_step,
+    median_of_runs,
     peak_overlap,
+    recovered_after_s,
     silent_share,
     timeline,
     weighted_quantile,
@@ -23,6 +25,13 @@ def test_quantiles_count_the_unanswered_as_longer_than_any_answer() -> None:
     assert latencies.quantile(0.75) == 75.0
     assert latencies.quantile(0.76) is None
     assert latencies.answered_only().quantile(0.99) == 75.0
+
+
+def test_a_run_whose_quantile_lies_among_the_unanswered_counts_as_slower_than_any() -> None:
+    assert median_of_runs([1.0, np.nan, 3.0]) == 3.0
+    assert median_of_runs([1.0, np.nan, np.nan]) == median_of_runs([1.0, np.nan]) == np.inf
+    assert median_of_runs([1.0, 2.0, 6.0, np.nan]) == 4.0
+    assert np.isnan(median_of_runs([]))
 
 
 @pytest.mark.parametrize("unanswered", [0, 5])
@@ -72,3 +81,22 @@ def test_the_last_value_of_each_step_counts_and_what_was_before_the_start_does_n
     times_us = np.array([-5_000, 120_000, 150_000, 320_000])
     assert last_per_step(times_us, np.array([1, 2, 3, 4])) == [None, 3, 3, 4]
     assert last_per_step(times_us[:1], np.array([1])) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "after_s"),
+    [
+        ([0] * 10 + [150] + [10] * 19, 0.0),
+        ([0] * 10 + [40, 0, 0, 0, 0, 70, 10] + [10] * 13, 0.5),
+        ([0] * 10 + [40, 0, 0, 0, 0] * 4, None),
+        ([0] * 30, None),
+        ([10] * 30, 0.0),
+        ([10] * 29 + [0], None),
+    ],
+    ids=["at once", "after one rest", "never", "nothing", "never stopped", "stopped again"],
+)
+def test_recovered_is_who_keeps_up_until_the_end(answers: list[int], after_s: float | None) -> None:
+    """A hundred requests a second for three seconds, stopped for the first."""
+    steps = np.array(answers + [0] * (TIMELINE_STEPS - 30))
+    found = recovered_after_s(steps, 100, 1.0, 3.0)
+    assert np.isnan(found) if after_s is None else found == pytest.approx(after_s)
