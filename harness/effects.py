@@ -35,22 +35,32 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """
     loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
     asked = {trial.plan_hash: trial.server.allocator for trial in plan.trials}
+    numbered = with_blocks(runs, plan)
+    return numbered.assign(
+        experiment=plan.name,
+        load=numbered["plan_hash"].map(loads),
+        asked=numbered["plan_hash"].map(asked),
+        compared=numbered["plan_hash"].map(asked).mask(numbered["again"], AGAIN),
+        cpu_us_per_answer=cpu_us_per_answer(numbered),
+    ).drop(columns="again")
+
+
+def with_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The plan's runs in its order, with ``block``, from 0, and ``again``: of two equal storms, the one compared."""
     twice = {trial.plan_hash for trial in plan.controls}
     ordered = runs.sort_values("run_id", kind="stable", ignore_index=True)
     number = ordered.groupby("plan_hash").cumcount()
     doubled = ordered["plan_hash"].isin(twice)
     block = number.where(~doubled, number // 2)
-    again = doubled & ((number % 2) != (block % 2))
-    made = ordered.assign(
-        experiment=plan.name,
-        load=ordered["plan_hash"].map(loads),
-        block=block,
-        asked=ordered["plan_hash"].map(asked),
-        compared=ordered["plan_hash"].map(asked).mask(again, AGAIN),
-        cpu_us_per_answer=ordered["server_cpu_s"] / (ordered["success_rate"] * ordered["planned"]) * 1e6,
-    )
+    made = ordered.assign(block=block, again=doubled & ((number % 2) != (block % 2)))
     place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
     return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
+
+
+def cpu_us_per_answer(runs: pd.DataFrame) -> pd.Series:
+    """CPU time of the server for each answer, µs."""
+    per_answer: pd.Series = runs["server_cpu_s"] / (runs["success_rate"] * runs["planned"]) * 1e6
+    return per_answer
 
 
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:

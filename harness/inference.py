@@ -20,6 +20,8 @@ POWER = 0.8
 FEWEST_RUNS = 3
 """Fewer, or fewer blocks, say nothing of their spread."""
 RESAMPLES = 9_999
+ROUNDING = 1e-12
+"""Log ratios that differ by less are equal but for the rounding of floating point."""
 SEED = 20_240_801
 """Resampling is part of an analysis and must give the same numbers twice."""
 
@@ -92,8 +94,9 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
         ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
     p = _sign_flip(log_ratios)
-    spread = float(log_ratios.std(ddof=1))
-    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else p
+    spread = _spread(log_ratios)
+    without_spread = 0.0 if log_ratios[0] else 1.0  # t is infinite, or 0 / 0
+    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else without_spread
     return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p)
 
 
@@ -178,7 +181,12 @@ def _studentised(values: Floats) -> tuple[float, float]:
 
 
 def _standard_error(values: Floats) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+    return _spread(values) / float(np.sqrt(len(values)))
+
+
+def _spread(values: Floats) -> float:
+    """Standard deviation; none where all are equal, as where a queue of fixed length decides."""
+    return 0.0 if np.ptp(values) < ROUNDING else float(values.std(ddof=1))
 
 
 def _sign_flip(differences: Floats) -> float:

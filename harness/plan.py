@@ -24,10 +24,9 @@ from harness.errors import PlanError
 from harness.faults import Faults
 from harness.placement import Placement
 from harness.retries import Retries
+from harness.subject import Server
 
-Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
-Allocator = Literal["system", "jemalloc", "mimalloc"]
 
 PLANS = Path(__file__).parent.parent / "plans"
 """The experiments of the collection, one file for each notebook."""
@@ -36,53 +35,6 @@ MAX_REQUESTS = 2_000_000
 MAX_CLIENTS = 1_000_000
 MAX_SETTLE_S = 60.0
 """Upper bound of how long a server is watched when its storm is over."""
-MAX_BACKLOG = 2**31 - 1
-"""listen(2) takes a C int."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The server under test: a name of the catalogue, or a command of the user's own."""
-
-    name: str = "python"
-    command: str | None = None
-    """Shell-like command line with ``{port}``, and optionally ``{host}``, ``{backlog}`` and the other options."""
-    backlog: int | None = None
-    """What it is told to ask of listen(2); None: what its stack asks for by itself."""
-    body_bytes: int = 12
-    work_us: int = 0
-    """Busy work for each request, microseconds."""
-    workers: int | None = None
-    nofile: int | None = None
-    """Its limit of open files; None: the caller's."""
-    nofile_hard: int | None = None
-    """Up to where it may raise that limit by itself; None: not at all."""
-    ready: Ready = "answered"
-    stamps: bool = True
-    """Whether the lab's servers say when they accepted each connection."""
-    allocator: Allocator = "system"
-    """What its malloc is; ``system``: whatever it comes with."""
-
-    def __post_init__(self) -> None:
-        if self.command is not None:
-            _require(
-                "{port}" in self.command or "{options}" in self.command,
-                f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
-            )
-        if self.backlog is not None:
-            _require(
-                0 <= self.backlog <= MAX_BACKLOG,
-                f"backlog must be 0 to {MAX_BACKLOG} or 'default', not {self.backlog}",
-            )
-        _require(0 <= self.body_bytes <= 2**26, f"body bytes must be 0 to {2**26}, not {self.body_bytes}")
-        _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
-        _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
-        _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
-        if self.nofile_hard is not None:
-            fits = self.nofile is not None and self.nofile <= self.nofile_hard
-            _require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
-        _choice("ready", self.ready, Ready)
-        _choice("allocator", self.allocator, Allocator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +56,8 @@ class Load:
     target_host: str = "127.0.0.1"
     path: str = "/"
     source_ports: SourcePorts = "assigned"
+    fast_open: bool = False
+    """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
     connections: int | None = None
     """Size of the pool that all clients share; None: a connection for each client."""
     spread_ms: float = 0.0
@@ -151,6 +105,7 @@ class Load:
             f"path must start with / and hold visible ASCII only, not {self.path!r}",
         )
         _choice("source ports", self.source_ports, SourcePorts)
+        _require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
 
     def _check_pool(self) -> None:
         if self.connections is not None:
@@ -165,6 +120,10 @@ class Load:
         _require(0 <= self.spread_ms <= MAX_SECONDS * 1000, f"spread must be 0 to 600000 ms, not {self.spread_ms:g}")
         _require(self.pooled or not self.spread_ms, "--spread-ms is of the connections of a pool; use --connections")
         attempts = self.retries.attempts
+        _require(
+            not (self.fast_open and (self.pooled or attempts > 1)),
+            "--fast-open is built for plain storms only; leave --connections, --http2 and --attempts out",
+        )
         _require(
             not (self.http2 and attempts > 1),
             "--attempts with --http2 is not built: a failed attempt ends its connection, which others share",
@@ -395,7 +354,8 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
     of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product), and
-    options of trials that are run twice in each repeat (``[control]``) or alone keep their rows (``[keep]``).
+    options, or the ``scenario``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
+    (``[keep]``).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
@@ -425,7 +385,11 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     names, trials = zip(*named, strict=True)
 
     def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
-        found = tuple(itertools.compress(trials, (options.items() <= every.items() for _, every in combined)))
+        found = tuple(
+            itertools.compress(
+                trials, (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+            )
+        )
         _require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
         return found
 

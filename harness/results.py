@@ -75,6 +75,12 @@ COLUMNS = (
         "bytes",
         "resident memory of the server in each 100 ms from the start, the last sample of each; null without samples",
     ),
+    Column(
+        "connect_us_per_step",
+        pa.list_(pa.float32()),
+        "µs",
+        "what bind() and connect() took: medians of 500 connections each, in order of issue; null in older runs",
+    ),
     Column("connections_made", pa.int32(), "connections", "null in older runs, as all that follows"),
     Column("attempts_made", pa.int32(), "attempts", "of all requests"),
     Column(
@@ -139,6 +145,7 @@ def line(summary: Summary) -> dict[str, object]:
         "out_of_files_lines": summary.out_of_files_lines,
         "server_ended": manifest["server"].get("ended"),
         "rss_per_step": summary.memory,
+        "connect_us_per_step": summary.connect_costs,
         "connections_made": summary.connections_made,
         "attempts_made": summary.attempts,
         "wanted_p50_ms": summary.since_wanted.quantile(0.5),

@@ -13,6 +13,8 @@ GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40,
 TIMELINE_STEP_S = 0.1
 TIMELINE_STEPS = 300
 """Answers are counted over the first 30 s in steps of 100 ms; what comes later is in the last step."""
+CONNECTS_PER_STEP = 500
+"""What connect() costs is summed up over so many in the order of their issue."""
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -62,6 +64,14 @@ def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> lis
             found += [found[-1] if found else None] * (step + 1 - len(found))
             found[step] = int(value)
     return found
+
+
+def median_per_step(values: NDArray[np.float64]) -> list[float]:
+    """The median of each :data:`CONNECTS_PER_STEP` values in a row, the last of fewer; in order."""
+    return [
+        float(np.median(values[first : first + CONNECTS_PER_STEP]))
+        for first in range(0, len(values), CONNECTS_PER_STEP)
+    ]
 
 
 def silent_share(answers_per_step: NDArray[np.int64]) -> float:

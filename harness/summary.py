@@ -157,6 +157,14 @@ class Summary:
         return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
 
     @functools.cached_property
+    def connect_costs(self) -> list[float] | None:
+        """What bind() and connect() took, µs: medians of :data:`harness.stats.CONNECTS_PER_STEP` in order of issue."""
+        if "connect_us" not in self.connections.column_names:
+            return None  # recorded before that was measured
+        issued = self.connections.filter(pc.is_valid(self.connections["issued_us"])).sort_by("issued_us")
+        return stats.median_per_step(issued["connect_us"].to_numpy().astype(np.float64))
+
+    @functools.cached_property
     def server_files(self) -> tuple[int, int] | None:
         """(most open files of the server's fullest process, its soft limit) in the samples, if there are any.
 

@@ -153,6 +153,17 @@ class Supervisor:
         self._read_backlog()
         about["version"] = about["version"] or self.server.announced_version()
         self._prove_allocator()
+        self._set_listener_options()
+
+    def _set_listener_options(self) -> None:
+        """What no server's command line asks for, and how it was read back."""
+        assert self.server is not None
+        planned = self.trial.server
+        asked = {"TCP_FASTOPEN": planned.fast_open_queue, "TCP_DEFER_ACCEPT": planned.defer_accept_s}
+        options = {name: value for name, value in asked.items() if value is not None}
+        if options:
+            found = self.server.set_listener_options(self.ground.port, options)
+            self.manifest["server"]["listener_options"] = found
 
     def _prove_allocator(self) -> None:
         """Before the storm: a run whose server has not what was asked for would say something of another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.load.connections import Connections
+from harness.load.fast_open import FastOpenConnections
 from harness.load.pool import PooledConnections, PoolSchedule
 from harness.load.retrying import RetryingConnections, RetryingSchedule
 from harness.load.rows import Rows
@@ -25,4 +26,5 @@ def driver(slice_: Slice, rows: Rows) -> tuple[Schedule, Connections]:
         retrying = RetryingSchedule(slice_)
         return retrying, RetryingConnections(slice_, rows, retrying)
     schedule = Schedule(slice_)
-    return schedule, Connections(slice_, rows, schedule)
+    kind = FastOpenConnections if slice_.fast_open else Connections
+    return schedule, kind(slice_, rows, schedule)

@@ -33,6 +33,7 @@ class ConnectionRecord:
         self.local_port = columns["local_port"]
         self.scheduled_ns = columns["scheduled_ns"]
         self.issued_ns = columns["issued_ns"]
+        self.connect_us = columns["connect_us"]
         self.synack_ns = columns["synack_ns"]
         self.established_ns = columns["established_ns"]
         self.resent_ns = columns["resent_ns"]

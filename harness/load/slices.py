@@ -96,6 +96,7 @@ class Slice:
     """None: the kernel chooses."""
     cpus: tuple[int, ...]
     rows_path: str
+    fast_open: bool = False
     pool: int | None = None
     """How many connections its requests share; None: each client has its own."""
     spread_ms: float = 0.0
@@ -193,6 +194,7 @@ def cut(
                 source=source,
                 cpus=cpus,
                 rows_path=f"{folder}/agent-{agent}.rows",
+                fast_open=load.fast_open,
                 pool=len(range(agent, load.places, agents)) if load.pooled else None,
                 spread_ms=load.spread_ms,
                 http2=load.http2,

@@ -13,6 +13,7 @@ from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
 from harness.plots.pool import over_fewer_connections
+from harness.plots.ports import connect_costs
 from harness.plots.prediction import predicted_and_measured
 from harness.plots.recovery import recoveries
 from harness.plots.save import save
@@ -26,6 +27,7 @@ __all__ = [
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",
+    "connect_costs",
     "effects_at_a_glance",
     "files_over_time",
     "goodput_over_time",

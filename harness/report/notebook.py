@@ -77,7 +77,10 @@ def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[s
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
     """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; of too few the mean alone."""
-    found = mean_of_runs(values.dropna().to_list())
+    known = values.dropna()
+    if known.empty:
+        return NO_VALUE
+    found = mean_of_runs(known.to_list())
     alone = form(found.value)
     return alone if math.isnan(found.low) else f"{alone} ({form(found.low)} to {form(found.high)})"
 

@@ -88,6 +88,7 @@ def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str]
         ("04-queue-overflow-root-cause", "04-root-cause", {"backlog_effective": 128}, "success_rate", 0.1234, "12.3%"),
         ("05-file-descriptor-limit", "05-files-recovery", {"server": "python"}, "success_rate", 0.1234, "12.3%"),
         ("05-file-descriptor-limit", "05-files-usual", {"server": "go"}, "out_of_files_lines", 7, "`go` ran out in"),
+        ("06-kernel-tuning", "06-kernel-settings", {"backlog_effective": 4096}, "first_try_share", 0.1234, "12.34%"),
         ("07-mitigations", "07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
         ("07-mitigations", "07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
     ],
@@ -167,6 +168,19 @@ SMALL: dict[str, dict[str, str]] = {
         "storm_clients": "300",
         "client_server": "python",
         "repeats": "1",
+    },
+    "06-kernel-tuning": {
+        "server": "python",
+        "clients": "300",
+        "backlog": "16",
+        "stall_ms": "100",
+        "timeout_s": "3",
+        "repeats": "1",
+        "unstopped_clients": "300",
+        "syn_clients": "300",
+        "port_clients": "300",
+        "time_wait_clients": "50",
+        "fast_open_clients": "200",
     },
 }
 """Parameters with which each notebook measures soon."""

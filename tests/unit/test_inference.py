@@ -109,3 +109,9 @@ def test_a_mean_of_runs_lies_in_its_interval() -> None:
 def test_what_has_no_ratio_is_refused(measured: list[float], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         inference.paired_ratio(measured, [1.0] * len(measured))
+
+
+def test_a_difference_that_never_varies_is_no_coincidence_and_none_is_none() -> None:
+    queue = [129.0] * 6
+    assert inference.paired_ratio([4000.0] * 6, queue).t_p == 0
+    assert inference.paired_ratio(queue, queue).t_p == 1

@@ -27,6 +27,7 @@ THOUGHT = [
     "harness.pulses",
     "harness.results",
     "harness.datacard",
+    "harness.settings",
     "harness.record",
     "harness.plots",
     "harness.verdicts.judge",

@@ -43,6 +43,9 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"settle_s": 61},
         {"settle_s": -1},
         {"settle_s": "long"},
+        {"fast_open": "yes"},
+        {"fast_open_queue": 0},
+        {"defer_accept_s": 0},
     ],
     ids=str,
 )
@@ -90,6 +93,17 @@ def test_allocator_and_settling_are_asked_for_and_change_no_other_plan() -> None
     assert Trial.from_json(json.loads(json.dumps(asked.to_json()))) == asked
     older = json.loads(json.dumps(plain.to_json()))
     del older["settle_s"], older["server"]["allocator"]
+    assert Trial.from_json(older) == plain
+
+
+def test_fast_open_and_defer_accept_are_asked_for_and_change_no_other_plan() -> None:
+    plain = trial_from_options({"clients": 7})
+    asked = trial_from_options({"clients": 7, "fast_open": True, "fast_open_queue": 16, "defer_accept_s": 2})
+    assert (asked.load.fast_open, asked.server.fast_open_queue, asked.server.defer_accept_s) == (True, 16, 2)
+    assert plain.plan_hash == trial_from_options({"clients": 7, "fast_open": False}).plan_hash != asked.plan_hash
+    assert Trial.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    older = json.loads(json.dumps(plain.to_json()))
+    del older["load"]["fast_open"], older["server"]["fast_open_queue"], older["server"]["defer_accept_s"]
     assert Trial.from_json(older) == plain
 
 
@@ -146,6 +160,15 @@ def test_a_control_is_held_twice_in_each_block(tmp_path: Path) -> None:
     assert load_plan(file, {"control": {"allocator": "jemalloc"}}).controls != plan.controls
     with pytest.raises(PlanError, match="control"):
         load_plan(file, {"control": {"allocator": "mimalloc"}})
+
+
+def test_a_control_may_be_a_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("[scenario.calm]\n[scenario.stormy]\nrate = 9000\n[control]\nscenario = 'calm'")
+    plan = load_plan(file)
+    assert plan.controls == plan.trials[:1]
+    with pytest.raises(PlanError, match="control"):
+        load_plan(file, {"control": {"scenario": "windy"}})
 
 
 @pytest.mark.parametrize(
