@@ -93,7 +93,8 @@ def lay_out(trial: Trial, *, isolated: bool, port: int | None, folder: Path) -> 
     server_port = port
     if trial.front.asked:
         server_port = port + 1 if isolated else free_port([port, *in_use])
-    stalled_burst = trial.faults.stall_ms is not None and load.is_burst
+    faults = trial.faults
+    stalled_burst = faults.stall_ms is not None and faults.stall_at_s is None and load.is_burst
     server_cpus, client_cpus = place(trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
     source = None
     if load.source_ports == "assigned":

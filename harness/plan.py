@@ -23,11 +23,11 @@ from harness.content import content_hash
 from harness.errors import PlanError
 from harness.faults import Faults
 from harness.front import Front
+from harness.placement import Placement
+from harness.retries import Retries
+from harness.subject import Server
 
-Ready = Literal["answered", "listening", "none"]
 SourcePorts = Literal["assigned", "kernel"]
-Regime = Literal["shared", "disjoint"]
-Allocator = Literal["system", "jemalloc", "mimalloc"]
 
 PLANS = Path(__file__).parent.parent / "plans"
 """The experiments of the collection, one file for each notebook."""
@@ -36,72 +36,6 @@ MAX_REQUESTS = 2_000_000
 MAX_CLIENTS = 1_000_000
 MAX_SETTLE_S = 60.0
 """Upper bound of how long a server is watched when its storm is over."""
-MAX_BACKLOG = 2**31 - 1
-"""listen(2) takes a C int."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The server under test: a name of the catalogue, or a command of the user's own."""
-
-    name: str = "python"
-    command: str | None = None
-    """Shell-like command line with ``{port}``, and optionally ``{host}``, ``{backlog}`` and the other options."""
-    backlog: int | None = None
-    """What it is told to ask of listen(2); None: what its stack asks for by itself."""
-    body_bytes: int = 12
-    work_us: int = 0
-    """Busy work for each request, microseconds."""
-    workers: int | None = None
-    nofile: int | None = None
-    """Its limit of open files; None: the caller's."""
-    nofile_hard: int | None = None
-    """Up to where it may raise that limit by itself; None: not at all."""
-    ready: Ready = "answered"
-    stamps: bool = True
-    """Whether the lab's servers say when they accepted each connection."""
-    allocator: Allocator = "system"
-    """What its malloc is; ``system``: whatever it comes with."""
-    accept_loops: int | None = None
-    """Tasks that accept; None: one, as its stack's documentation has it."""
-    reuseport: bool = False
-    """Whether each of them has a listening socket of its own (SO_REUSEPORT), and where it can a thread."""
-    accept_batch: int | None = None
-    """Connections that a loop accepts in a row, before it lets those be served; None: as its runtime has it."""
-    fast_open_queue: int | None = None
-    """TCP_FASTOPEN of its listening sockets: how many connections may wait that began with data; None: unasked."""
-    defer_accept_s: int | None = None
-    """TCP_DEFER_ACCEPT of its listening sockets, seconds; None: unasked."""
-
-    def __post_init__(self) -> None:
-        if self.command is not None:
-            _require(
-                "{port}" in self.command or "{options}" in self.command,
-                f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
-            )
-        if self.backlog is not None:
-            _require(
-                0 <= self.backlog <= MAX_BACKLOG,
-                f"backlog must be 0 to {MAX_BACKLOG} or 'default', not {self.backlog}",
-            )
-        _require(0 <= self.body_bytes <= 2**26, f"body bytes must be 0 to {2**26}, not {self.body_bytes}")
-        _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
-        _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
-        _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
-        for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
-            _require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
-        if self.nofile_hard is not None:
-            fits = self.nofile is not None and self.nofile <= self.nofile_hard
-            _require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
-        _choice("ready", self.ready, Ready)
-        _choice("allocator", self.allocator, Allocator)
-        for name in ("accept_loops", "accept_batch"):
-            value = getattr(self, name)
-            _require(value is None or 1 <= value <= 1024, f"{name.replace('_', ' ')} must be 1 to 1024, not {value}")
-        _require(
-            not self.reuseport or self.accept_loops is not None,
-            "--reuseport gives each accept loop a listener of its own; say how many with --accept-loops",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +43,8 @@ class Load:
     """What the clients want: ``clients`` × ``requests_per_client``, as a burst, a closed or an open loop.
 
     A burst issues everything at once; ``concurrency`` keeps that many clients under way (closed loop);
-    ``rate`` issues that many requests a second whatever happens to them (open loop).
+    ``rate`` issues that many requests a second whatever happens to them (open loop). With ``connections`` all requests
+    go over a pool of so many kept ones, and wait in one queue while there is none free.
     """
 
     clients: int = 50_000
@@ -124,6 +59,13 @@ class Load:
     source_ports: SourcePorts = "assigned"
     fast_open: bool = False
     """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
+    connections: int | None = None
+    """Size of the pool that all clients share; None: a connection for each client."""
+    spread_ms: float = 0.0
+    """The pool's first connections are opened over this long, each at a random moment."""
+    http2: bool = False
+    """HTTP/2 with prior knowledge: requests share a connection at the same time."""
+    retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
         _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
@@ -155,8 +97,9 @@ class Load:
                 f"{self.planned} requests at {self.rate:g}/s take {seconds:.0f} s; {MAX_SECONDS:g} s are the most",
             )
         if self.processes is not None:
-            most = min(self.concurrency or self.clients, 256)
+            most = min(self.concurrency or self.places, self.clients, 256)
             _require(1 <= self.processes <= most, f"processes must be 1 to {most} for this load, not {self.processes}")
+        self._check_pool()
         _choice("target host", self.target_host, Literal["127.0.0.1", "::1", "localhost"])
         _require(
             bool(re.fullmatch(r"/[!-~]*", self.path)),
@@ -164,6 +107,32 @@ class Load:
         )
         _choice("source ports", self.source_ports, SourcePorts)
         _require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
+
+    def _check_pool(self) -> None:
+        if self.connections is not None:
+            _require(
+                1 <= self.connections <= self.planned,
+                f"connections must be 1 to the number of requests ({self.planned}), not {self.connections}",
+            )
+        _require(
+            not (self.pooled and self.concurrency is not None),
+            "--concurrency cannot be joined with --connections or --http2: the pool says how many are under way",
+        )
+        _require(0 <= self.spread_ms <= MAX_SECONDS * 1000, f"spread must be 0 to 600000 ms, not {self.spread_ms:g}")
+        _require(self.pooled or not self.spread_ms, "--spread-ms is of the connections of a pool; use --connections")
+        attempts = self.retries.attempts
+        _require(
+            not (self.fast_open and (self.pooled or attempts > 1)),
+            "--fast-open is built for plain storms only; leave --connections, --http2 and --attempts out",
+        )
+        _require(
+            not (self.http2 and attempts > 1),
+            "--attempts with --http2 is not built: a failed attempt ends its connection, which others share",
+        )
+        _require(
+            self.most_connections <= MAX_REQUESTS,
+            f"{self.planned} requests × {attempts} attempts; one trial has at most {MAX_REQUESTS} of them",
+        )
 
     @property
     def planned(self) -> int:
@@ -174,23 +143,40 @@ class Load:
         return self.concurrency is None and self.rate is None
 
     @property
+    def pooled(self) -> bool:
+        """Whether requests wait for a connection in one queue, instead of each client having its own."""
+        return self.connections is not None or self.http2
+
+    @property
+    def places(self) -> int:
+        """How many connections there can be at a time: the pool's, or one for each client."""
+        return self.clients if self.connections is None else self.connections
+
+    @property
+    def carries_one(self) -> bool:
+        """Whether a connection carries one request and is closed."""
+        return self.requests_per_client == 1 and not self.pooled
+
+    @property
+    def most_connections(self) -> int:
+        """How many it can come to: at worst each attempt of each request needs a new one."""
+        return self.planned * self.retries.attempts
+
+    @property
+    def connection_timeout_s(self) -> float | None:
+        """How long after its reference time a connection is given up; None where it has several requests."""
+        if not self.carries_one:
+            return None
+        return min(self.timeout_s, self.retries.attempt_timeout_s or self.timeout_s)
+
+    @property
     def peak_in_flight(self) -> int:
-        """The most clients that can be under way at once."""
+        """The most connections that can be under way at once."""
+        if self.pooled:
+            return self.places
         if self.rate is not None:
             return min(self.clients, math.ceil(self.rate * self.timeout_s * 1.1))
         return self.clients if self.concurrency is None else self.concurrency
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Who runs on which CPUs. ``disjoint`` gives the server the first half of them and the clients the rest."""
-
-    cpu: Regime = "shared"
-    server_cpus: tuple[int, ...] | None = None
-    client_cpus: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _choice("cpu", self.cpu, Regime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +214,10 @@ class Trial:
             self.faults.stall_loop_ms is None or self.server.accept_loops is not None,
             "--stall-loop-ms blocks the first of several accept loops; say how many with --accept-loops",
         )
+        _require(
+            not (self.front.asked and self.load.http2),
+            "--front with --http2 is not built: load balancers are configured for HTTP/1.1 here",
+        )
 
     @property
     def plan_hash(self) -> str:
@@ -243,10 +233,10 @@ class Trial:
         def cpus(value: Iterable[int] | None) -> tuple[int, ...] | None:
             return None if value is None else tuple(value)
 
-        placement = document["placement"]
+        placement, load = document["placement"], document["load"]
         return cls(
             server=Server(**document["server"]),
-            load=Load(**document["load"]),
+            load=Load(**{**load, "retries": Retries(**load.get("retries", {}))}),
             placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
             faults=Faults(**document["faults"]),
             probe=document.get("probe", True),
@@ -261,12 +251,12 @@ class Trial:
 
 # ---- options: the flat names that the command line and the plan files share -------------------------------------
 
-_PARTS: dict[str, type] = {"server": Server, "load": Load, "placement": Placement, "faults": Faults}
+_PARTS = {"server": Server, "load": Load, "placement": Placement, "faults": Faults, "retries": Retries}
 OPTIONS: dict[str, str] = {
     item.name: part
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
-    if (part, item.name) != ("server", "name")
+    if (part, item.name) not in (("server", "name"), ("load", "retries"))
 } | {
     "server": "server",
     "sysctl": "trial",
@@ -311,7 +301,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     try:
         return Trial(
             server=Server(**parts["server"]),
-            load=Load(**parts["load"]),
+            load=Load(**parts["load"], retries=Retries(**parts["retries"])),
             placement=Placement(**parts["placement"]),
             faults=Faults(**parts["faults"]),
             probe=bool(options.get("probe", True)),

@@ -24,11 +24,12 @@ from harness.balancers.hops import Hops
 from harness.balancers.running import RunningFront
 from harness.bounds import MAX_SECONDS
 from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
-from harness.disturbances import ClientPause, Disturbance, Stall
+from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
+from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
-from harness.nft import nft_path
+from harness.nft import Nft, nft_path
 from harness.path_loss import PathLoss
 from harness.plan import Trial
 from harness.probe import counters
@@ -131,6 +132,7 @@ class Supervisor:
         planned = self.trial.server
         about = self.manifest["server"]
         entry = Entry(name=about["name"], title=about["title"], command=about["command"])
+        load = self.trial.load
         about |= {
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
@@ -146,14 +148,15 @@ class Supervisor:
             )
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
-        command = argv(entry, planned, self.ground.target, self.ground.server_port)
+        command = argv(entry, planned, self.ground.target, self.ground.server_port, http2=load.http2)
         log = self.partial.path / SERVER_LOG
         environment = allocators.preloading(about["preloaded"]) if about["preloaded"] else {}
         self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files, environment)
         about["pid"] = self.server.pid
         self.partial.write_manifest(self.manifest)
         _say(phase="waiting for the server")
-        self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.server_port, self.trial.load.path)
+        target, port = self.ground.target, self.ground.server_port
+        self.server.wait_until_ready(planned.ready, target, port, load.path, http2=load.http2)
         self._read_backlog(self.server)
         about["version"] = about["version"] or self.server.announced_version()
         self._prove_allocator()
@@ -240,6 +243,10 @@ class Supervisor:
             self.witnesses.open_ledger(self.ground.port, slices)
 
     def _lose_packets(self) -> None:
+        if self.trial.faults.hold_ms is not None:
+            why_not = HeldConnection.impossible(self.ground.slices, self.manifest["kernel"]["isolated"])
+            if why_not is not None:
+                raise MachineError(f"--hold-ms was asked for; {why_not}", "see `stormlab doctor`")
         share = self.trial.faults.syn_loss
         if share is None:
             return
@@ -258,7 +265,7 @@ class Supervisor:
         if self.front is not None:
             self.front.begin_counting()
         before, used_before = counters.read_counters(), [process.usage() for process, *_ in self._running]
-        if stall_ms is not None:
+        if stall_ms is not None and self.trial.faults.stall_at_s is None:
             self.server.stall()
         if self.trial.faults.stall_loop_ms is not None:
             self.server.block_loop()
@@ -312,15 +319,23 @@ class Supervisor:
         assert self.server is not None
         load, faults = self.trial.load, self.trial.faults
         found: list[Disturbance] = []
-        if faults.stall_ms is not None:
+        if faults.stall_ms is not None and faults.stall_at_s is not None:
             found.append(
-                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.clients if load.is_burst else 0)
+                Outage(self.server.stall, self.server.resume, start_ns, faults.stall_at_s, lasts_ms=faults.stall_ms)
             )
+        elif faults.stall_ms is not None:
+            found.append(
+                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
+            )
+        if faults.hold_ms is not None and faults.hold_at_s is not None:
+            slices, rules = self.ground.slices, Nft(children.keep_network_rights)
+            times = (start_ns, faults.hold_at_s, faults.hold_ms)
+            found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
         if faults.stall_loop_ms is not None:
             released = self.server.release_loop
             found.append(Stall(released, start_ns, faults.stall_loop_ms, 0, noted_as="loop_stalled_until_us"))
         if faults.client_pause_ms is not None:
-            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.clients // 2))
+            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.places // 2))
         return found
 
     def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:

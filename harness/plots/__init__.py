@@ -5,6 +5,7 @@ from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
 from harness.plots.files import files_over_time
+from harness.plots.goodput import goodput_over_time
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
 from harness.plots.limits import with_and_without
@@ -12,6 +13,7 @@ from harness.plots.memory import memory_over_time
 from harness.plots.mitigations import all_mitigations
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
+from harness.plots.pool import over_fewer_connections
 from harness.plots.ports import connect_costs
 from harness.plots.prediction import predicted_and_measured
 from harness.plots.recovery import recoveries
@@ -30,10 +32,12 @@ __all__ = [
     "connect_costs",
     "effects_at_a_glance",
     "files_over_time",
+    "goodput_over_time",
     "interventions",
     "latency_distributions",
     "lifelines",
     "memory_over_time",
+    "over_fewer_connections",
     "planes",
     "predicted_and_measured",
     "recoveries",

@@ -10,12 +10,13 @@ import pandas as pd
 
 from harness.mitigations import Difference
 from harness.report import notebook as say
-from harness.report.tables import NO_VALUE, UNANSWERED, quantile
+from harness.report.manners import shares, times
+from harness.report.tables import NO_VALUE, UNANSWERED
 
 MEASURES = {
     "success_rate": "answered",
-    "p50_ms": "p50",
-    "p99_ms": "p99",
+    "wanted_p50_ms": "p50",
+    "wanted_p99_ms": "p99",
     "good_per_s": "goodput",
     "cpu_us_per_answer": "CPU per answer",
     "memory_mib": "memory",
@@ -70,8 +71,8 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
                 "turned away": shares(storms["turned_away"]),
                 "timed out": shares(storms["timed_out"]),
                 "cut off": shares(storms["cut_off"]),
-                "p50": times(storms["p50_ms"]),
-                "p99": times(storms["p99_ms"]),
+                "p50": times(storms["wanted_p50_ms"]),
+                "p99": times(storms["wanted_p99_ms"]),
                 "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
                 "all that clients were told, 1/s": say.mean_and_interval(storms["told_per_s"], "{:,.0f}".format),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
@@ -94,8 +95,8 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame
                 "mitigation": str(variant),
                 "storms": len(storms),
                 "answered": shares(storms["success_rate"]),
-                "p50": times(storms["p50_ms"]),
-                "p99": times(storms["p99_ms"]),
+                "p50": times(storms["wanted_p50_ms"]),
+                "p99": times(storms["wanted_p99_ms"]),
                 "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
                 "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
@@ -112,7 +113,7 @@ def backfires(found: Sequence[Difference]) -> list[str]:
     """A line for each mitigation after which fewer were answered, or later, than without: on which servers."""
     seen: dict[str, list[str]] = {}
     for one in found:
-        if one.worse and one.measure in ("success_rate", "p50_ms", "p99_ms", "good_per_s"):
+        if one.worse and one.measure in ("success_rate", "wanted_p50_ms", "wanted_p99_ms", "good_per_s"):
             seen.setdefault(one.variant, []).append(f"{one.server} ({_named(one)})")
     return [f"- *{variant}* made it worse on {', '.join(where)}." for variant, where in seen.items()]
 
@@ -134,20 +135,6 @@ def stranded(runs: pd.DataFrame) -> pd.DataFrame:
             "most": slow.max(),
         }
     )
-
-
-def shares(values: pd.Series) -> str:
-    """Mean and interval of a share over storms; where it is the same in all of them, that."""
-    return say.percent(values.iloc[0]) if values.nunique() == 1 else say.mean_and_interval(values, say.percent)
-
-
-def times(values_ms: pd.Series) -> str:
-    """Mean and interval of a quantile over storms; in how many it lies among the unanswered, where it does."""
-    lost = int(values_ms.isna().sum())
-    if lost == len(values_ms):
-        return UNANSWERED
-    said = say.mean_and_interval(values_ms, quantile)
-    return said if not lost else f"{said}; {UNANSWERED} in {lost} of {len(values_ms)}"
 
 
 def _counted(counts: pd.Series) -> str:

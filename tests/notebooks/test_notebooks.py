@@ -89,6 +89,8 @@ def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str]
         ("05-file-descriptor-limit", "05-files-recovery", {"server": "python"}, "success_rate", 0.1234, "12.3%"),
         ("05-file-descriptor-limit", "05-files-usual", {"server": "go"}, "out_of_files_lines", 7, "`go` ran out in"),
         ("06-kernel-tuning", "06-kernel-settings", {"backlog_effective": 4096}, "first_try_share", 0.1234, "12.34%"),
+        ("07-mitigations", "07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
+        ("07-mitigations", "07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
     ],
 )
 def test_other_data_gives_another_answer(
@@ -135,6 +137,22 @@ SMALL: dict[str, dict[str, str]] = {
         "in_flight": "10",
         "long_requests": "50",
         "large_clients": "300",
+    },
+    "07-mitigations": {
+        "servers": "[python]",
+        "repeats": "1",
+        "stack_repeats": "1",
+        "requests": "400",
+        "pools": "[default, 1, 10]",
+        "http2_connections": "[1, 4]",
+        "held_requests": "400",
+        "hold_at_s": "0.2",
+        "cold_requests": "400",
+        "cold_pool": "200",
+        "retry_requests": "200",
+        "patience_s": "2",
+        "trigger_at_s": "0.5",
+        "trigger_ms": "500",
     },
     "04-queue-overflow-root-cause": {
         "server": "python",

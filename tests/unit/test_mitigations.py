@@ -28,11 +28,12 @@ def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **column
         "plan": json.dumps(trial.to_json()),
         "planned": 100,
         "clients": 100,
+        "connections_made": 100,
         "outcomes": json.dumps(outcomes),
         "statuses": json.dumps(statuses or {"200": 100}),
         "success_rate": outcomes["answered"] / 100,
-        "p50_ms": 10.0,
-        "p99_ms": 100.0,
+        "wanted_p50_ms": 10.0,
+        "wanted_p99_ms": 100.0,
         "wall_s": 2.0,
         "server_cpu_s": 0.2,
         "peak_rss_bytes": 2**21,
@@ -82,8 +83,8 @@ def test_only_storms_of_the_same_demand_are_put_together() -> None:
 
 
 def kinds(p99_with: list[float], count: int = 5) -> pd.DataFrame:
-    rows = [storm(p99_ms=100.0 + number) for number in range(count)]
-    return endings(pd.DataFrame(rows + [with_front(p99_ms=value) for value in p99_with]))
+    rows = [storm(wanted_p99_ms=100.0 + number) for number in range(count)]
+    return endings(pd.DataFrame(rows + [with_front(wanted_p99_ms=value) for value in p99_with]))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def kinds(p99_with: list[float], count: int = 5) -> pd.DataFrame:
     ids=str,
 )
 def test_a_difference_is_one_that_every_storm_shows(p99_with: list[float], found: tuple[bool, float] | None) -> None:
-    of_p99 = [one for one in differences(kinds(p99_with), PLAIN) if one.measure == "p99_ms"]
+    of_p99 = [one for one in differences(kinds(p99_with), PLAIN) if one.measure == "wanted_p99_ms"]
     assert [(one.worse, one.ratio) for one in of_p99] == ([] if found is None else [found])
 
 
@@ -150,7 +151,7 @@ def test_listeners_and_what_is_stranded_are_counted() -> None:
 def test_the_figure_shows_who_was_not_answered_and_who_was_limited() -> None:
     runs = kinds([50.0, 51, 52, 53, np.nan])
     runs["generator"] = ["limiting"] + ["ok"] * 9
-    measures = {"success_rate": ("answered", "share"), "p99_ms": ("p99", "ms"), "memory_mib": ("MiB", "plain")}
+    measures = {"success_rate": ("answered", "share"), "wanted_p99_ms": ("p99", "ms"), "memory_mib": ("MiB", "plain")}
     figure = plots.all_mitigations(runs, measures, "title")
     assert len(figure.axes) == 3
     crosses = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]

@@ -35,9 +35,10 @@ func main() {
 	flag.Func("accept-loops", "`N|default`: goroutines that accept", numberOrDefault(&loops, 1))
 	reusePort := flag.String("reuseport", "off", "`on|off`: whether each of them has a listener of its own")
 	stamps := flag.String("stamps", "on", "`on|off`: whether answers carry their connection's accept time")
+	version := flag.String("http", "1", "`1|2`: the version of HTTP; 2 is with prior knowledge, without TLS")
 	flag.Parse()
-	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || !isSwitch(*stamps) || !isSwitch(*reusePort) {
-		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 and on or off as --stamps and --reuseport")
+	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || !isSwitch(*stamps) || !isSwitch(*reusePort) || (*version != "1" && *version != "2") {
+		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 on or off as --stamps and --reuseport, and 1 or 2 as --http")
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -50,6 +51,10 @@ func main() {
 		log.Fatal(err)
 	}
 	server := &http.Server{Handler: answer(*bodyBytes, time.Duration(*workUs)*time.Microsecond)}
+	if *version == "2" {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetUnencryptedHTTP2(true)
+	}
 	if *stamps == "on" {
 		zero := monotonicZero()
 		for i, listener := range listeners {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use storm_servers::{Door, Error, RuntimeOptions, STAMP, spin};
+use storm_servers::{Door, Error, Http, RuntimeOptions, STAMP, spin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink};
 use tokio::net::TcpStream;
 
 fn main() -> Result<(), Error> {
     let options = RuntimeOptions::parse();
+    if options.shared.http == Http::Two {
+        return Err("no HTTP library, and HTTP/1.1 is all that is spoken here".into());
+    }
     options.run("tokio", serve)
 }
 
