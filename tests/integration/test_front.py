@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness import cli, doctor
+from harness import children, cli, doctor
 from harness.balancers import running
 from tests.calling import Result, partial_manifest, processes_naming, start
 
@@ -120,3 +121,19 @@ def test_what_is_not_installed_is_named_with_its_package(
     (finding,) = [one for one in doctor.examine(tmp_path) if one.name == "front_nginx"]
     assert finding.status == "fail"
     assert "Debian's package nginx" in finding.next_step
+
+
+def test_nothing_of_a_front_outlives_a_killed_supervisor(front: str, tmp_path: Path) -> None:
+    """The kernel ends its children, not theirs: nginx's workers are of another process."""
+    process = start(tmp_path, "--clients", "100", "--rate", "50", "--front", front)
+    manifest = partial_manifest(tmp_path)
+    group = manifest["front"]["pid"]  # type: ignore[index]
+    assert children.members(group)
+    os.kill(manifest["supervisor_pid"], signal.SIGKILL)  # type: ignore[arg-type]
+    output, _ = process.communicate(timeout=60)
+    deadline = time.monotonic() + 5
+    while children.members(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not children.members(group)
+    (run,) = json.loads(output)["runs"]
+    assert run["status"] == "failed"
