@@ -25,8 +25,9 @@ from harness.servers.allocators import Found
 
 READY_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 2.0
-CLOSES_WITHIN_S = 0.5
 """How long one request for readiness may take before another is tried."""
+CLOSES_WITHIN_S = 0.5
+"""How long the server may take to close that connection after its answer, before the lab does."""
 STOPPED_WITHIN_S = 5.0
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
 _READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
