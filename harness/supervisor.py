@@ -20,7 +20,6 @@ from typing import Any
 
 from harness import children, host
 from harness.agents import Agents
-from harness.bounds import MAX_SECONDS
 from harness.conclude import conclude
 from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
@@ -29,7 +28,7 @@ from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
 from harness.nft import Nft, nft_path
 from harness.path_loss import PathLoss
-from harness.plan import Trial
+from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
 from harness.servers import allocators
 from harness.servers.catalogue import Entry, argv

@@ -1,4 +1,4 @@
-"""What holds for the values of every plan: how one is refused, and how much a storm may ask for."""
+"""What holds for the values of every plan: how one is refused, and how much time a storm may ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What identifies a plan's value: a hash of its content."""
+"""What identifies a value of a plan: a hash of its content."""
 
 from __future__ import annotations
 

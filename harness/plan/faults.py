@@ -1,10 +1,10 @@
-"""What is done to the server or the clients on purpose, as a plan says it."""
+"""What is done to the server or the clients on purpose."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.bounds import MAX_SECONDS, require
+from harness.plan.bounds import MAX_SECONDS, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,6 @@ class Faults:
     """Share of SYNs that are lost on the way."""
     stall_at_s: float | None = None
     """When the stall begins, seconds from the start; None: before the first connect."""
-
     hold_ms: float | None = None
     """One connection's packets are lost for this long, from ``hold_at_s`` on."""
     hold_at_s: float | None = None

@@ -1,11 +1,11 @@
-"""The server under test, as a plan says it."""
+"""The server under test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.bounds import choice, require
+from harness.plan.bounds import choice, require
 
 Ready = Literal["answered", "listening", "none"]
 Allocator = Literal["system", "jemalloc", "mimalloc"]

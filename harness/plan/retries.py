@@ -1,11 +1,11 @@
-"""What clients do when an attempt has failed, as a plan says it."""
+"""What clients do when an attempt has failed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.bounds import MAX_SECONDS, choice, require
+from harness.plan.bounds import MAX_SECONDS, choice, require
 
 Jitter = Literal["none", "full"]
 MAX_ATTEMPTS = 100

@@ -1,11 +1,11 @@
-"""Who runs on which CPUs, as a plan says it."""
+"""Who runs on which CPUs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.bounds import choice
+from harness.plan.bounds import choice
 
 Regime = Literal["shared", "disjoint"]
 
