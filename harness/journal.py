@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.content import content_hash
-from harness.plan import Plan, Trial
+from harness.plan import Plan, Trial, content_hash
 from harness.store import cannot_write, write_whole
 
 

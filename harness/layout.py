@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from harness.errors import MachineError
-from harness.placement import Placement
+from harness.plan import Placement
 from harness.probe.listener import listeners
 
 SHARED_PORTS = range(8100, 10_000)

@@ -16,9 +16,7 @@ import pyarrow.parquet as pq
 from harness import cause
 from harness.errors import PlanError
 from harness.events import Column
-from harness.front import Front
-from harness.plan import OPTIONS, Plan
-from harness.retries import Retries
+from harness.plan import OPTIONS, Front, Plan, Retries
 from harness.store import write_table
 from harness.summary import Summary
 

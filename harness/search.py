@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.bounds import require
 from harness.errors import PlanError
 from harness.plan import PLANS, Plan, Trial, trial_from_options
+from harness.plan.bounds import require
 
 SEARCHES = PLANS / "searches"
 """The collection's; each is a TOML file like a plan's, with a target and knobs."""

@@ -22,7 +22,6 @@ from harness import children, host
 from harness.agents import Agents
 from harness.balancers.hops import Hops
 from harness.balancers.running import RunningFront
-from harness.bounds import MAX_SECONDS
 from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
 from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
@@ -31,7 +30,7 @@ from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
 from harness.nft import Nft, nft_path
 from harness.path_loss import PathLoss
-from harness.plan import Trial
+from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
 from harness.probe.usage import Usage
 from harness.servers import allocators

@@ -15,9 +15,9 @@ from typing import Any
 from harness.audit import building
 from harness.audit.building import SOURCES, Unit
 from harness.errors import PlanError
+from harness.plan import Server
 from harness.servers import catalogue
 from harness.servers.build import BuildError, Missing, run_step
-from harness.subject import Server
 
 DESCRIBED = SOURCES / "subjects.toml"
 COMMAND = "command"

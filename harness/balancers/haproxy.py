@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.balancers.hops import Hops
-from harness.front import Front
+from harness.plan import Front
 
 PROGRAM = "haproxy"
 PACKAGE = "haproxy"

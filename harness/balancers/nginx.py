@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.balancers.hops import Hops
-from harness.front import Front
+from harness.plan import Front
 
 PROGRAM = "nginx"
 PACKAGE = "nginx"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from harness.balancers import haproxy, nginx
 from harness.balancers.hops import Hops
 from harness.errors import MachineError
-from harness.front import Front
+from harness.plan import Front
 from harness.servers.build import Missing
 from harness.servers.process import RunningServer
 from harness.store import FRONT_CONF, FRONT_LOG

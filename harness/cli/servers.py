@@ -6,9 +6,9 @@ import argparse
 from typing import Any, get_args
 
 from harness.cli.options import Commands, add_json
+from harness.plan import Allocator, Server
 from harness.report import tables
 from harness.servers.catalogue import catalogue, missing
-from harness.subject import Allocator, Server
 
 
 def add_to(commands: Commands) -> None:

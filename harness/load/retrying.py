@@ -14,7 +14,7 @@ from harness.load.record import RequestRecord
 from harness.load.rows import Outcome, Rows
 from harness.load.schedule import Schedule
 from harness.load.slices import Slice
-from harness.retries import Retries
+from harness.plan import Retries
 
 RETRIED = frozenset(
     (Outcome.connect_timeout, Outcome.answer_timeout, Outcome.refused, Outcome.reset, Outcome.closed_early)

@@ -14,8 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import MachineError
-from harness.plan import Load
-from harness.retries import Retries
+from harness.plan import Load, Retries
 
 FILES_RESERVED = 64
 """Open files an agent needs beside its connections, generously."""

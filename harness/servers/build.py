@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import get_args
 
 from harness.errors import MachineError
-from harness.subject import Allocator
+from harness.plan import Allocator
 
 SOURCES = Path(__file__).parent
 BUILT = SOURCES.parent.parent / ".build"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError, PlanError
+from harness.plan import Server
 from harness.servers import allocators, build
-from harness.subject import Server
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness import children
 from harness.errors import ServerError
+from harness.plan import Ready
 from harness.probe.listener import Listener, listening_on
 from harness.probe.usage import Usage
 from harness.servers import allocators, listener_options
 from harness.servers.allocators import Found
 from harness.servers.readiness import answers
-from harness.subject import Ready
 
 READY_WITHIN_S = 15.0
 STOPPED_WITHIN_S = 5.0

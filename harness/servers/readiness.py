@@ -13,6 +13,8 @@ from harness.load.http1 import Answer, request_bytes
 
 WITHIN_S = 2.0
 """How long one request may take before another is tried."""
+CLOSES_WITHIN_S = 0.5
+"""How long the server may take to close that connection after its answer, before the lab does."""
 
 
 def answers(host: str, port: int, path: str, *, http2: bool = False) -> bool:
@@ -33,6 +35,7 @@ def _in_text(connection: socket.socket, host: str, port: int, path: str) -> bool
                 return answer.ends_with_stream
             answer.feed(memoryview(data))
             if answer.complete:
+                _let_it_close(connection)
                 return True
     return answer.headers_complete
 
@@ -57,6 +60,13 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
             if any(isinstance(event, ResponseReceived) for event in found):
                 return True
     return False
+
+
+def _let_it_close(connection: socket.socket) -> None:
+    """Who closes first keeps the port for a minute, and the storm may need each of them."""
+    connection.settimeout(CLOSES_WITHIN_S)
+    with suppress(OSError):
+        connection.recv(1)
 
 
 def _received(connection: socket.socket) -> Iterator[bytes]:

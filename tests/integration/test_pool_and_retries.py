@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.load.rows import Outcome, Rows
-from harness.plan import Load
-from harness.retries import Retries
+from harness.plan import Load, Retries
 from tests.integration.test_agent import (
     OK,
     Behaviour,

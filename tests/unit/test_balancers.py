@@ -11,8 +11,7 @@ from harness import results
 from harness.balancers import haproxy, nginx
 from harness.balancers.hops import Hops
 from harness.errors import PlanError
-from harness.front import Front
-from harness.plan import Trial, trial_from_options
+from harness.plan import Front, Trial, trial_from_options
 
 HOPS = Hops("127.0.0.1", 8080, 8081, "stormlab-x")
 

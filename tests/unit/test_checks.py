@@ -8,8 +8,7 @@ import pytest
 
 from harness.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
 from harness.generator import judge
-from harness.plan import Load
-from harness.retries import Retries
+from harness.plan import Load, Retries
 from harness.stats import Latencies
 
 LATENCIES = Latencies(np.full(100, 100.0), 0)

@@ -9,8 +9,7 @@ import pytest
 from harness.errors import PlanError
 from harness.load.retrying import MOST_TOKENS, Backoff
 from harness.load.slices import Slice, cut, source_pool
-from harness.plan import Load, Trial, trial_from_options
-from harness.retries import Retries
+from harness.plan import Load, Retries, Trial, trial_from_options
 
 
 @pytest.mark.parametrize(

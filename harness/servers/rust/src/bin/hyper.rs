@@ -16,6 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use storm_servers::{Door, Error, Http, RuntimeOptions, STAMP, spin};
+#[cfg(feature = "http2")]
 use tokio::net::TcpStream;
 
 fn main() -> Result<(), Error> {
