@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import store
 from harness.balancers import running as balancers
-from harness.errors import MachineError
+from harness.errors import MachineError, PlanError
 from harness.host import files_limit, this_host
 from harness.journal import Journal
 from harness.nft import MISSING, nft_path
@@ -21,6 +21,8 @@ from harness.store import Run
 from harness.trial import Report, recover, run_trial
 
 Say = Callable[[str], None]
+ANY_PORT = 1
+"""To see whether a command line can be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
 
 
 def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
-    """Those whose server and CPUs are there; for the others, each reason is said once."""
+    """Those whose server and CPUs are there, and which it can be told; for the others, each reason is said once."""
     left_out: dict[str, dict[str, None]] = {}
     possible = []
     for trial in trials:
@@ -127,7 +129,10 @@ def _why_not(trial: Trial, say: Say) -> str | None:
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
     try:
+        catalogue.argv(entry, trial.server, trial.load.target_host, ANY_PORT, http2=trial.load.http2)
         catalogue.provide(trial.server, say)
+    except PlanError as error:
+        return error.message
     except MachineError as error:
         return error.line
     return None

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import PlanError
+from harness.events import OUTCOMES
 from harness.results import with_options
 
-DEMAND = ("clients", "requests_per_client", "rate", "concurrency", "timeout_s", "body_bytes", "work_us")
+DEMAND = ("clients", "requests_per_client", "rate", "concurrency", "timeout_s", "processes", "body_bytes", "work_us")
 """Options that say what is wanted; mitigations are compared where these are the same."""
 BETTER: Mapping[str, int] = {
     "success_rate": 1,
@@ -37,7 +38,8 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     refusals, whoever gave them) over the storm's length; ``cpu_us_per_answer`` and ``memory_mib`` of server and load
     balancer together; ``connections_at_server``.
     """
-    outcomes = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
+    counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
+    outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)
     statuses = [json.loads(text) if isinstance(text, str) else {} for text in runs["statuses"]]
     told = pd.Series([sum(counts.values()) for counts in statuses], index=runs.index)
     planned, answered = runs["planned"], outcomes["answered"]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import batch, store
-from harness.errors import MachineError, PlanError
+from harness.errors import MachineError
 from harness.plan import Trial
 from harness.search import Search, next_trial, path, reached
-from harness.servers import catalogue
 from harness.store import Run
 from harness.summary import Summary
 from harness.trial import Report, recover, run_trial
@@ -24,18 +23,7 @@ def possible(search: Search, say: batch.Say) -> Search:
     Raises:
         MachineError: that is nothing.
     """
-    takes = []
-    refused: dict[str, None] = {}
-    for candidate in search.candidates:
-        server = candidate.trial.server
-        try:
-            catalogue.argv(catalogue.known(server), server, "127.0.0.1", 1)
-            takes.append(candidate.trial)
-        except PlanError as error:
-            refused[error.message] = None
-    for reason in refused:
-        say(f"left out: {reason}")
-    left = search.of(batch.runnable(takes, say))
+    left = search.of(batch.runnable([candidate.trial for candidate in search.candidates], say))
     if not left.candidates:
         raise MachineError(f"no candidate of {search.name!r} can be tried here", "see `stormlab servers`")
     return left

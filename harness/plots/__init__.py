@@ -4,6 +4,7 @@ from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
+from harness.plots.endings import how_requests_end
 from harness.plots.files import files_over_time
 from harness.plots.goodput import goodput_over_time
 from harness.plots.interventions import interventions
@@ -18,6 +19,7 @@ from harness.plots.ports import connect_costs
 from harness.plots.prediction import predicted_and_measured
 from harness.plots.recovery import recoveries
 from harness.plots.save import save
+from harness.plots.search import path_of_a_search
 from harness.plots.sweep import backlog_sweep
 from harness.plots.timeline import answer_timelines
 from harness.plots.waits import waits_and_schedule
@@ -33,11 +35,13 @@ __all__ = [
     "effects_at_a_glance",
     "files_over_time",
     "goodput_over_time",
+    "how_requests_end",
     "interventions",
     "latency_distributions",
     "lifelines",
     "memory_over_time",
     "over_fewer_connections",
+    "path_of_a_search",
     "planes",
     "predicted_and_measured",
     "recoveries",

@@ -137,6 +137,82 @@ def stranded(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and way of accepting: who came through at the first try, and what overflowed.
+
+    ``runs`` has columns ``wide``, whether this host's input queue was opened wide, and ``ListenOverflows``.
+    """
+    rows = []
+    for (server, variant, wide), storms in runs.groupby(["server", "variant", "wide"], sort=False, observed=True):
+        rows.append(
+            {
+                "server": server,
+                "accepting": str(variant),
+                "input queue": "wide" if wide else "as it is",
+                "storms": len(storms),
+                "listeners in the kernel": _counted(storms["listeners"]),
+                "first try": say.mean_and_interval(storms["first_try_share"], "{:.1%}".format),
+                "p99": times(storms["wanted_p99_ms"]),
+                "overflows": _counted(storms["ListenOverflows"]),
+                "lost in input queue": _counted(storms["lo_rx_dropped"]),
+                "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "generator": ", ".join(sorted(set(storms["generator"]))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def overload(runs: pd.DataFrame, alone: str) -> str:
+    """Goodput without a load balancer and in the best way, and what became of the rest; medians and means."""
+    kinds = runs.groupby("variant", sort=False, observed=True)
+    good = kinds["good_per_s"].median()
+    best = str(good.idxmax())
+    said = f"alone {good[alone]:,.0f} answers a second, most with *{best}*, {good[best]:,.0f}"
+    means = kinds[["timed_out", "turned_away", "cut_off"]].mean().loc[best]
+    said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
+    worse = [f"*{variant}* {value:,.0f}" for variant, value in good.items() if value < good[alone]]
+    return said + f"off); fewer than alone with {', '.join(worse) or 'none'}"
+
+
+def hands(runs: pd.DataFrame) -> str:
+    """Medians of the share that came through at the first try, for each server."""
+    lines = []
+    for server, storms in runs.groupby("server", sort=False):
+        medians = storms.groupby("variant", sort=False, observed=True)["first_try_share"].median()
+        lines.append(f"{server}: " + ", ".join(f"*{variant}* {share:.0%}" for variant, share in medians.items()))
+    return "; ".join(lines)
+
+
+def endings_of_servers(runs: pd.DataFrame) -> str:
+    """In how many storms of each kind the server itself ended."""
+    kinds = runs.groupby("variant", sort=False, observed=True)
+    ended = kinds["server_ended"].agg(lambda found: f"{found.notna().sum()} of {len(found)}")
+    answered = kinds["success_rate"].agg(lambda rates: say.span(rates, say.percent))
+    return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
+
+
+def strandings(runs: pd.DataFrame) -> str:
+    """How many waited for the loop that stood still, medians, for each server; ``runs`` as :func:`stranded`."""
+    lines = []
+    for server, storms in runs.groupby("server", sort=False):
+        medians = storms.groupby("variant", sort=False, observed=True)["slow"].median()
+        lines.append(f"{server}: " + ", ".join(f"{slow:.0f} with *{variant}*" for variant, slow in medians.items()))
+    return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
+
+
+def on_p99(found: Sequence[Difference]) -> str:
+    """With which mitigations the 99th percentile is shorter or longer than without, in every storm of some stack."""
+    said = []
+    for word, worse in (("shorter", False), ("longer", True)):
+        where: dict[str, list[str]] = {}
+        for one in found:
+            if one.measure == "wanted_p99_ms" and one.worse == worse:
+                where.setdefault(one.variant, []).append(one.server)
+        named = "; ".join(f"*{variant}* ({', '.join(servers)})" for variant, servers in where.items())
+        said.append(f"{word} than as it comes with {named or 'none'}")
+    return f"the 99th percentile is, in every storm, {', and '.join(said)}"
+
+
 def _counted(counts: pd.Series) -> str:
     return say.span(counts, "{:,.0f}".format)
 

@@ -21,6 +21,11 @@ CLAIMED = {RUST_STD: 128, NODE: 512}
 """What the article says they ask for; of Go it says the system's maximum."""
 PAIRS = (("as it is", "larger backlog"), ("wide input queue", "larger backlog, wide input queue"))
 """Storms of 04 that differ in the backlog alone: without help by root, and with this host's input queue opened wide."""
+HANDS = "07-accept-loops"
+ONE_LOOP, TWO_LISTENERS = "one loop", "two listeners"
+"""Scenarios of it, with the smaller backlog."""
+INSTEAD = ("two loops on one listener", TWO_LISTENERS, "four listeners")
+"""What there is instead of a larger backlog: more hands, which empty the same small queue, or several."""
 
 _UNIT: Unit = "difference of shares"
 _LEADS: Mapping[Word, str] = {
@@ -62,14 +67,16 @@ def c1(evidence: Evidence) -> Verdict:
 def f1(evidence: Evidence) -> Verdict:
     """Does ``listen(4096)`` instead of 128 bring more clients through at the first try?
 
-    In real storms, the stacks together, by who has the CPUs; and at a steady rate by whether 128 overflows at all.
+    In real storms, the stacks together, by who has the CPUs; at a steady rate by whether 128 overflows at all; and
+    where two listeners share the work, which is told beside what they bring without it.
     """
     storms = evidence.of_plan("02-backlog-storms", "backlog")
     plane = evidence.of_plan("02-backlog-plane", "backlog", "stall_ms", "rate")
     every = pd.concat([runs[runs["backlog"].isin([SMALL, LARGE])] for runs in (storms, plane)])
-    if every.empty:
+    hands = evidence.of_plan(HANDS, "backlog")
+    if every.empty and hands.empty:
         return pending("F1")
-    used = on_clean_ground(every)
+    used, shared_out = on_clean_ground(every), on_clean_ground(hands)
     real, steady = used[used["rate"].isna()], used[used["rate"].notna()]
     groups = {f"storms on {cpu} CPUs": real[real["cpu"] == cpu] for cpu in ("shared", "disjoint")}
     groups["a stall that overfills 128"] = steady[_overflows(steady)]
@@ -79,16 +86,18 @@ def f1(evidence: Evidence) -> Verdict:
         name: difference(runs.fillna({"stall_ms": 0}), "first_try_share", "backlog", LARGE, SMALL, alike)
         for name, runs in groups.items()
     }
+    two = shared_out[shared_out["variant"].astype(str).str.startswith(TWO_LISTENERS)]
+    found["storms on two listeners"] = difference(two, "first_try_share", "backlog", LARGE, SMALL, ["server", "wide"])
     known = {name: change for name, change in found.items() if change is not None}
     findings = [Finding(name, gains(change)) for name, change in known.items()]
     if not any(finding.holds is not None for finding in findings):
-        return undecided("F1", _no_ground("both backlogs"), every)
+        return undecided("F1", _no_ground("both backlogs"), pd.concat([every, hands]))
     statement = "Answered at the first try with listen(4096) instead of 128: "
     statement += "; ".join(f"{points(change.mean)} with {name}" for name, change in known.items()) + "."
-    statement += _not_cured(real)
+    statement += _not_cured(real) + _instead(shared_out)
     name, change = next(iter(known.items()))
     measure = f"answers at the first try with listen(4096), {name}"
-    return decided("F1", findings, statement, (measure, _UNIT), change.mean, used)
+    return decided("F1", findings, statement, (measure, _UNIT), change.mean, pd.concat([used, shared_out]))
 
 
 def _overflows(plane: pd.DataFrame) -> pd.Series:
@@ -137,6 +146,14 @@ def _not_cured(real: pd.DataFrame) -> str:
     still = real[real["backlog"] == LARGE].groupby("server")["first_try_share"].median()
     waiting = [f"{share:.0%} of {title(str(server))}'s" for server, share in still.items() if share < 1 - MATTERS]
     return f" Even so no more came through than {' and '.join(waiting)} clients." if waiting else ""
+
+
+def _instead(shared_out: pd.DataFrame) -> str:
+    """What more accepting hands bring with the smaller backlog."""
+    alike = ["server", "wide"]
+    both = {ways: difference(shared_out, "first_try_share", "variant", ways, ONE_LOOP, alike) for ways in INSTEAD}
+    told = [f"{points(change.mean)} with {ways}" for ways, change in both.items() if change is not None]
+    return f" More accepting hands instead, at a backlog of {SMALL}: {'; '.join(told)}." if told else ""
 
 
 def _no_ground(what: str) -> str:

@@ -22,6 +22,7 @@ from harness.host import Host
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
 from harness.record import open_lives, open_run
+from harness.search import SEARCHES, load_search
 from harness.summary import Summary
 from harness.verdicts.verdict import beyond
 
@@ -90,7 +91,9 @@ def gather(folder: Path) -> Evidence:
 
 
 def _recorded(folder: Path) -> Iterator[Summary]:
-    known = {trial.plan_hash for path in PLANS.glob("*.toml") for trial in load_plan(path).trials}
+    plans = [load_plan(path) for path in PLANS.glob("*.toml")]
+    plans += [load_search(path).plan for path in SEARCHES.glob("*.toml")]
+    known = {trial.plan_hash for plan in plans for trial in plan.trials}
     return (Summary(run) for run in store.runs(folder) if run.is_result and run.identity[0] in known)
 
 
@@ -150,6 +153,12 @@ def gains(change: Difference) -> bool | None:
     """Whether it brings through as many as matter; a gain that chance may have made is not decided."""
     more = beyond(change.mean.low, change.mean.high, MATTERS)
     return None if more and change.p >= 1 - CONFIDENCE else more
+
+
+def shorter(change: Effect) -> bool | None:
+    """Whether a ratio is below one by what matters; one that chance may have made is not decided."""
+    less = beyond(-change.ratio.high, -change.ratio.low, -1 / (1 + MATTERS))
+    return None if less and change.p >= 1 - CONFIDENCE else less
 
 
 def _pairs(

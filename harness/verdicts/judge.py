@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness import store
-from harness.verdicts import allocators, backlog, limits, symptoms
+from harness.verdicts import allocators, backlog, balancer, limits, symptoms, tuning
 from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import pending
 from harness.verdicts.verdict import CLAIMS, Verdict
@@ -23,8 +23,10 @@ RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
     "F1": backlog.f1,
     "F2": allocators.f2,
     "F3": limits.f3,
+    "A3": balancer.a3,
+    "A4": tuning.a4,
 }
-"""The advice, A1 to A4, has none yet."""
+"""A1 and A2 have none yet."""
 
 
 def judge(evidence: Evidence) -> list[Verdict]:

@@ -1,0 +1,209 @@
+"""A3, A4, and of F1 what more accepting hands do, follow the data: for each the opposite is planted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness import store
+from harness.events import OUTCOMES
+from harness.plan import PLANS, Plan, load_plan
+from harness.search import SEARCHES, load_search
+from harness.verdicts import backlog, balancer, tuning
+from harness.verdicts.evidence import Evidence, gather
+from harness.verdicts.judge import RULES
+from harness.verdicts.verdict import Verdict
+from tests.planted import changed, of_plan, recorded, with_runs
+
+STORMS = 5
+
+
+@pytest.fixture(scope="module")
+def reference() -> Evidence:
+    return gather(store.REFERENCE)
+
+
+def planted(reference: Evidence, plan: Plan, values: Callable[[Any, str], dict[str, Any]], storms: int = STORMS) -> Any:
+    """Storms of a plan on clean ground, with a generator that was not the limit, unless ``values`` say otherwise."""
+    like = reference.runs.iloc[0].copy()
+    like["lo_rx_dropped"], like["planned"], like["generator"], like["front"] = 0, 10_000, "ok", None
+    like["outcomes"] = json.dumps(dict.fromkeys(OUTCOMES, 0))
+    return recorded(plan, storms, like, lambda trial, name: {"success_rate": 1.0, **values(trial, name)})
+
+
+def judged(claim: str, evidence: Evidence) -> Verdict:
+    found = RULES[claim](evidence)
+    assert found.claim == claim
+    assert set(found.run_ids) <= set(evidence.runs["run_id"])
+    assert (found.verdict == "pending") == (not found.run_ids)
+    return found
+
+
+# ---- A3: the load balancer -----------------------------------------------------------------------------------------
+
+
+def balanced(reference: Evidence, overload: float, burst_ms: float, burst: float = 1.0) -> Evidence:
+    """Both plans: alone 17 % are answered in the overload and all in the burst, whose p99 is 2 s; and with what is
+    advised ``overload``, ``burst`` and ``burst_ms``."""
+
+    def of(plan: str, with_it: dict[str, Any], without: dict[str, Any]) -> pd.DataFrame:
+        def values(trial: Any, variant: str) -> dict[str, Any]:
+            return with_it if variant in balancer.ADVISED[plan] else without
+
+        return planted(reference, load_plan(PLANS / f"{plan}.toml"), values)
+
+    steady = {"wanted_p99_ms": 2000.0}
+    parts = [
+        of(balancer.OVERLOAD, {"success_rate": overload} | steady, {"success_rate": 0.17} | steady),
+        of(balancer.BURST, {"success_rate": burst, "wanted_p99_ms": burst_ms}, {"wanted_p99_ms": 2000.0}),
+    ]
+    return with_runs(reference, pd.concat(parts))
+
+
+def test_a_balancer_is_judged_by_who_is_answered_and_how_soon(reference: Evidence) -> None:
+    assert judged("A3", balanced(reference, 0.3, 500.0)).verdict == "reproduced"
+    assert judged("A3", balanced(reference, 0.17, 2000.0)).verdict == "not_reproduced"
+    only_in_overload = judged("A3", balanced(reference, 0.3, 4000.0))
+    assert only_in_overload.verdict == "true_under_conditions"
+    assert only_in_overload.value == pytest.approx(0.13, abs=0.02)
+    helped, _, harmed = only_in_overload.statement.partition("does harm")
+    assert "overload, Hyper, nginx, 500 a second" in helped
+    assert "burst, Node.js, rate limit, 99th percentile × 2.0" in harmed
+
+
+def test_told_no_at_once_is_not_answered_sooner(reference: Evidence) -> None:
+    """A quantile that gets shorter because most are turned away is no gain."""
+    turning_away = judged("A3", balanced(reference, 0.17, 100.0, burst=0.2))
+    assert turning_away.verdict == "not_reproduced"
+    assert "−80.0 pp" in turning_away.statement
+
+
+def test_gains_over_storms_in_which_this_host_dropped_packets_are_not_the_balancers(reference: Evidence) -> None:
+    good = balanced(reference, 0.3, 500.0)
+    alone = of_plan(good, balancer.OVERLOAD, variant="server alone") | of_plan(
+        good, balancer.BURST, variant="as it comes"
+    )
+    assert judged("A3", changed(good, alone, lo_rx_dropped=1)).verdict == "undecidable_here"
+    bad = balanced(reference, 0.05, 4000.0)
+    assert judged("A3", changed(bad, alone, lo_rx_dropped=1)).verdict == "not_reproduced", "harm is its own"
+    limited = changed(balanced(reference, 0.17, 500.0), alone, generator="limiting")
+    assert judged("A3", limited).verdict == "undecidable_here", "times are not compared with the generator's"
+
+
+def test_how_requests_end_is_told(reference: Evidence) -> None:
+    evidence = balanced(reference, 0.3, 500.0)
+    alone = of_plan(evidence, balancer.OVERLOAD, variant="server alone")
+    outcomes = json.dumps(dict.fromkeys(OUTCOMES, 0) | {"answered": 1_700, "answer_timeout": 8_300})
+    assert "83.0% time out" in judged("A3", changed(evidence, alone, outcomes=outcomes)).statement
+
+
+# ---- A4: the search ------------------------------------------------------------------------------------------------
+
+
+def searched(reference: Evidence, good: str, confirmed: int = 10, as_they_come: float = 2000.0) -> Evidence:
+    """Storms of the search up to the candidate of that name, and of the table's stacks as they come; p99 in ms."""
+    search = load_search(SEARCHES / f"{tuning.SEARCH}.toml")
+    rows = []
+    for number, candidate in enumerate(search.candidates):
+        found = candidate.name == good
+        plan = Plan(search.name, "", (candidate.trial,), names=("",))
+        p99_ms = 100.0 if found else as_they_come if not candidate.changes else 2000.0
+        storms = search.runs + search.confirm if found or p99_ms <= search.target.p99_ms else 1
+        run = planted(reference, plan, lambda trial, name, p99_ms=p99_ms: {"p99_ms": p99_ms}, storms)
+        if found:
+            run.loc[run.index[search.runs + confirmed :], "p99_ms"] = 5000.0
+        rows.append(run.assign(run_id=[f"{number:02d}-{run_id}" for run_id in run["run_id"]]))
+        if found and confirmed == search.confirm:
+            break
+    plan = load_plan(PLANS / f"{tuning.AS_THEY_COME}.toml")
+    stacks = planted(reference, plan, lambda trial, name: {"p99_ms": as_they_come})
+    return with_runs(reference, pd.concat([*rows, stacks]))
+
+
+def test_a_search_is_judged_by_fresh_storms_and_by_whether_it_was_needed(reference: Evidence) -> None:
+    found = judged("A4", searched(reference, "backlog 4096"))
+    assert found.verdict == "reproduced"
+    assert (found.value, found.interval) == (1.0, (pytest.approx(0.025**0.1), 1.0))
+    assert "“backlog 4096”" in found.statement
+    assert "2 that would have been cheaper were given up" in found.statement
+    assert "Node.js in 0 of 5 storms" in found.statement
+    needless = judged("A4", searched(reference, "as it comes", as_they_come=100.0))
+    assert needless.verdict == "true_under_conditions"
+    assert "Go in 5 of 5 storms" in needless.statement
+
+
+def test_what_fails_afresh_is_not_found(reference: Evidence) -> None:
+    nothing = judged("A4", searched(reference, "none of them"))
+    assert nothing.value is None
+    assert "None of 18 configurations" in nothing.statement
+    unlucky = judged("A4", searched(reference, "backlog 4096", confirmed=4))
+    assert "None of 18 configurations" in unlucky.statement
+    everything_good = judged("A4", searched(reference, "none of them", as_they_come=100.0))
+    assert "“as it comes”" in everything_good.statement
+
+
+def test_what_the_generator_took_is_not_held_against_a_server(reference: Evidence) -> None:
+    evidence = searched(reference, "backlog 4096")
+    found = judged("A4", changed(evidence, of_plan(evidence, tuning.AS_THEY_COME), generator="limiting"))
+    assert found.verdict == "true_under_conditions"
+    assert "as it comes misses the target" in found.statement.partition("Undecided")[2]
+
+
+def test_a_search_that_is_not_over_decides_nothing(reference: Evidence) -> None:
+    evidence = searched(reference, "backlog 4096")
+    assert judged("A4", with_runs(evidence, evidence.runs.iloc[:3])).verdict == "undecidable_here"
+
+
+# ---- F1: more hands ------------------------------------------------------------------------------------------------
+
+
+def hands(reference: Evidence, shares: Mapping[str, float]) -> Evidence:
+    """First-try shares by the beginning of a scenario's name."""
+
+    def values(trial: Any, variant: str) -> dict[str, Any]:
+        return {"first_try_share": shares.get(variant, 0.5)}
+
+    return with_runs(reference, planted(reference, load_plan(PLANS / f"{backlog.HANDS}.toml"), values))
+
+
+def test_f1_asks_whether_a_larger_backlog_still_helps_where_two_listeners_share_the_work(reference: Evidence) -> None:
+    both = "two listeners, listen(4096)"
+    helps = judged("F1", hands(reference, {both: 1.0}))
+    assert helps.verdict == "reproduced"
+    assert helps.value == pytest.approx(0.5, abs=0.02)
+    instead = judged("F1", hands(reference, {both: 0.9, backlog.TWO_LISTENERS: 0.9}))
+    assert instead.verdict == "not_reproduced"
+    told = dict(part.split(" with ")[::-1] for part in instead.statement.rstrip(".").partition("128: ")[2].split("; "))
+    told = {name: float(said.split(" pp")[0].replace("−", "-")) for name, said in told.items()}
+    expected = {"two loops on one listener": 0, "two listeners": 40, "four listeners": 0}
+    assert told == pytest.approx(expected, abs=1)
+    dropping = with_runs(reference, hands(reference, {both: 1.0}).runs.assign(lo_rx_dropped=1))
+    assert judged("F1", dropping).verdict == "undecidable_here"
+
+
+# ---- pending -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "make"),
+    [
+        ("A3", lambda reference: balanced(reference, 0.3, 500.0)),
+        ("A4", lambda reference: searched(reference, "backlog 4096")),
+        ("F1", lambda reference: hands(reference, {})),
+    ],
+    ids=["A3", "A4", "F1"],
+)
+def test_they_are_pending_exactly_while_their_storms_are_missing(
+    reference: Evidence, claim: str, make: Callable[[Evidence], Evidence]
+) -> None:
+    evidence = make(reference)
+    assert judged(claim, with_runs(evidence, evidence.runs.iloc[:0])).verdict == "pending"
+    first = evidence.runs.iloc[:1]
+    assert judged(claim, with_runs(evidence, first)).verdict == "undecidable_here"
+    others = evidence.runs.assign(plan_hash="another")
+    assert judged(claim, dataclasses.replace(evidence, runs=others)).verdict == "pending"
