@@ -30,7 +30,7 @@ class Remedy:
 
 def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
     """The largest first; nothing is proposed for what the evidence does not show."""
-    found = [*_of_full_queues(causes, episodes, facts)]
+    found = [*_of_full_queues(causes, episodes, facts), *_of_retries(facts)]
     cut_off = CUT_OFF if facts.ended_without_files else ()
     if concerned := sum(causes[cause] for cause in cut_off):
         change = "raise the server's limit of open files (--nofile), and have it go on when accept() fails"
@@ -56,6 +56,21 @@ class Facts:
     has_ledger: bool
     ended_without_files: bool = False
     """Whether the server ended during the storm, after its log had said that it was out of files."""
+    tried_again: int = 0
+    """Attempts beyond the first of each request."""
+    queued: int = 0
+    """Attempts that were in a full queue, or came through one."""
+    given_up: int = 0
+    """Of these, given up by their clients before they were answered."""
+
+    @property
+    def works_for_the_gone(self) -> bool:
+        """Whether most of what a full queue held was given up, and tried again behind it.
+
+        A queue is first in, first out. Whoever stands behind what was given up waits longer still: more room would only
+        hold more that nobody waits for any longer.
+        """
+        return self.tried_again > 0 and 2 * self.given_up > self.queued
 
 
 def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
@@ -67,6 +82,34 @@ def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
         for name in ("syn_wait_us", "ghost_wait_us", "queue_wait_us")
     )
     return stats.peak_overlap(begins, begins + waits)
+
+
+def through_a_full_queue(connections: pa.Table, causes: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
+    """How many connections were in a full queue or came through one, and how many of them their clients gave up.
+
+    Without episodes, as where nothing was sampled, all that were established; ghosts were never in it.
+    """
+    came = pc.and_(pc.is_valid(connections["established_us"]), pc.not_equal(causes["cause"], "ghost"))
+    table = connections.filter(came)
+    begins, ends = (table[name].to_numpy() for name in ("established_us", "closed_us"))
+    chosen = np.full(len(table), not episodes)
+    for episode in episodes:
+        chosen |= (begins < episode.end_us) & (ends > episode.begin_us)
+    given_up = pc.equal(table["outcome"], "answer_timeout").to_numpy()
+    return int(chosen.sum()), int((chosen & given_up).sum())
+
+
+def _of_retries(facts: Facts) -> Iterator[Remedy]:
+    """Clients gave up what lay in the queue and tried again behind it: the server works for those that have gone."""
+    if facts.works_for_the_gone:
+        queue = "the queue" if facts.backlog is None else f"a queue for {facts.backlog + 1:,}"
+        yield Remedy(
+            "have clients wait longer before they try again, and not all at once (--backoff-ms, --jitter full), or let "
+            "them try less often (--retry-budget); a smaller backlog ends it sooner, a larger one keeps it going",
+            f"{facts.given_up:,} of {facts.queued:,} attempts in {queue} were given up, and {facts.tried_again:,} made "
+            "again behind them: what the server takes out first is work for clients that have gone",
+            facts.tried_again,
+        )
 
 
 def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
@@ -83,7 +126,7 @@ def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], fact
             part = round(concerned * row["overflows"] / total)
             yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
     enough = facts.most_waiting - 1  # a queue holds one more than its backlog
-    if facts.backlog is not None and enough > facts.backlog:
+    if facts.backlog is not None and enough > facts.backlog and not facts.works_for_the_gone:
         limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
         capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
         yield Remedy(

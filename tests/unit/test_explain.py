@@ -17,7 +17,7 @@ from harness.episodes import Episode
 from harness.explain import explain
 from harness.phases import PHASES
 from harness.plan import Load, Trial
-from harness.remedies import Facts, Remedy, most_waiting, remedies
+from harness.remedies import Facts, Remedy, most_waiting, remedies, through_a_full_queue
 from harness.store import Run
 from harness.summary import Summary
 from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
@@ -149,6 +149,40 @@ def test_most_waiting_counts_those_that_were_not_yet_accepted() -> None:
     waits |= {"queue_wait_us": [490, 890, 890, 90, None]}
     table = pa.table({name: pa.array(waits.get(name, [0, 0, 0, 0, None]), pa.int64()) for name in PHASES})
     assert most_waiting(rows, table) == 3
+
+
+def test_no_larger_backlog_where_the_queue_holds_what_was_given_up_and_tried_again() -> None:
+    """Who stands behind what was given up waits longer still."""
+    causes, facts = took(syn_dropped=50, never_accepted=100), replace(FACTS, queued=129, given_up=100)
+    assert "a larger backlog than" in changes(remedies(causes, [], facts)), "nobody tried again"
+    storm = changes(remedies(causes, [], replace(facts, tried_again=900)))
+    assert "a larger backlog than" not in storm
+    assert "--backoff-ms" in storm
+    assert "--retry-budget" in storm
+    (retries,) = [one for one in remedies(causes, [], replace(facts, tried_again=900)) if "--jitter" in one.change]
+    assert retries.connections == 900, "each attempt that was made again"
+    assert "100 of 129" in retries.because
+    assert "900" in retries.because
+
+
+def test_a_larger_backlog_where_most_of_what_the_queue_held_was_answered() -> None:
+    facts = replace(FACTS, tried_again=900, queued=129, given_up=60)
+    (remedy,) = remedies(took(syn_dropped=50), [], facts)
+    assert "a larger backlog than" in remedy.change
+    (remedy,) = remedies(took(syn_dropped=50), [], replace(facts, queued=0, given_up=0))
+    assert "a larger backlog than" in remedy.change
+
+
+def test_a_full_queue_was_passed_by_those_who_were_in_it_meanwhile() -> None:
+    """Established before its end and not closed before its begin; a ghost was never in it."""
+    early, late = answered(), answered(established_us=900_000, closed_us=950_000)
+    given_up = unanswered(established_us=300_000, closed_us=550_000)
+    rows = connections(early, late, given_up, given_up, unanswered(), never_established())
+    causes = pa.table({"cause": ["clean", "clean", "never_accepted", "ghost", "never_accepted", "syn_dropped"]})
+    full = episode("accept_bound", begin_ms=200, end_ms=500)
+    assert through_a_full_queue(rows, causes, [full]) == (2, 2)
+    assert through_a_full_queue(rows, causes, [full, episode("unknown", begin_ms=910, end_ms=920)]) == (3, 2)
+    assert through_a_full_queue(rows, causes, []) == (4, 2), "nothing was sampled"
 
 
 # ---- the story ---------------------------------------------------------------------------------------------------
