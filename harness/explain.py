@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from harness import cause
 from harness.episodes import activity
 from harness.phases import PHASES
-from harness.remedies import Facts, drivers, most_waiting, remedies, through_a_full_queue
+from harness.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
 from harness.stats import TIMELINE_STEP_S
 from harness.summary import OUT_OF_FILES, Summary
 from harness.traced import Traced, compare, differences
@@ -141,7 +141,7 @@ def _facts(summary: Summary) -> Facts:
         pc.min(summary.connections["issued_us"].filter(chosen)).as_py(),
         pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
     )
-    queued, given_up = through_a_full_queue(summary.connections, summary.causes, summary.episodes)
+    queued, given_up = held_for_the_gone(summary.connections, summary.episodes)
     return Facts(
         backlog=manifest["server"]["backlog_effective"],
         somaxconn=None if somaxconn is None else int(somaxconn),

@@ -59,13 +59,13 @@ class Facts:
     tried_again: int = 0
     """Attempts beyond the first of each request."""
     queued: int = 0
-    """Attempts that were in a full queue, or came through one."""
+    """Connections in the queue when it was full, at the end of the episode with most drops."""
     given_up: int = 0
-    """Of these, given up by their clients before they were answered."""
+    """Of these, given up by their clients: the server has still to take them out."""
 
     @property
     def works_for_the_gone(self) -> bool:
-        """Whether most of what a full queue held was given up, and tried again behind it.
+        """Whether clients had given up most of what a full queue held, and tried again behind it.
 
         A queue is first in, first out. Whoever stands behind what was given up waits longer still: more room would only
         hold more that nobody waits for any longer.
@@ -84,30 +84,32 @@ def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
     return stats.peak_overlap(begins, begins + waits)
 
 
-def through_a_full_queue(connections: pa.Table, causes: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
-    """How many connections were in a full queue or came through one, and how many of them their clients gave up.
+def held_for_the_gone(connections: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
+    """How many connections a full queue held, and how many of them their clients had given up; of the end of the
+    episode with most drops, (0, 0) without one.
 
-    Without episodes, as where nothing was sampled, all that were established; ghosts were never in it.
+    The kernel keeps in the queue what its client has closed, until it is accepted. What the queue holds is sampled;
+    whose clients still wait, say the rows: established, neither accepted nor closed.
     """
-    came = pc.and_(pc.is_valid(connections["established_us"]), pc.not_equal(causes["cause"], "ghost"))
-    table = connections.filter(came)
-    begins, ends = (table[name].to_numpy() for name in ("established_us", "closed_us"))
-    chosen = np.full(len(table), not episodes)
-    for episode in episodes:
-        chosen |= (begins < episode.end_us) & (ends > episode.begin_us)
-    given_up = pc.equal(table["outcome"], "answer_timeout").to_numpy()
-    return int(chosen.sum()), int((chosen & given_up).sum())
+    worst = max(episodes, key=lambda episode: episode.overflows or 0, default=None)
+    if worst is None:
+        return 0, 0
+    established, accepted, closed = (
+        connections[name].to_numpy().astype(float) for name in ("established_us", "accepted_us", "closed_us")
+    )  # comparisons with null, a NaN here, are false
+    end = worst.end_us
+    waiting = int(np.count_nonzero((established <= end) & ~(closed <= end) & ~(accepted <= end)))
+    return worst.deepest, max(0, worst.deepest - waiting)
 
 
 def _of_retries(facts: Facts) -> Iterator[Remedy]:
     """Clients gave up what lay in the queue and tried again behind it: the server works for those that have gone."""
     if facts.works_for_the_gone:
-        queue = "the queue" if facts.backlog is None else f"a queue for {facts.backlog + 1:,}"
         yield Remedy(
             "have clients wait longer before they try again, and not all at once (--backoff-ms, --jitter full), or let "
-            "them try less often (--retry-budget); a smaller backlog ends it sooner, a larger one keeps it going",
-            f"{facts.given_up:,} of {facts.queued:,} attempts in {queue} were given up, and {facts.tried_again:,} made "
-            "again behind them: what the server takes out first is work for clients that have gone",
+            "them try less often (--retry-budget); a larger backlog would only hold more of that work",
+            f"they tried {facts.tried_again:,} times again, and had given up {facts.given_up:,} of {facts.queued:,} "
+            "connections in the full queue: what the server takes out first is work for clients that have gone",
             facts.tried_again,
         )
 

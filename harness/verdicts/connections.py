@@ -152,16 +152,18 @@ def _of_told_size(found: Sequence[Comparison]) -> list[Comparison]:
 def _told(found: Sequence[Comparison], runs: pd.DataFrame, over: str) -> str:
     """Who is answered, times, CPU time and memory with so many connections as are told, and where it is no better."""
     fewer, plain = runs[runs["over"] == over], runs[runs["over"] == PLAIN]
-    said = f"{int(runs['planned'].max()):,} requests wanted at once. Answered, in the worst storm: "
-    said += f"{percent(fewer['success_rate'].min())} with {_WAYS[over]}, {percent(plain['success_rate'].min())} with a "
-    said += "connection each."
+    changed = way(over, TOLD[over])
+    worst = fewer.loc[fewer["way"] == changed, "success_rate"].min()
+    said = (
+        f"{int(runs['planned'].max()):,} requests wanted at once. Answered, in the worst storm: {percent(worst)} with "
+    )
+    said += f"{changed}, {percent(plain['success_rate'].min())} with a connection each."
     chosen = _of_told_size(found)
     times = [_ratio(each.time, each) for each in chosen if each.time is not None]
     cpu = [_ratio(each.cpu, each) for each in chosen if each.cpu is not None]
     multiples = [f"99th percentile of latency {', '.join(times)}"] if times else []
     multiples += [f"server's CPU time per answer {', '.join(cpu)}"] if cpu else []
     if multiples:
-        changed = way(over, TOLD[over])
         said += f" As multiples of the plain storm, with {changed}: {'; '.join(multiples)}; its peak memory "
         said += f"{_memory(runs, changed)}."
     said += _counted("Clients are better off", found, [each.better_for_clients for each in found])

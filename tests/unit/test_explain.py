@@ -17,7 +17,7 @@ from harness.episodes import Episode
 from harness.explain import explain
 from harness.phases import PHASES
 from harness.plan import Load, Trial
-from harness.remedies import Facts, Remedy, most_waiting, remedies, through_a_full_queue
+from harness.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
 from harness.store import Run
 from harness.summary import Summary
 from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
@@ -173,16 +173,18 @@ def test_a_larger_backlog_where_most_of_what_the_queue_held_was_answered() -> No
     assert "a larger backlog than" in remedy.change
 
 
-def test_a_full_queue_was_passed_by_those_who_were_in_it_meanwhile() -> None:
-    """Established before its end and not closed before its begin; a ghost was never in it."""
-    early, late = answered(), answered(established_us=900_000, closed_us=950_000)
-    given_up = unanswered(established_us=300_000, closed_us=550_000)
-    rows = connections(early, late, given_up, given_up, unanswered(), never_established())
-    causes = pa.table({"cause": ["clean", "clean", "never_accepted", "ghost", "never_accepted", "syn_dropped"]})
-    full = episode("accept_bound", begin_ms=200, end_ms=500)
-    assert through_a_full_queue(rows, causes, [full]) == (2, 2)
-    assert through_a_full_queue(rows, causes, [full, episode("unknown", begin_ms=910, end_ms=920)]) == (3, 2)
-    assert through_a_full_queue(rows, causes, []) == (4, 2), "nothing was sampled"
+def test_what_a_full_queue_holds_for_the_gone_is_what_no_client_waits_for() -> None:
+    """129 in it, as sampled; of these two wait, as the rows say. Later episodes with fewer drops do not count."""
+    waits = unanswered(established_us=300_000, closed_us=900_000)
+    accepted_later = answered(established_us=310_000, accepted_us=600_000, closed_us=610_000)
+    given_up = unanswered(established_us=200_000, closed_us=450_000)
+    others = (answered(), answered(established_us=501_000, closed_us=900_000), never_established())
+    rows = connections(waits, accepted_later, given_up, *others)
+    full = episode("stalled", 100, begin_ms=250, end_ms=500)
+    assert held_for_the_gone(rows, [full]) == (129, 127)
+    assert held_for_the_gone(rows, [full, episode("accept_bound", 10, begin_ms=700, end_ms=800)]) == (129, 127)
+    assert held_for_the_gone(connections(*[waits] * 140), [full]) == (129, 0), "ghosts wait too, and are not in it"
+    assert held_for_the_gone(rows, []) == (0, 0)
 
 
 # ---- the story ---------------------------------------------------------------------------------------------------
