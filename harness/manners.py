@@ -35,6 +35,17 @@ def over_connections(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def waited_out(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, their ``wanted_p50_ms`` and ``wanted_p99_ms`` the timeout where they lie among the unanswered.
+
+    It is the least that they can be; without it the storms that failed most would drop out of a comparison.
+    """
+    timeout_ms = with_options(runs, "timeout_s")["timeout_s"] * 1000
+    return runs.assign(
+        **{name: runs[name].astype(float).fillna(timeout_ms) for name in ("wanted_p50_ms", "wanted_p99_ms")}
+    )
+
+
 def knee(runs: pd.DataFrame, measure: str, within: float) -> pd.Series:
     """For each server the smallest pool whose median ``measure`` is within a share of that of the best pool.
 

@@ -100,6 +100,12 @@ COLUMNS = (
     Column("trigger_over_s", pa.float64(), "s", "end of a stall in mid-run; null where there was none"),
     Column("protocol", pa.string(), "", "what the agents heard: HTTP/1.1 or HTTP/2"),
     Column("protocol_evidence", pa.string(), "", "what of it they heard, and with which library"),
+    Column(
+        "requests_at_once",
+        pa.int32(),
+        "requests",
+        "the most that one connection had under way at one moment; null where they were tried again",
+    ),
 )
 
 _SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
@@ -166,6 +172,7 @@ def line(summary: Summary) -> dict[str, object]:
         "trigger_over_s": _trigger_over_s(manifest),
         "protocol": summary.protocol.name,
         "protocol_evidence": summary.protocol.evidence,
+        "requests_at_once": summary.requests_at_once,
     }
 
 

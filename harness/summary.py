@@ -89,6 +89,18 @@ class Summary:
             return int(pc.sum(self.requests["attempts"]).as_py() or 0)
         return int(len(self.requests) - self.requests["issued_us"].null_count)
 
+    @functools.cached_property
+    def requests_at_once(self) -> int | None:
+        """The most requests that were under way on one connection at one moment; of those that were answered.
+
+        None where requests were tried again, as they are issued with their first attempt and carried by the last.
+        """
+        if self.load.retries.attempts > 1:
+            return None
+        begins, ends = (_numbers(self.answered, name) for name in ("issued_us", "last_byte_us"))
+        apart = _numbers(self.answered, "connection").astype(np.int64) * (1 + ends.max(initial=0))
+        return stats.peak_overlap(begins + apart, ends + apart)
+
     @property
     def connections_made(self) -> int:
         return int(len(self.connections) - self.connections["issued_us"].null_count)
@@ -304,6 +316,7 @@ class Summary:
             "protocol": asdict(self.protocol),
             "attempts": self.attempts,
             "connections": self.connections_made,
+            "requests_at_once": self.requests_at_once,
             "outcomes": self.outcomes,
             "statuses": self.statuses,
             "causes": cause.counts(self.causes),

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pandas as pd
 
-from harness.manners import HTTP2, KEPT_DOWN_S, PLAIN, POOL, RECOVERS_WITHIN_S, knee
+from harness.manners import HTTP2, KEPT_DOWN_S, PLAIN, POOL, RECOVERS_WITHIN_S, knee, waited_out
 from harness.report import notebook as say
+from harness.report.emfile import ran_out
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
+from harness.verdicts.evidence import difference, limited, ratio
+from harness.verdicts.telling import points, with_ends
+
+_TIMES = ("wanted_p50_ms", "wanted_p99_ms")
+_RATIOS = {
+    "wanted_p50_ms": "p50",
+    "wanted_p99_ms": "p99",
+    "cpu_us_per_answer": "server's CPU per answer",
+    "peak_rss_bytes": "peak memory",
+}
 
 
 def protocols(runs: pd.DataFrame) -> pd.DataFrame:
     """What each kind of storm was really spoken in, with whose versions; ``evidence`` is that of the first run."""
     groups = runs.groupby(["server", "over", "protocol", "version"], sort=False)
-    table = groups["protocol_evidence"].agg(["size", "first"]).reset_index()
-    return table.rename(columns={"size": "storms", "first": "evidence"})
+    table = groups["protocol_evidence"].agg(["size", "first"]).rename(columns={"size": "storms", "first": "evidence"})
+    at_once = groups["requests_at_once"].agg(lambda most: say.span(most, "{:.0f}".format))
+    table.insert(1, "requests at once on a connection", at_once)
+    return table.reset_index()
+
+
+def conserved(runs: pd.DataFrame) -> str:
+    """Whether each request has one outcome, whatever it took."""
+    ended = runs["outcomes"].map(lambda outcomes: sum(json.loads(outcomes).values()))
+    kept = ended.eq(runs["planned"]) & runs["checks"].map(_conserves)
+    again = runs[runs["attempts_made"] > runs["planned"]]
+    said = f"In {kept.sum()} of {len(runs)} storms each request has one outcome, that of its last attempt: "
+    said += f"{runs['planned'].sum():,} requests, {ended.sum():,} outcomes"
+    if again.empty:
+        return f"{said}."
+    tried = f"{again['planned'].sum():,} requests took {again['attempts_made'].sum():,.0f} attempts"
+    return f"{said}; in {len(again)} of them {tried}."
+
+
+def generators(runs: pd.DataFrame) -> str:
+    """In how many storms of each way of connecting the generator was the limit."""
+    limiting = runs["generator"].eq("limiting").groupby(runs["over"], sort=False)
+    said = ", ".join(f"{over} {storms.sum()} of {len(storms)}" for over, storms in limiting)
+    return f"The generator was the limit in so many storms: {said}."
 
 
 def spoken(runs: pd.DataFrame) -> str:
@@ -39,6 +73,36 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
             "server's CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.1f}".format),
             "peak memory, MiB": say.mean_and_interval(storms["peak_rss_mib"], "{:.1f}".format),
             "generator": ", ".join(sorted(set(storms["generator"]))),
+        }
+    return pd.DataFrame(rows).T
+
+
+def compared(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and fewer connections: ratios to the plain storm there with their 95 % intervals, and the
+    difference in who is answered.
+
+    Times are a dash where the plain storm's are the generator's, and the most that they can be where the others' are.
+    """
+    known = waited_out(runs)
+    known = known.assign(way=[_named(over, pool) for over, pool in zip(runs["over"], runs["pool"], strict=True)])
+    rows = {}
+    fewer = known[known["over"] != PLAIN].sort_values(["over", "pool"], kind="stable", ascending=[False, True])
+    for (server, way), storms in fewer.sort_values("server", kind="stable", key=_in_order).groupby(
+        ["server", "way"], sort=False
+    ):
+        plain = known[(known["server"] == server) & (known["over"] == PLAIN)]
+        both, bound = pd.concat([plain, storms]), "≤ " if limited(storms) else ""
+        answered = difference(both, "success_rate", "way", way, PLAIN)
+        found = {name: ratio(both, name, "way", way, PLAIN) for name in _RATIOS}
+        rows[(server, way)] = {
+            "storms": f"{len(storms)} and {len(plain)}",
+            "answered": NO_VALUE if answered is None else points(answered.mean),
+            "connections": _instead(storms["connections_made"], plain["connections_made"]),
+        } | {
+            label: NO_VALUE
+            if (one := found[name]) is None or (name in _TIMES and limited(plain))
+            else f"{bound if name in _TIMES else ''}{with_ends(one.ratio.value, one.ratio.ends, 'ratio')}"
+            for name, label in _RATIOS.items()
         }
     return pd.DataFrame(rows).T
 
@@ -73,6 +137,18 @@ def knees(runs: pd.DataFrame, within: float) -> str:
     return f"The smallest pool whose p99 is within {within:.0%} of the best pool's: {said}."
 
 
+def out_of_files(runs: pd.DataFrame) -> str:
+    """Where the server could not keep so many connections open, and how many files it may have; empty if nowhere."""
+    hit = runs[ran_out(runs)]
+    if hit.empty:
+        return ""
+    places = ", ".join(f"{pool:,}" for pool in sorted(set(hit["pool"])))
+    asked = runs[runs["pool"].isin(hit["pool"]) & runs["over"].isin(hit["over"])]
+    limit = say.span(hit["server_files_limit"], "{:,.0f}".format)
+    ran = f"In {len(hit)} of {len(asked)} storms over {places} connections the server ran out of open files"
+    return f"{ran}: it may have {limit}."
+
+
 def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """A row for each policy: how long goodput was low after the trigger, and when it was so no more."""
     rows = []
@@ -105,6 +181,14 @@ def retry_verdict(runs: pd.DataFrame, by: str) -> str:
         f"of {_listed(down)}; it was back within {RECOVERS_WITHIN_S} s in all of {_listed(well)}"
     )
     return said + (f"; neither is true of all storms of {_listed(between)}" if between else "")
+
+
+def _instead(numbers: pd.Series, of: pd.Series) -> str:
+    return f"{say.span(numbers, '{:,.0f}'.format)} instead of {say.span(of, '{:,.0f}'.format)}"
+
+
+def _conserves(checks: str) -> bool:
+    return any(check["name"] == "conservation" and check["status"] == "pass" for check in json.loads(checks))
 
 
 def _in_order(names: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.inference import Difference, Effect
 from harness.mitigations import endings
 from harness.results import with_options
-from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, limited, ratio, shorter
+from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, limited, ratio, reduces
 from harness.verdicts.telling import decided, pending, points, title, undecided, with_ends
 from harness.verdicts.verdict import Finding, Verdict, told
 
@@ -50,7 +50,7 @@ class Comparison:
         """More clients are answered, or all as many and sooner."""
         if self.answered is None:
             return None
-        more, sooner = gains(self.answered), None if self.time is None else shorter(self.time)
+        more, sooner = gains(self.answered), None if self.time is None else reduces(self.time)
         if self.answered.mean.high < 0:
             return False  # who is told no may be told soon
         better = True if more or sooner else None if more is None or sooner is None else False

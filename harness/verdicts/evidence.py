@@ -155,7 +155,7 @@ def gains(change: Difference) -> bool | None:
     return None if more and change.p >= 1 - CONFIDENCE else more
 
 
-def shorter(change: Effect) -> bool | None:
+def reduces(change: Effect) -> bool | None:
     """Whether a ratio is below one by what matters; one that chance may have made is not decided."""
     less = beyond(-change.ratio.high, -change.ratio.low, -1 / (1 + MATTERS))
     return None if less and change.p >= 1 - CONFIDENCE else less

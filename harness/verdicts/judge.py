@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness import store
-from harness.verdicts import allocators, backlog, balancer, limits, symptoms, tuning
+from harness.verdicts import allocators, backlog, balancer, connections, limits, symptoms, tuning
 from harness.verdicts.evidence import Evidence
-from harness.verdicts.telling import pending
 from harness.verdicts.verdict import CLAIMS, Verdict
 
 RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
@@ -23,15 +22,16 @@ RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
     "F1": backlog.f1,
     "F2": allocators.f2,
     "F3": limits.f3,
+    "A1": connections.a1,
+    "A2": connections.a2,
     "A3": balancer.a3,
     "A4": tuning.a4,
 }
-"""A1 and A2 have none yet."""
 
 
 def judge(evidence: Evidence) -> list[Verdict]:
-    """A verdict on each claim, with the figure that shows its runs; those without a rule are pending."""
-    verdicts = [RULES[name](evidence) if name in RULES else pending(name) for name in CLAIMS]
+    """A verdict on each claim, with the figure that shows its runs."""
+    verdicts = [RULES[name](evidence) for name in CLAIMS]
     return [dataclasses.replace(verdict, figure=_figure(evidence, verdict)) for verdict in verdicts]
 
 

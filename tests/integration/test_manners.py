@@ -37,6 +37,7 @@ def test_a_pool_carries_all_requests(stormlab: Call) -> None:
     assert run["outcomes"]["answered"] == run["planned"] == run["attempts"] == 2000
     assert run["connections"] == run["peak_in_flight"] == 30
     assert run["protocol"]["name"] == "HTTP/1.1"
+    assert run["requests_at_once"] == 1
     assert "conservation" in passed(run)
     connections, requests = tables(run)
     assert sorted(connections["client"]) == list(range(30))
@@ -55,6 +56,7 @@ def test_every_server_that_says_so_speaks_http2(stormlab: Call, server: str) -> 
     assert run["outcomes"]["answered"] == 700
     assert run["connections"] == 3
     assert run["protocol"]["name"] == "HTTP/2"
+    assert 1 < run["requests_at_once"] <= 100, "shared at the same time"
     assert "700 HEADERS" in run["protocol"]["evidence"]
     assert "3 SETTINGS," in run["protocol"]["evidence"]
     assert "; h2 4." in run["protocol"]["evidence"]

@@ -73,6 +73,62 @@ def test_the_best_of_each_way_is_said_with_its_numbers() -> None:
     assert "HTTP/2, 1 connection:" in line
 
 
+def several(plain: list[float], pool: list[float], **columns: object) -> pd.DataFrame:
+    """Storms of both kinds, by their p99."""
+    rows = [run({"clients": 1_000}, wanted_p99_ms=value) for value in plain]
+    rows += [run({"clients": 1_000, "connections": 10}, wanted_p99_ms=value, **columns) for value in pool]
+    return over_connections(pd.DataFrame(rows))
+
+
+def test_each_way_is_held_against_the_plain_storm() -> None:
+    found = several([900.0, 1_000.0, 1_100.0], [450.0, 500.0, 550.0], server_cpu_s=0.125, peak_rss_bytes=2**20)
+    (row,) = tell.compared(found).to_dict("records")
+    assert row["storms"] == "3 and 3"
+    assert row["p99"] == "0.50 (0.50 to 0.50)"
+    assert row["server's CPU per answer"] == "0.25 (0.25 to 0.25)"
+    assert row["peak memory"] == "0.50 (0.50 to 0.50)"
+    assert row["connections"] == "10 instead of 1,000"
+    assert row["answered"].startswith("+0.0 pp")
+
+
+def test_times_that_are_the_generators_are_bounds_or_nothing() -> None:
+    times = [900.0, 1_000.0, 1_100.0]
+    (bound,) = tell.compared(several(times, times, generator="limiting")).to_dict("records")
+    assert bound["p99"] == "≤ 1.00 (1.00 to 1.00)"
+    found = several(times, times)
+    nothing = tell.compared(found.assign(generator=np.where(found["over"] == PLAIN, "limiting", "ok")))
+    assert nothing["p99"].to_list() == ["–"]
+    assert nothing["server's CPU per answer"].to_list() == ["1.00 (1.00 to 1.00)"]
+    assert "plain storm 0 of 3, pool 3 of 3" in tell.generators(several(times, times, generator="limiting"))
+
+
+def test_a_quantile_among_the_unanswered_is_at_least_the_timeout() -> None:
+    """It does not drop out: the storms that failed most would look best."""
+    (row,) = tell.compared(several([math.nan] * 3, [1_000.0] * 3)).to_dict("records")
+    assert row["p99"] == "0.10 (0.10 to 0.10)"
+
+
+def test_requests_are_conserved_whatever_it_took() -> None:
+    check = json.dumps([{"name": "conservation", "status": "pass"}])
+    one = {"planned": 10, "attempts_made": 10, "outcomes": json.dumps({"answered": 9, "refused": 1}), "checks": check}
+    lost = {**one, "outcomes": json.dumps({"answered": 9})}
+    failed = {**one, "checks": check.replace("pass", "fail")}
+    said = tell.conserved(pd.DataFrame([one, {**one, "attempts_made": 35}, lost, failed]))
+    assert "In 2 of 4 storms" in said
+    assert "40 requests, 39 outcomes" in said
+    assert "in 1 of them 10 requests took 35 attempts" in said
+    assert "attempts" not in tell.conserved(pd.DataFrame([one])).partition("last attempt")[2]
+
+
+def test_a_pool_beyond_the_servers_files_is_named() -> None:
+    files = {"out_of_files_lines": 0, "peak_server_files": 30.0, "server_files_limit": 20_000.0}
+    found = several([1.0], [1.0, 1.0]).assign(**files)
+    assert tell.out_of_files(found) == ""
+    found.loc[2, "out_of_files_lines"] = 3
+    assert "In 1 of 2 storms over 10 connections" in tell.out_of_files(found)
+    assert "20,000" in tell.out_of_files(found)
+
+
 def test_what_was_spoken_is_counted_against_what_was_asked() -> None:
     found = pools({None: 900.0, 1: 300.0})
     assert "3 of 3" in tell.spoken(found)
