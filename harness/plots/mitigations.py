@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from harness.plots.style import (
     headline,
@@ -23,6 +24,8 @@ from harness.plots.style import (
 
 _REACH = 0.27
 """How far above and below the middle of its row the first and the last server stand."""
+_MANY = 5
+"""Panels, which leave each of them little room."""
 _MARKS = ("o", "s", "^", "D", "v", "P")
 """Servers are told apart by mark as well as by colour."""
 
@@ -37,11 +40,13 @@ def all_mitigations(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]],
     variants = list(dict.fromkeys(runs["variant"]))
     servers = list(dict.fromkeys(runs["server"]))
     with storm_style():
-        size = (7.2, 1.3 + 0.42 * len(variants))
+        size = (7.2 if len(measures) < _MANY else 8.6, 1.3 + 0.42 * len(variants))
         figure, panels = plt.subplots(1, len(measures), sharey=True, squeeze=False, figsize=size)
         for axes, (measure, (label, kind)) in zip(panels[0], measures.items(), strict=True):
             axes.set_xlabel(label)
             _scale(axes, kind, runs[measure])
+            if kind == "ms" and len(measures) >= _MANY:
+                axes.xaxis.set_major_locator(LogLocator(numticks=4))
             for place, server in enumerate(servers):
                 storms = runs[runs["server"] == server]
                 _draw(axes, storms, measure, variants, _offset(place, len(servers)), _MARKS[place % len(_MARKS)])

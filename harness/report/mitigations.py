@@ -111,11 +111,15 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame
 
 def backfires(found: Sequence[Difference]) -> list[str]:
     """A line for each mitigation after which fewer were answered, or later, than without: on which servers."""
-    seen: dict[str, list[str]] = {}
+    seen: dict[str, dict[str, list[str]]] = {}
     for one in found:
         if one.worse and one.measure in ("success_rate", "wanted_p50_ms", "wanted_p99_ms", "good_per_s"):
-            seen.setdefault(one.variant, []).append(f"{one.server} ({_named(one)})")
-    return [f"- *{variant}* made it worse on {', '.join(where)}." for variant, where in seen.items()]
+            seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
+    named = {
+        variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
+        for variant, where in seen.items()
+    }
+    return [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
 
 
 def stranded(runs: pd.DataFrame) -> pd.DataFrame:

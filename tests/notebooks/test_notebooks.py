@@ -91,6 +91,9 @@ def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str]
         ("06-kernel-tuning", "06-kernel-settings", {"backlog_effective": 4096}, "first_try_share", 0.1234, "12.34%"),
         ("07-mitigations", "07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
         ("07-mitigations", "07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
+        ("07-mitigations", "07-accept-loops", {"server": "go"}, "first_try_share", 0.1234, "12.3%"),
+        ("07-mitigations", "07-mitigations", {"server": "node"}, "wanted_p99_ms", 8_760.0, "8.76 s"),
+        ("07-mitigations", "07-as-they-come", {"server": "go"}, "success_rate", 0.5, "go in 0 of 5"),
     ],
 )
 def test_other_data_gives_another_answer(
@@ -153,6 +156,16 @@ SMALL: dict[str, dict[str, str]] = {
         "patience_s": "2",
         "trigger_at_s": "0.5",
         "trigger_ms": "500",
+        "overload_requests": "300",
+        "hand_requests": "300",
+        "stalled_requests": "300",
+        "storm_requests": "300",
+        "many_requests": "300",
+        "search_requests": "300",
+        "search_success": "0.5",
+        "search_p99_ms": "11000",
+        "search_storms": "1",
+        "fresh_storms": "2",
     },
     "04-queue-overflow-root-cause": {
         "server": "python",

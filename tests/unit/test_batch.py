@@ -99,6 +99,15 @@ def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyP
     assert "nft is not installed" in said[0]
 
 
+def test_what_a_server_cannot_be_told_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "missing", lambda unit: None)
+    trials = [trial_from_options({"server": name, "accept_loops": 2}) for name in ("python", "go")]
+    said: list[str] = []
+    assert batch.runnable([*trials, *PYTHON], said.append) == [trials[1], *PYTHON]
+    (line,) = said
+    assert line.startswith("left out: python: --accept-loops was asked for")
+
+
 def test_a_server_without_http2_is_left_out_of_a_plan_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "missing", lambda unit: None)
     trials = [trial_from_options({"server": name, "http2": True}) for name in ("python", "tokio")]

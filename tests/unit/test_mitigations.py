@@ -163,3 +163,57 @@ def test_the_figure_shows_who_was_not_answered_and_who_was_limited() -> None:
     figure = plots.all_mitigations(kinds([1.0, 2, 3, 4, 5]), measures, "title")
     said = [text.get_text() for found in figure.legends for text in found.get_texts()]
     assert said == ["go"]
+
+
+def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None:
+    rows = [storm("one loop", first_try_share=0.25), storm("two listeners", listeners=2, first_try_share=0.75)]
+    runs = endings(pd.DataFrame(rows * 2)).assign(wide=[False, False, True, True], ListenOverflows=7, lo_rx_dropped=0)
+    table = tell.hands_table(runs)
+    assert table["input queue"].tolist() == ["as it is", "wide", "as it is", "wide"]
+    assert table["listeners in the kernel"].tolist() == ["1", "1", "2", "2"]
+    assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
+
+
+def test_the_overload_is_told_against_the_server_alone() -> None:
+    limited = {"answered": 60, "bad_answer": 30, "answer_timeout": 10}
+    worse = {"answered": 5, "answer_timeout": 95}
+    rows = [
+        storm("alone", outcomes={"answered": 10, "answer_timeout": 90}),
+        with_front("limit", statuses={"200": 60, "429": 30}, outcomes=limited),
+        with_front("no limit", statuses={"200": 5}, outcomes=worse),
+    ]
+    assert tell.overload(endings(pd.DataFrame(rows)), "alone") == (
+        "alone 5 answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off); "
+        "fewer than alone with *no limit* 2"
+    )
+    assert tell.overload(endings(pd.DataFrame(rows[:2])), "alone").endswith("fewer than alone with none")
+
+
+def test_where_the_p99_is_shorter_and_longer_is_told_with_the_servers() -> None:
+    assert "shorter than as it comes with *HAProxy* (go)" in tell.on_p99(differences(kinds([50.0] * 5), PLAIN))
+    longer = tell.on_p99(differences(kinds([500.0] * 5), PLAIN))
+    assert "shorter than as it comes with none, and longer than as it comes with *HAProxy* (go)" in longer
+
+
+def test_who_ended_and_who_was_stranded_is_counted() -> None:
+    runs = pd.DataFrame([storm(), storm("backlog", success_rate=0.4)]).assign(
+        server_ended=[None, "exit status 1"], slow=[0, 48]
+    )
+    said = tell.endings_of_servers(runs)
+    assert said.startswith("0 of 1 with *as it comes* (100.00% answered); 1 of 1 with *backlog*")
+    assert tell.strandings(runs) == (
+        "of 100 clients waited for it, medians: go: 0 with *as it comes*, 48 with *backlog*"
+    )
+
+
+def test_the_figure_of_endings_has_a_bar_for_each_way_and_what_came_of_it() -> None:
+    ended = {"answered": 50, "bad_answer": 30, "answer_timeout": 20}
+    runs = endings(pd.DataFrame([storm(), with_front("limit", statuses={"200": 50, "429": 30}, outcomes=ended)]))
+    left, right = plots.how_requests_end(runs, "title").axes
+    ends = {round(bar.get_x() + bar.get_width(), 6) for bar in left.patches}
+    assert ends >= {1.0, 0.5, 0.8}, "they sum to one"
+    assert sorted(line.get_xdata()[0] for line in right.lines) == [25, 40, 50, 50], "goodput, and what was told"
+    (legend,) = left.figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert "refused, reset, closed early" not in said, "nothing ended so"
+    assert "turned away: 429, 502, 503" in said

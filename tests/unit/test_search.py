@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness import plots
 from harness.errors import PlanError
 from harness.inference import share_of_runs
 from harness.plan import trial_from_options
@@ -187,3 +188,16 @@ def test_what_had_no_storm_before_the_last_that_had_could_not_be_tried(search: S
 
 def test_a_candidate_says_what_it_changes() -> None:
     assert Candidate(trial_from_options({}), 0, {}).name == "as it comes"
+
+
+def test_the_figure_shows_each_storm_of_the_path_and_which_missed(search: Search) -> None:
+    runs = runs_of(search, "yn", "yyyyy")
+    figure = plots.path_of_a_search(search, tell.walked(search, runs), runs, "title")
+    (axes,) = figure.axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["as it comes (cost 0): given up", "accept_loops 2 (cost 1): found"]
+    marks = [line.get_marker() for line in axes.lines if line.get_marker() in "osx"]
+    assert marks.count("o") == 6
+    assert marks.count("x") == 1, "its p99 lies among the unanswered"
+    fresh = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
+    assert len(fresh) == search.confirm

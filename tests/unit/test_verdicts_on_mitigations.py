@@ -178,7 +178,7 @@ def test_f1_asks_whether_a_larger_backlog_still_helps_where_two_listeners_share_
     assert helps.value == pytest.approx(0.5, abs=0.02)
     instead = judged("F1", hands(reference, {both: 0.9, backlog.TWO_LISTENERS: 0.9}))
     assert instead.verdict == "not_reproduced"
-    told = dict(part.split(" with ")[::-1] for part in instead.statement.rstrip(".").partition("128: ")[2].split("; "))
+    told = dict(part.split(" with ")[::-1] for part in instead.statement.rstrip(".").rpartition("128: ")[2].split("; "))
     told = {name: float(said.split(" pp")[0].replace("−", "-")) for name, said in told.items()}
     expected = {"two loops on one listener": 0, "two listeners": 40, "four listeners": 0}
     assert told == pytest.approx(expected, abs=1)
