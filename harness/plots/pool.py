@@ -38,7 +38,7 @@ def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str,
             for place, server in enumerate(servers):
                 shift = _SPREAD ** (place - (len(servers) - 1) / 2)
                 for over, storms in runs[runs["server"] == server].groupby("over"):
-                    _draw(axes, storms, measure, server, str(over), shift, hollow=unit == "ms")
+                    _draw(axes, storms, measure, server, str(over), shift, timed=unit == "ms")
             axes.set_ylabel(label)
             _scale(axes, unit)
         for axes in grid.flat[len(measures) :]:
@@ -58,9 +58,7 @@ def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str,
     return figure
 
 
-def _draw(
-    axes: Axes, storms: pd.DataFrame, measure: str, server: str, over: str, shift: float, *, hollow: bool
-) -> None:
+def _draw(axes: Axes, storms: pd.DataFrame, measure: str, server: str, over: str, shift: float, *, timed: bool) -> None:
     colour, _ = look(server)
     place = storms["pool"] * shift * (_APART if over == PLAIN else 1.0)
     if over != PLAIN:
@@ -69,9 +67,12 @@ def _draw(
         axes.plot(medians.index * shift, medians, color=colour, linestyle=style, linewidth=0.9, alpha=0.7)
     for where, value, verdict in zip(place, storms[measure], storms["generator"], strict=True):
         if pd.isna(value):
-            axes.plot(where, 1, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False, markersize=5)
+            if timed:  # of anything else it was not measured, as where a server ended first
+                axes.plot(
+                    where, 1, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False, markersize=5
+                )
             continue
-        face = "white" if hollow and verdict == "limiting" else colour
+        face = "white" if timed and verdict == "limiting" else colour
         size = 6.5 if over == PLAIN else 4
         axes.plot(where, value, MARKS[over], color=colour, markerfacecolor=face, markersize=size, alpha=0.8)
 

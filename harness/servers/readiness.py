@@ -58,20 +58,25 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
                 return False
             found: list[Event] = frames.receive_data(data)
             if any(isinstance(event, ResponseReceived) for event in found):
+                with suppress(OSError, H2Error):
+                    frames.close_connection()  # GOAWAY, after which a server closes, net/http a second later
+                    connection.sendall(frames.data_to_send())
+                    _let_it_close(connection)
                 return True
     return False
 
 
 def _let_it_close(connection: socket.socket) -> None:
     """Who closes first keeps the port for a minute, and the storm may need each of them."""
-    connection.settimeout(CLOSES_WITHIN_S)
     with suppress(OSError):
-        connection.recv(1)
+        for data in _received(connection, CLOSES_WITHIN_S):
+            if not data:
+                return
 
 
-def _received(connection: socket.socket) -> Iterator[bytes]:
+def _received(connection: socket.socket, within_s: float = WITHIN_S) -> Iterator[bytes]:
     """What comes until the time is over; empty at the end of the stream."""
-    deadline = time.monotonic() + WITHIN_S
+    deadline = time.monotonic() + within_s
     while (left_s := deadline - time.monotonic()) > 0:
         connection.settimeout(left_s)
         yield connection.recv(1 << 16)

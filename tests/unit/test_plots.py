@@ -82,3 +82,10 @@ def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
     assert lost.get_ydata()[-1] == pytest.approx(0.05)
     assert legend(figure) == ["over 10", "over 1"]
     assert ends.get_color() != lost.get_color()
+
+
+def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
+    runs = pd.DataFrame({"server": "go", "over": "pool", "pool": [1, 10], "generator": "ok"})
+    runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
+    for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
+        assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected
