@@ -169,8 +169,8 @@ def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None
     rows = [storm("one loop", first_try_share=0.25), storm("two listeners", listeners=2, first_try_share=0.75)]
     runs = endings(pd.DataFrame(rows * 2)).assign(wide=[False, False, True, True], ListenOverflows=7, lo_rx_dropped=0)
     table = tell.hands_table(runs)
-    assert table["input queue"].tolist() == ["as it is", "wide", "as it is", "wide"]
-    assert table["listeners in the kernel"].tolist() == ["1", "1", "2", "2"]
+    assert table["input queue"].tolist() == ["as it is", "as it is", "wide", "wide"]
+    assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
     assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
 
 
