@@ -166,6 +166,7 @@ SMALL: dict[str, dict[str, str]] = {
         "search_p99_ms": "11000",
         "search_storms": "1",
         "fresh_storms": "2",
+        "may_miss": "0",
     },
     "04-queue-overflow-root-cause": {
         "server": "python",

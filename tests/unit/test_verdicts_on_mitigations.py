@@ -113,7 +113,7 @@ def searched(reference: Evidence, good: str, confirmed: int = 10, as_they_come: 
         found = candidate.name == good
         plan = Plan(search.name, "", (candidate.trial,), names=("",))
         p99_ms = 100.0 if found else as_they_come if not candidate.changes else 2000.0
-        storms = search.runs + search.confirm if found or p99_ms <= search.target.p99_ms else 1
+        storms = search.runs + search.confirm if found or p99_ms <= search.target.p99_ms else search.may_miss + 1
         run = planted(reference, plan, lambda trial, name, p99_ms=p99_ms: {"p99_ms": p99_ms}, storms)
         if found:
             run.loc[run.index[search.runs + confirmed :], "p99_ms"] = 5000.0
