@@ -98,6 +98,7 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame
                 "p50": times(storms["wanted_p50_ms"]),
                 "p99": times(storms["wanted_p99_ms"]),
                 "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
+                "listeners in the kernel": _counted(storms["listeners"]),
                 "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
                 "memory, MiB": say.mean_and_interval(storms["memory_mib"], "{:.0f}".format),

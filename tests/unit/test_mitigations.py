@@ -116,6 +116,7 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
     found = differences(runs, PLAIN)
     table = tell.all_of_them(runs, found).set_index("mitigation")
     assert table.loc[PLAIN, "costs"] == "–"
+    assert table.loc[PLAIN, "listeners in the kernel"] == "1"
     assert "CPU per answer × 2.5" in table.loc["HAProxy", "costs"]
     assert "p99 × 5.1" in table.loc["HAProxy", "costs"]
     assert "unanswered in 1 of 5" in table.loc["HAProxy", "p99"]
