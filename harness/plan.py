@@ -389,16 +389,38 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
+    document, combined = read_scenarios(path, changes, keys=("control",))
+    control = _table(path, document, "control")
+    named = [(name, trial_from_options(options)) for name, options in combined]
+    names, trials = zip(*named, strict=True)
+    twice = [control.items() <= options.items() for _, options in combined] if control else []
+    controls = tuple(itertools.compress(trials, twice))
+    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
+    question, repeats, keep_rows = document["question"], document["repeats"], document["keep_rows"]
+    return Plan(path.stem, question, trials, repeats, keep_rows, names, controls)
+
+
+def read_scenarios(
+    path: Path, changes: Mapping[str, Any] | None = None, keys: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """(the document of a plan file, with its ``question``, ``repeats`` and ``keep_rows``; (scenario, options) of each
+    of its trials). ``keys`` are what it may have beside the usual.
+
+    Raises:
+        PlanError: the file cannot be read, is not TOML, or is not a plan.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"cannot read the plan {path}: {error.strerror}", "give the path of a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
-    document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", "control"}
+    document = {"question": "", "repeats": 1, "keep_rows": 0, **_merge(read, changes or {})}
+    unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", *keys}
     _require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary, scenarios, control = (_table(path, document, key) for key in ("base", "vary", "scenario", "control"))
+    for name in ("repeats", "keep_rows"):
+        _require(isinstance(document[name], int), f"{name} in {path} must be a number, not {document[name]!r}")
+    base, vary, scenarios = (_table(path, document, key) for key in ("base", "vary", "scenario"))
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         _require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
@@ -407,15 +429,7 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
         for name, scenario in (scenarios or {"": {}}).items()
         for values in itertools.product(*vary.values())
     ]
-    named = [(name, trial_from_options(options)) for name, options in combined]
-    repeats, keep_rows = document.get("repeats", 1), document.get("keep_rows", 0)
-    for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
-        _require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
-    names, trials = zip(*named, strict=True)
-    twice = [control.items() <= options.items() for _, options in combined] if control else []
-    controls = tuple(itertools.compress(trials, twice))
-    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
-    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, controls)
+    return document, combined
 
 
 def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
