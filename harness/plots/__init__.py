@@ -2,6 +2,7 @@
 
 from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
+from harness.plots.conditions import answered_by_condition
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
 from harness.plots.interventions import interventions
@@ -18,6 +19,7 @@ from harness.plots.waits import waits_and_schedule
 __all__ = [
     "all_and_answered",
     "answer_timelines",
+    "answered_by_condition",
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",
