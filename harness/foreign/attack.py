@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import PlanError
-from harness.plan import PLANS, Server, content_hash, read_scenarios
+from harness.plan import MAX_REQUESTS, MAX_SECONDS, PLANS, Server, content_hash, read_scenarios
 
 DESCRIBED = Path(__file__).with_name("tools.toml")
 ATTACKS = PLANS / "attacks"
@@ -28,7 +28,11 @@ class Attack:
     tool: str = "vegeta-12.13.0"
     """A name in ``tools.toml``."""
     options: str = ""
-    """The tool's own, as one types them."""
+    """The tool's own, as one types them; {requests}, {at_once}, {rate} and {seconds} stand for the four below."""
+    requests: int = 50_000
+    at_once: int = 5_000
+    rate: int = 500
+    seconds: int = 4
     target: Target = "localhost"
     """What stands in the address."""
     listen: str = "127.0.0.1"
@@ -45,12 +49,25 @@ class Attack:
             raise PlanError(f"target must be localhost, 127.0.0.1 or [::1], not {self.target!r}")
         if self.late_s is not None and not 0 <= self.late_s <= MAX_DELAY_S:
             raise PlanError(f"late_s must be 0 to {MAX_DELAY_S:g}, not {self.late_s:g}")
+        if not (0 < self.requests <= MAX_REQUESTS and self.at_once > 0 and 0 < self.seconds <= MAX_SECONDS):
+            raise PlanError(f"an attack has 1 to {MAX_REQUESTS} requests and takes 1 to {MAX_SECONDS:g} s")
+        if not 0 < self.rate * self.seconds <= MAX_REQUESTS:
+            raise PlanError(f"{self.rate}/s for {self.seconds} s are more than {MAX_REQUESTS} requests, or none")
         if self.tool_nofile is not None and self.tool_nofile < 16:
             raise PlanError(f"tool_nofile must be at least 16, not {self.tool_nofile}")
 
     @property
     def plan_hash(self) -> str:
         return content_hash(self)
+
+    @property
+    def typed_options(self) -> str:
+        """Its options, filled in. Raises: PlanError: a placeholder that nothing stands for."""
+        numbers = {"requests": self.requests, "at_once": self.at_once, "rate": self.rate, "seconds": self.seconds}
+        try:
+            return self.options.format(**numbers)
+        except (KeyError, ValueError, IndexError) as error:
+            raise PlanError(f"the options {self.options!r} cannot be filled in: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -80,6 +80,8 @@ class Observed:
     syns: Mapping[str, int] | None
     """SYN packets that left for the server's port, by address family; None without nftables."""
     counters: Mapping[str, int]
+    announced: str
+    """What the server says of its version."""
     server_ended: str | None
     tool_ended: str
     wall_s: float
@@ -101,9 +103,9 @@ class Chamber:
         """Raises: MachineError, ServerError."""
         try:
             ipv6 = self._isolate()
-            counting = self._count_syns()
             if self.attack.late_s is None:
                 self._start_server()
+            counting = self._count_syns()
             before, begun = counters.read_counters(), time.monotonic()
             tool_ended = self._attack()
             wall_s, after = time.monotonic() - begun, counters.read_counters()
@@ -116,6 +118,7 @@ class Chamber:
                 looks=self.looks,
                 syns=None if counting is None else counting.counters("attack"),
                 counters={name: count for name, count in moved.items() if count},
+                announced="" if self.server is None else self.server.announced_version(),
                 server_ended=None if self.server is None else self.server.exit_status,
                 tool_ended=tool_ended,
                 wall_s=wall_s,
@@ -156,7 +159,7 @@ class Chamber:
 
     def _attack(self) -> str:
         """Let the tool run to its end, and watch; how it ended."""
-        command = self.tool.command(self.attack.options, self.url, self.folder / RESULTS)
+        command = self.tool.command(self.attack.typed_options, self.url, self.folder / RESULTS)
         limit = self.attack.tool_nofile
         files = host.files_limit() if limit is None else (limit, limit)
         typed = self.folder / TYPED

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.audit.building import package_versions
 from harness.audit.run import call_chamber
 from harness.errors import MachineError, StormLabError
 from harness.foreign import said, tools
@@ -93,7 +94,7 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None]) -> list[
     while block := [attack for attack, number in left.items() if number > 0]:
         for index in rng.permutation(len(block)):
             attack, done = block[index], done + 1
-            say(f"[{done}/{total}] {attack.tool} {attack.options} at {attack.target}")
+            say(f"[{done}/{total}] {attack.tool} {attack.typed_options} at {attack.target}")
             known.setdefault(identity(attack), []).insert(0, run_attack(attack, data))
             left[attack] -= 1
     return [record for attack in possible for record in known.get(identity(attack), [])[: plan.repeats]]
@@ -133,9 +134,13 @@ def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: 
         "tool": {
             "name": attack.tool,
             "version": tool.version,
-            "as_typed": tool.as_typed(attack.options, f"http://{attack.target}:{PORT}/"),
+            "as_typed": tool.as_typed(attack.typed_options, f"http://{attack.target}:{PORT}/"),
         },
-        "server": {"name": attack.server.name, "version": _server_version(attack), "log": _log_tail(folder)},
+        "server": {
+            "name": attack.server.name,
+            "version": _server_version(attack) or observed["announced"],
+            "log": _log_tail(folder),
+        },
         "said": {"output": said.shortened(output), **_counts(heard)},
         "observed": observed,
     }
@@ -145,8 +150,6 @@ def _server_version(attack: Attack) -> str:
     unit = tools.unit_of(attack.server)
     if unit is None:
         return catalogue.known(attack.server).version
-    from harness.audit.building import package_versions
-
     versions = package_versions(unit)
     return ", ".join(f"{name} {versions[name]}" for name in ("hyper", "tokio", "mio"))
 
@@ -154,11 +157,12 @@ def _server_version(attack: Attack) -> str:
 def _counts(heard: Said) -> dict[str, Any]:
     """Of a tool that gives every request away, also latency over all of them and answers in each 100 ms."""
     latency: dict[str, float | None] = {"p50_ms": None, "p99_ms": None}
-    steps = None
+    steps: Any = None
     if heard.latencies_ms is not None:
         all_of_them = stats.Latencies(np.sort(np.array(heard.latencies_ms)), heard.requests - heard.answered)
         latency = {"p50_ms": all_of_them.quantile(0.5), "p99_ms": all_of_them.quantile(0.99)}
-        steps = stats.timeline((np.array(heard.ends_s) * 1e6).astype(np.int64)).tolist()
+        steps = stats.timeline((np.array(heard.ends_s) * 1e6).astype(np.int64))
+        steps = np.trim_zeros(steps, "b").tolist()
     return {
         "requests": heard.requests,
         "answered": heard.answered,

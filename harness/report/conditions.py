@@ -45,7 +45,7 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
                 "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
                 "driven by": same["tool"].iloc[0],
                 "shares": same["success_rate"].to_list(),
-                "failures": _mean_shares(same["kinds"], same["requests"]),
+                "failures": mean_shares(same["kinds"], same["requests"]),
                 "causes": {},
                 "pulses": [None if each is None else _pulses(each) for each in steps],
                 "p50_ms": [
@@ -75,8 +75,8 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
                 "driven by": LAB,
                 "shares": same["success_rate"].to_list(),
-                "failures": _mean_shares(failed, same["planned"]),
-                "causes": _mean_shares(unclean, same["planned"]),
+                "failures": mean_shares(failed, same["planned"]),
+                "causes": mean_shares(unclean, same["planned"]),
                 "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
                 "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
                 "ended": int((same["status"] != "complete").sum()),
@@ -202,7 +202,7 @@ def _beyond(p50_ms: float | None) -> float:
     return math.inf if p50_ms is None or math.isnan(p50_ms) else float(p50_ms)
 
 
-def _mean_shares(counted: Iterable[Mapping[str, int]], totals: Iterable[int]) -> dict[str, float]:
+def mean_shares(counted: Iterable[Mapping[str, int]], totals: Iterable[int]) -> dict[str, float]:
     """Word → share of all requests, mean over runs, the largest first."""
     shares: Counter[str] = Counter()
     runs = 0

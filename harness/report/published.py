@@ -1,0 +1,269 @@
+"""What the notebook on the original benchmark says in words, computed from its attacks and storms."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness.inference import unpaired_p
+from harness.report import conditions as tell
+from harness.report.notebook import mean_and_interval, percent, span
+from harness.report.tables import quantile
+
+SHARE = "{:.1%}".format
+HALF = (0.45, 0.55)
+LONGEST_OUTPUT = 22
+"""Lines of a tool's own output that are shown."""
+
+
+def seen_from_outside(attacks: pd.DataFrame) -> pd.DataFrame:
+    """What a tool said beside what the kernel counted, a row for each kind of attack."""
+    rows = []
+    for _, same in attacks.groupby("plan_hash", sort=False):
+        first = same.iloc[0]
+        moved = pd.DataFrame(same["counters"].to_list()).reindex(columns=["ListenOverflows", "lo_rx_dropped"]).fillna(0)
+        rows.append(
+            {
+                "server": f"{first['server']} on {first['addresses'] or 'nothing'}",
+                "tool": first["tool"],
+                "at": first["target"],
+                "attacks": len(same),
+                "answered": mean_and_interval(same["success_rate"], percent),
+                "failed as": tell.told(tell.mean_shares(same["kinds"], same["requests"])),
+                "SYNs to 127.0.0.1": span(same["syns_ipv4"], "{:,.0f}".format),
+                "SYNs to [::1]": span(same["syns_ipv6"], "{:,.0f}".format),
+                "deepest queue seen": span(same["deepest_queue"], "{:,.0f}".format),
+                "backlog": span(same["backlog"], "{:,.0f}".format),
+                "ListenOverflows": span(moved["ListenOverflows"], "{:,.0f}".format),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def why_lacking(tools: Sequence[str]) -> str:
+    """A sentence on tools that were planned and could not be had; empty for none."""
+    if not tools:
+        return ""
+    return (
+        " What is missing could not be had on the machine that measured: `python -m harness.foreign` says why there, "
+        "and tries again."
+    )
+
+
+def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
+    """Whether the published failure came back, with the generator's version and with the address."""
+    hyper = attacks["server"].str.startswith("hyper")
+    lines = []
+    for (tool, target), same in attacks[hyper].groupby(["tool", "target"], sort=False):
+        refused, failed = int(_refused(same).sum()), int((same["requests"] - same["answered"]).sum())
+        kind = f"; {refused:,} of {failed:,} failures are refusals on `[::1]`" if failed else ""
+        answered = mean_and_interval(same["success_rate"], percent)
+        lines.append(
+            f"- **{tool} at `{target}`**, server on 127.0.0.1 only: {answered} of about {requests:,} answered{kind}."
+        )
+    for server, same in attacks[~hyper].groupby("server", sort=False):
+        answered, versions = span(same["success_rate"], percent), same["tool"].nunique()
+        lines.append(
+            f"- **{server}, dual stack**, at `localhost`: {answered} with each of {versions} versions, of which {old} "
+            f"sent {_ipv6_share(same[same['tool'] == old])} of its SYNs to `[::1]`."
+        )
+    at_name = attacks[hyper & (attacks["tool"] == old) & (attacks["target"] == "localhost")]
+    deepest, backlog = at_name["deepest_queue"].max(), at_name["backlog"].min()
+    overflows = sum(moved.get("ListenOverflows", 0) for moved in at_name["counters"])
+    lines.append(
+        f"- **The queue** of that server held {deepest:,.0f} connections at the most, and had room for "
+        f"{backlog + 1:,.0f}; it overflowed {overflows} times."
+    )
+    if at_name["syns_ipv6"].notna().all():
+        equal = int((at_name["syns_ipv6"] == _refused(at_name)).sum())
+        lines.append(
+            f"- **The kernel** saw as many SYNs leave for `[::1]` as the tool says were refused there, in {equal} of "
+            f"{len(at_name)} attacks."
+        )
+    return "\n".join(lines)
+
+
+def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: float, high: float) -> str:
+    """Whether a runner that does not wait makes the published pattern: servers that are built are late, others not."""
+    at_name = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
+    in_time = at_name[~at_name["server"].str.startswith("hyper")].groupby("server", sort=False)["success_rate"].mean()
+    late_s = chances["plan"].map(lambda plan: json.loads(plan)["late_s"])
+    late = chances[(chances["tool"] == old) & late_s.notna()]
+    shares = late.groupby(late_s, sort=True)["success_rate"].mean()
+    near = [f"{seconds:g} s" for seconds, share in shares.items() if low <= share <= high]
+    others = ", ".join(f"{server} {percent(share)}" for server, share in in_time.items())
+    text = ", ".join(f"{seconds:g} s late {SHARE(share)}" for seconds, share in shares.items())
+    whole = bool((in_time >= tell.WHOLE).all())
+    return (
+        f"With {old} at `localhost`, Hyper answers: {text}. In time, with the same generator: {others}. "
+        f"Between {low:.0%} and {high:.0%}: {', '.join(near) or 'none'}. "
+        + (
+            "With the others in time, that is what was published."
+            if near and whole
+            else "So that is not what was published."
+        )
+    )
+
+
+def stretches(conditions: pd.DataFrame, names: Iterable[str]) -> str:
+    """``Go 1, Node.js 5 to 7``: how many stretches of answers each server had."""
+    return ", ".join(f"{name} {tell.pulses_told(row)}" for name, row in zip(names, conditions["pulses"], strict=False))
+
+
+def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
+    """One of the lab's runs in a paragraph, and the tools' own output below it."""
+    run = storm.iloc[0]
+    outcomes = {name: n for name, n in json.loads(run["outcomes"]).items() if n}
+    causes = {name: n for name, n in json.loads(run["causes"]).items() if n}
+    counted = {name: n for name, n in json.loads(run["counters"]).items() if name in _SHOWN}
+
+    def listed(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
+
+    latency = f"median {quantile(run['p50_ms'])}, 99th percentile {quantile(run['p99_ms'])}"
+    lines = [
+        f"**The lab**, `{run['run_id']}`: {listed(outcomes)}. By cause: {listed(causes)}. Latency of all requests: "
+        f"{latency}. In the kernel: {listed(counted)}.",
+        "",
+    ]
+    for _, attack in attacks.iterrows():
+        output = attack["output"].splitlines()
+        cut = [*output[:LONGEST_OUTPUT], "…"] if len(output) > LONGEST_OUTPUT else output
+        lines += ["```", f"$ {attack['as_typed']}    # {attack['version']}", *cut, "```", ""]
+    return "\n".join(lines)
+
+
+_SHOWN = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "SyncookiesSent", "lo_rx_dropped")
+
+
+def match_answer(everything: pd.DataFrame, near: pd.DataFrame, match: pd.DataFrame, low: float, high: float) -> str:
+    """Whether any condition gives what was published: Hyper near 25 % while Go and Node.js answer all."""
+    some = tell.any_run_within(everything, low, high)
+    text = (
+        f"Of {len(everything)} conditions {len(near)} answer between {low:.0%} and {high:.0%} in the mean, {len(some)} "
+        "in at least one run. What was published is more: at the same time Go and Node.js answered everything. "
+    )
+    both = _with_rivals(everything)
+    if match.empty:
+        return text + f"Of the {both} conditions that were tried with Hyper and with both of them, **none** shows that."
+    return text + f"That is so in **{len(match)}** of the {both} that were tried with all three: {_named(match)}."
+
+
+def slower(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Where Hyper and Node.js were tried in the same way, as a table."""
+    behind = (pairs["p50_ms"] > pairs["node p50_ms"]).where(pairs[["p50_ms", "node p50_ms"]].notna().all(axis=1))
+    fewer = pairs["answered"] < pairs["node answered"]
+    return pd.DataFrame(
+        {
+            "what": pairs["what"],
+            "driven by": pairs["driven by"],
+            "Hyper": pairs["server"],
+            "Hyper answered": pairs["answered"].map(percent),
+            "Node.js answered": pairs["node answered"].map(percent),
+            "Hyper's median": pairs["p50_ms"].map(_median),
+            "Node.js's median": pairs["node p50_ms"].map(_median),
+            "fewer answered": fewer.map({True: "Hyper", False: ""}),
+            "slower": behind.map({True: "Hyper", False: ""}).fillna("not told"),
+        }
+    )
+
+
+def answers(
+    attacks: pd.DataFrame,
+    chances: pd.DataFrame,
+    old: str,
+    everything: pd.DataFrame,
+    pairs: pd.DataFrame,
+    match: pd.DataFrame,
+    near: pd.DataFrame,
+    low: float,
+    high: float,
+) -> list[str]:
+    """The answer, a line for each question."""
+    hyper = attacks[attacks["server"].str.startswith("hyper")]
+    mine = (hyper["tool"] == old) & (hyper["target"] == "localhost")
+    as_it_was, changed = hyper.loc[mine, "success_rate"], hyper.loc[~mine, "success_rate"]
+    p = unpaired_p(as_it_was.to_list(), changed.to_list())
+    half = everything[everything["shares"].map(np.mean).between(*HALF)]
+    refused = [next(iter(failures), "") == "refused on [::1]" for failures in half["failures"]]
+    rivals = (
+        f"With Go and Node.js at 100 % under the same condition, as published: {_named(match)}."
+        if len(match)
+        else "In none of these that was also tried with Go and Node.js did both answer everything, as published."
+    )
+    lines = [
+        f"- **The published failure** comes back as it was: {old} at `localhost` gets {SHARE(as_it_was.mean())} from a "
+        f"server on 127.0.0.1, and {SHARE(changed.mean())} with another version or the literal address (p = {p:.4f}, "
+        f"permutation test over {len(hyper)} attacks). "
+        + ("It is no matter of a backlog." if _shallow(hyper[mine]) else "But its queue was full at times."),
+        f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%}) in {len(half)} conditions, {sum(refused)} of them mostly by "
+        f"refusals on `[::1]`: {_named(half)}.",
+        f"- **25 %** ({low:.0%} to {high:.0%}) in {len(near)}: {_named(near)}. {rivals}",
+        "- **A runner that does not wait**. " + runner_answer(attacks, chances, old, low, high),
+        _pulses_answer(everything),
+        _slower_answer(pairs),
+    ]
+    return [line for line in lines if line]
+
+
+def _pulses_answer(everything: pd.DataFrame) -> str:
+    told = everything[[any(n is not None for n in each) for each in everything["pulses"]]]
+    found = tell.in_pulses(told)
+    of_all, many = Counter(told["server"]), Counter(found["server"])
+    parts = [f"{server} in {many[server]} of {of_all[server]}" for server in of_all if many[server]]
+    return (
+        f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
+        f"{', '.join(parts) or 'no server'}."
+    )
+
+
+def _slower_answer(pairs: pd.DataFrame) -> str:
+    known = pairs.dropna(subset=["p50_ms", "node p50_ms"])
+    behind = known[known["p50_ms"] > known["node p50_ms"]]
+    fewer = pairs[pairs["answered"] < pairs["node answered"]]
+    named = (behind["what"] + ", " + behind["server"]).to_list()
+    return (
+        f"- **Hyper slower than Node.js**: in {len(behind)} of {len(known)} comparisons by median latency"
+        f"{': ' + '; '.join(named) if named else ''}. Fewer answered: in {len(fewer)} of {len(pairs)}"
+        f"{': ' + '; '.join(fewer['what'] + ', ' + fewer['server']) if len(fewer) else ''}."
+    )
+
+
+def _with_rivals(everything: pd.DataFrame) -> int:
+    count = 0
+    for _, same in everything.groupby(["group", "condition", "driven by"], sort=False):
+        if {"go", "node"} <= set(same["server"]):
+            count += int(same["server"].str.startswith("hyper").sum())
+    return count
+
+
+def _named(conditions: pd.DataFrame) -> str:
+    names = [
+        f"{row['group']}, {row['condition']} ({row['server']}, {row['driven by']}): {SHARE(np.mean(row['shares']))}"
+        for row in conditions.to_dict("records")
+    ]
+    return "; ".join(names) or "no condition"
+
+
+def _shallow(attacks: pd.DataFrame) -> bool:
+    return bool((attacks["deepest_queue"] < attacks["backlog"]).all()) and not any(
+        moved.get("ListenOverflows", 0) for moved in attacks["counters"]
+    )
+
+
+def _ipv6_share(attacks: pd.DataFrame) -> str:
+    sent = attacks[["syns_ipv4", "syns_ipv6"]].sum()
+    return SHARE(sent["syns_ipv6"] / sent.sum()) if sent.sum() else "an unknown share"
+
+
+def _refused(attacks: pd.DataFrame) -> pd.Series:
+    """Requests that were refused on the address where nobody listened."""
+    return pd.Series([kinds.get("refused on [::1]", 0) for kinds in attacks["kinds"]], attacks.index)
+
+
+def _median(value_ms: float) -> str:
+    return "not told" if np.isnan(value_ms) else tell.quantile_or_beyond(value_ms)
