@@ -14,6 +14,8 @@ from harness.errors import MachineError, PlanError
 from harness.foreign.attack import AttackPlan, collection
 from harness.record import Source
 
+LAB = "the lab"
+"""Who drives what no other tool drives."""
 REFERENCE = "attacks.jsonl"
 """In the reference data: a record a line."""
 

@@ -63,7 +63,7 @@ def kinds(errors: Mapping[str, int]) -> dict[str, int]:
 
 def without_ports(message: str) -> str:
     """Messages that differ in the client's port are one."""
-    return re.sub(r"(?<=[\d\]]):\d+(->)", r"\1", message.strip())
+    return re.sub(r"(?<=[\d\]]):\d+(->)", r"\1", message)
 
 
 def vegeta(results: str) -> Said:
@@ -79,7 +79,7 @@ def vegeta(results: str) -> Said:
             ends.append(begun_ns + latency_ns)
             latencies.append(latency_ns / 1e6)
         else:
-            errors[without_ports(row[5] or f"status {status}")] += 1
+            errors[without_ports(row[5].strip() or f"status {status}")] += 1
     first = min(starts, default=0)
     ended = max(ends, default=first)
     return Said(
@@ -99,7 +99,7 @@ def hey(output: str) -> Said:
     for count, message in re.findall(
         r"^\s*\[(\d+)\]\s+(.+)$", output.partition("Error distribution:")[2], re.MULTILINE
     ):
-        errors[without_ports(message)] += int(count)
+        errors[without_ports(message.strip())] += int(count)
     answered = sum(count for status, count in statuses if 200 <= status < 300)
     for status, count in statuses:
         if not 200 <= status < 300:

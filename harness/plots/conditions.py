@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.foreign.record import LAB
 from harness.plots.style import percent_axis, storm_style
 
 FAILURE_LOOK: dict[str, tuple[str, str]] = {
@@ -85,8 +86,16 @@ def answered_by_condition(
 
 
 def _label(row: Mapping[Any, Any]) -> str:
-    driver = "" if row["driven by"] == "the lab" else f", {row['driven by']}"
-    return f"{row['condition']}{driver}: {row['server']}"
+    """What was done: server. The tool is named in full, once."""
+    driver, condition = str(row["driven by"]), str(row["condition"])
+    family = driver.partition("-")[0]
+    if driver == LAB or driver in condition:
+        named = condition
+    elif family in condition:
+        named = condition.replace(family, driver, 1)
+    else:
+        named = f"{condition}, {driver}"
+    return f"{named}: {row['server']}"
 
 
 def _legend(name: str) -> str:

@@ -1,10 +1,10 @@
 """Conditions that were tried, whoever drove them: what was answered, how the rest failed, in pulses or not.
 
 A table of conditions has a row for each, with columns ``group`` (those of one group differ in the server only, or are
-told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``shares`` (answered, of each run), ``failures``
-(word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses`` (of each run, null
-where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies among the unanswered),
-``ended`` (runs in which the server ended by itself) and ``run_ids``.
+told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests`` and ``shares`` (answered, of each
+run), ``failures`` (word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses``
+(of each run, null where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies
+among the unanswered), ``ended`` (runs in which the server ended by itself) and ``run_ids``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
+from harness.foreign.record import LAB
 from harness.inference import mean_of_runs
 from harness.report.notebook import mean_and_interval, percent, span
 from harness.report.tables import NO_VALUE, quantile
 
-LAB = "the lab"
 WHOLE = 0.995
 """From here on a server answers as good as everything."""
 LEAST_TOLD = 0.0005
@@ -44,6 +44,7 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
                 "condition": form.format(**same.iloc[0]),
                 "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
                 "driven by": same["tool"].iloc[0],
+                "requests": same["requests"].to_list(),
                 "shares": same["success_rate"].to_list(),
                 "failures": mean_shares(same["kinds"], same["requests"]),
                 "causes": {},
@@ -74,6 +75,7 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "condition": condition,
                 "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
                 "driven by": LAB,
+                "requests": same["planned"].to_list(),
                 "shares": same["success_rate"].to_list(),
                 "failures": mean_shares(failed, same["planned"]),
                 "causes": mean_shares(unclean, same["planned"]),
@@ -104,6 +106,7 @@ def table(conditions: pd.DataFrame) -> pd.DataFrame:
             "server": conditions["server"],
             "driven by": conditions["driven by"],
             "runs": conditions["shares"].map(len),
+            "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
             "answered": [mean_and_interval(pd.Series(shares), percent) for shares in conditions["shares"]],
             "failed as": conditions["failures"].map(told),
             "lab's causes": conditions["causes"].map(lambda causes: told(dict(list(causes.items())[:3]))),

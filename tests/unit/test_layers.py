@@ -8,7 +8,7 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-INSTRUMENTS += ["harness.tracing.table"]
+INSTRUMENTS += ["harness.tracing.table", "harness.foreign.chamber"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
@@ -20,6 +20,7 @@ THOUGHT = [
     "harness.traced",
     "harness.effects",
     "harness.record",
+    "harness.foreign.record",
     "harness.plots",
 ]
 
