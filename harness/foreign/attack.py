@@ -41,8 +41,6 @@ class Attack:
     """The tool's limit of open files; None: the caller's."""
     late_s: float | None = None
     """The server is started this long after the tool; None: the tool waits until the server has answered."""
-    unread: bool = False
-    """Whether the server's output goes into a pipe that nobody reads."""
 
     def __post_init__(self) -> None:
         if self.target not in ("localhost", "127.0.0.1", "[::1]"):

@@ -150,8 +150,6 @@ class Chamber:
     def _start_server(self) -> None:
         planned = self.attack.server
         command = catalogue.argv(catalogue.find(planned), planned, self.attack.listen, PORT)
-        if self.attack.unread:
-            command = [sys.executable, str(Path(__file__).with_name("unread.py")), *command]
         limits = host.files_limit() if planned.nofile is None else (planned.nofile, planned.nofile)
         self.server = RunningServer(command, self.folder / SERVER_LOG, self.folder, host.usable_cpus(), limits)
         if self.attack.late_s is None:

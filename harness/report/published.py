@@ -54,29 +54,35 @@ def why_lacking(tools: Sequence[str]) -> str:
     )
 
 
+def ipv4_only(attacks: pd.DataFrame) -> pd.Series:
+    """Whether the server listened on 127.0.0.1 and nowhere else."""
+    return attacks["addresses"] == "127.0.0.1"
+
+
 def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     """Whether the published failure came back, with the generator's version and with the address."""
-    hyper = attacks["server"].str.startswith("hyper")
+    deaf = ipv4_only(attacks)
     lines = []
-    for (tool, target), same in attacks[hyper].groupby(["tool", "target"], sort=False):
+    for (tool, target), same in attacks[deaf].groupby(["tool", "target"], sort=False):
         refused, failed = int(_refused(same).sum()), int((same["requests"] - same["answered"]).sum())
         kind = f"; {refused:,} of {failed:,} failures are refusals on `[::1]`" if failed else ""
-        answered = mean_and_interval(same["success_rate"], percent)
+        answered, servers = mean_and_interval(same["success_rate"], percent), ", ".join(dict.fromkeys(same["server"]))
         lines.append(
-            f"- **{tool} at `{target}`**, server on 127.0.0.1 only: {answered} of about {requests:,} answered{kind}."
+            f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): {answered} of about {requests:,} "
+            f"requests answered{kind}."
         )
-    for server, same in attacks[~hyper].groupby("server", sort=False):
+    for server, same in attacks[~deaf].groupby("server", sort=False):
         answered, versions = span(same["success_rate"], percent), same["tool"].nunique()
         lines.append(
             f"- **{server}, dual stack**, at `localhost`: {answered} with each of {versions} versions, of which {old} "
             f"sent {_ipv6_share(same[same['tool'] == old])} of its SYNs to `[::1]`."
         )
-    at_name = attacks[hyper & (attacks["tool"] == old) & (attacks["target"] == "localhost")]
-    deepest, backlog = at_name["deepest_queue"].max(), at_name["backlog"].min()
+    at_name = attacks[deaf & (attacks["tool"] == old) & (attacks["target"] == "localhost")]
+    room = (at_name["backlog"] + 1 - at_name["deepest_queue"]).min()
     overflows = sum(moved.get("ListenOverflows", 0) for moved in at_name["counters"])
     lines.append(
-        f"- **The queue** of that server held {deepest:,.0f} connections at the most, and had room for "
-        f"{backlog + 1:,.0f}; it overflowed {overflows} times."
+        f"- **The queue** of these servers was never seen with more than {at_name['deepest_queue'].max():,.0f} "
+        f"connections in it, which left room for {room:,.0f} more; it overflowed {overflows} times."
     )
     if at_name["syns_ipv6"].notna().all():
         equal = int((at_name["syns_ipv6"] == _refused(at_name)).sum())
@@ -90,7 +96,7 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
 def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: float, high: float) -> str:
     """Whether a runner that does not wait makes the published pattern: servers that are built are late, others not."""
     at_name = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
-    in_time = at_name[~at_name["server"].str.startswith("hyper")].groupby("server", sort=False)["success_rate"].mean()
+    in_time = at_name[~ipv4_only(at_name)].groupby("server", sort=False)["success_rate"].mean()
     late_s = chances["plan"].map(lambda plan: json.loads(plan)["late_s"])
     late = chances[(chances["tool"] == old) & late_s.notna()]
     shares = late.groupby(late_s, sort=True)["success_rate"].mean()
@@ -184,9 +190,9 @@ def answers(
     high: float,
 ) -> list[str]:
     """The answer, a line for each question."""
-    hyper = attacks[attacks["server"].str.startswith("hyper")]
-    mine = (hyper["tool"] == old) & (hyper["target"] == "localhost")
-    as_it_was, changed = hyper.loc[mine, "success_rate"], hyper.loc[~mine, "success_rate"]
+    deaf = attacks[ipv4_only(attacks)]
+    mine = (deaf["tool"] == old) & (deaf["target"] == "localhost")
+    as_it_was, changed = deaf.loc[mine, "success_rate"], deaf.loc[~mine, "success_rate"]
     p = unpaired_p(as_it_was.to_list(), changed.to_list())
     same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
     comes_back = "comes back" if same else "does not come back as it was"
@@ -198,10 +204,10 @@ def answers(
         else "In none of these that was also tried with Go and Node.js did both answer everything, as published."
     )
     lines = [
-        f"- **The published failure** {comes_back}: {old} at `localhost` gets {SHARE(as_it_was.mean())} from a "
-        f"server on 127.0.0.1, and {SHARE(changed.mean())} with another version or the literal address (p = {p:.4f}, "
-        f"permutation test over {len(hyper)} attacks). "
-        + ("It is no matter of a backlog." if _shallow(hyper[mine]) else "But its queue was full at times."),
+        f"- **The published failure** {comes_back}: {old} at `localhost` gets {SHARE(as_it_was.mean())} from "
+        f"servers on 127.0.0.1, and {SHARE(changed.mean())} with another version or the literal address (p = {p:.4f}, "
+        f"permutation test over {len(deaf)} attacks). "
+        + ("It is no matter of a backlog." if _shallow(deaf[mine]) else "But its queue was full at times."),
         f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%}) in {len(half)} conditions, {sum(refused)} of them mostly by "
         f"refusals on `[::1]`: {_named(half)}.",
         f"- **25 %** ({low:.0%} to {high:.0%}) in {len(near)}: {_named(near)}. {rivals}",
