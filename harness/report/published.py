@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -115,9 +115,9 @@ def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: f
     )
 
 
-def stretches(conditions: pd.DataFrame, names: Iterable[str]) -> str:
-    """``Go 1, Node.js 5 to 7``: how many stretches of answers each server had."""
-    return ", ".join(f"{name} {tell.pulses_told(row)}" for name, row in zip(names, conditions["pulses"], strict=False))
+def stretches(conditions: pd.DataFrame) -> str:
+    """``go none, node 5 to 7``: in how many stretches each server answered."""
+    return ", ".join(f"{row['server']} {tell.pulses_told(row['pulses'])}" for _, row in conditions.iterrows())
 
 
 def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
