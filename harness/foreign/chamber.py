@@ -33,6 +33,21 @@ HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 RESULTS, OUTPUT, TYPED, SERVER_LOG = "results.bin", "output", "typed", "server.log"
 ENDS_WITHIN_S = 120.0
 LOOKS_EVERY_S = 0.002
+COUNTERS = (
+    "ActiveOpens",
+    "PassiveOpens",
+    "AttemptFails",
+    "EstabResets",
+    "OutRsts",
+    "ListenOverflows",
+    "ListenDrops",
+    "TCPSynRetrans",
+    "TCPTimeouts",
+    "SyncookiesSent",
+    "TCPReqQFullDrop",
+    counters.LO_RX_DROPPED,
+)
+"""Those of the namespace that are kept, where they moved."""
 _SYNS = """\
 table inet attack {{
  counter syns_ipv4 {{ }}
@@ -117,7 +132,7 @@ class Chamber:
                 deepest_queue=self.deepest,
                 looks=self.looks,
                 syns=None if counting is None else counting.counters("attack"),
-                counters={name: count for name, count in moved.items() if count},
+                counters={name: moved[name] for name in COUNTERS if moved.get(name)},
                 announced="" if self.server is None else self.server.announced_version(),
                 server_ended=None if self.server is None else self.server.exit_status,
                 tool_ended=tool_ended,
