@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from harness.errors import MachineError
 from harness.inference import unpaired_p
 from harness.report import conditions as tell
 from harness.report.notebook import mean_and_interval, percent, span
@@ -59,6 +60,21 @@ def ipv4_only(attacks: pd.DataFrame) -> pd.Series:
     return attacks["addresses"] == "127.0.0.1"
 
 
+def at_name(attacks: pd.DataFrame, old: str) -> pd.DataFrame:
+    """The attacks of the ``old`` version at ``localhost``, on servers that listen on 127.0.0.1 only.
+
+    Raises:
+        MachineError: there is none.
+    """
+    found = attacks[ipv4_only(attacks) & (attacks["tool"] == old) & (attacks["target"] == "localhost")]
+    if found.empty:
+        raise MachineError(
+            f"there is no attack of {old} on a server that listens on 127.0.0.1 only",
+            "build what it takes with `python -m harness.foreign`",
+        )
+    return found
+
+
 def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     """Whether the published failure came back, with the generator's version and with the address."""
     deaf = ipv4_only(attacks)
@@ -77,26 +93,26 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
             f"- **{server}, dual stack**, at `localhost`: {answered} with each of {versions} versions, of which {old} "
             f"sent {_ipv6_share(same[same['tool'] == old])} of its SYNs to `[::1]`."
         )
-    at_name = attacks[deaf & (attacks["tool"] == old) & (attacks["target"] == "localhost")]
-    room = (at_name["backlog"] + 1 - at_name["deepest_queue"]).min()
-    overflows = sum(moved.get("ListenOverflows", 0) for moved in at_name["counters"])
+    mine = at_name(attacks, old)
+    room = (mine["backlog"] + 1 - mine["deepest_queue"]).min()
+    overflows = sum(moved.get("ListenOverflows", 0) for moved in mine["counters"])
     lines.append(
-        f"- **The queue** of these servers was never seen with more than {at_name['deepest_queue'].max():,.0f} "
+        f"- **The queue** of these servers was never seen with more than {mine['deepest_queue'].max():,.0f} "
         f"connections in it, which left room for {room:,.0f} more; it overflowed {overflows} times."
     )
-    if at_name["syns_ipv6"].notna().all():
-        equal = int((at_name["syns_ipv6"] == _refused(at_name)).sum())
+    if mine["syns_ipv6"].notna().all():
+        equal = int((mine["syns_ipv6"] == _refused(mine)).sum())
         lines.append(
             f"- **The kernel** saw as many SYNs leave for `[::1]` as the tool says were refused there, in {equal} of "
-            f"{len(at_name)} attacks."
+            f"{len(mine)} attacks."
         )
     return "\n".join(lines)
 
 
 def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: float, high: float) -> str:
     """Whether a runner that does not wait makes the published pattern: servers that are built are late, others not."""
-    at_name = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
-    in_time = at_name[~ipv4_only(at_name)].groupby("server", sort=False)["success_rate"].mean()
+    same_way = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
+    in_time = same_way[~ipv4_only(same_way)].groupby("server", sort=False)["success_rate"].mean()
     late_s = chances["plan"].map(lambda plan: json.loads(plan)["late_s"])
     late = chances[(chances["tool"] == old) & late_s.notna()]
     shares = late.groupby(late_s, sort=True)["success_rate"].mean()
@@ -191,7 +207,7 @@ def answers(
 ) -> list[str]:
     """The answer, a line for each question."""
     deaf = attacks[ipv4_only(attacks)]
-    mine = (deaf["tool"] == old) & (deaf["target"] == "localhost")
+    mine = deaf.index.isin(at_name(attacks, old).index)
     as_it_was, changed = deaf.loc[mine, "success_rate"], deaf.loc[~mine, "success_rate"]
     p = unpaired_p(as_it_was.to_list(), changed.to_list())
     same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
