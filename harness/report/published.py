@@ -266,10 +266,10 @@ def _with_rivals(everything: pd.DataFrame) -> int:
 
 
 def _named(conditions: pd.DataFrame) -> str:
-    names = [
-        f"{row['group']}, {row['condition']} ({row['server']}, {row['driven by']}): {SHARE(np.mean(row['shares']))}"
-        for row in conditions.to_dict("records")
-    ]
+    names = []
+    for row in conditions.to_dict("records"):
+        driver = "" if row["driven by"] in row["condition"] else f", {row['driven by']}"
+        names.append(f"{row['group']}, {row['condition']} ({row['server']}{driver}): {SHARE(np.mean(row['shares']))}")
     return "; ".join(names) or "no condition"
 
 
