@@ -115,7 +115,7 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]
 
 def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: Path) -> dict[str, Any]:
     tool = tools.find(attack.tool)
-    output = (folder / OUTPUT).read_text(errors="replace")
+    output = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
     if tool.speaks == "vegeta":
         output = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
         results = run_step([str(tool.path), "encode", "-to=csv", str(folder / RESULTS)], folder, limit_s=60)

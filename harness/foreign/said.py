@@ -66,6 +66,11 @@ def without_ports(message: str) -> str:
     return re.sub(r"(?<=[\d\]]):\d+(->)", r"\1", message)
 
 
+def without_colours(output: str) -> str:
+    """oha writes them also where nobody can see them."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", output)
+
+
 def vegeta(results: str) -> Said:
     """From ``vegeta encode -to=csv``: timestamp, status, latency, bytes out and in, error, … of each request."""
     errors: Counter[str] = Counter()

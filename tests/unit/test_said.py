@@ -62,6 +62,7 @@ def test_oha_says_it_in_the_same_form_and_in_other_units() -> None:
     heard = said.hey(OHA)
     assert (heard.requests, heard.answered, heard.seconds) == (1000, 500, 0.8125)
     assert said.kinds(heard.errors) == {"refused": 480, "timed_out": 20}
+    assert said.without_colours("\x1b[38;5;10m  [200] 500 responses\x1b[39m") == "  [200] 500 responses"
 
 
 @pytest.mark.parametrize(
