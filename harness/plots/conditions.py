@@ -81,7 +81,7 @@ def answered_by_condition(
             Line2D([], [], marker=mark, color=colour, linestyle="none", label=_legend(name))
             for name, (colour, mark) in seen.items()
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=7.5)
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
 
 

@@ -63,7 +63,8 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
     """The conditions in a frame of the lab's runs with ``variant``; ``option`` is a column that was varied, if any."""
     rows = []
     keys = ["variant"] if option is None else [option, "variant"]
-    for key, same in runs.groupby(keys, sort=False, observed=True):
+    ordered = runs if option is None else runs.sort_values(option, kind="stable")
+    for key, same in ordered.groupby(keys, sort=False, observed=True):
         failed = [{name: n for name, n in json.loads(text).items() if name != "answered"} for text in same["outcomes"]]
         unclean = [
             {name: n for name, n in (json.loads(text) or {}).items() if name != "clean"} for text in same["causes"]
