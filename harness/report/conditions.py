@@ -9,6 +9,7 @@ among the unanswered), ``ended`` (runs in which the server ended by itself) and 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
@@ -108,7 +109,7 @@ def table(conditions: pd.DataFrame) -> pd.DataFrame:
             "driven by": conditions["driven by"],
             "runs": conditions["shares"].map(len),
             "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
-            "answered": [mean_and_interval(pd.Series(shares), percent) for shares in conditions["shares"]],
+            "answered": [_answered(tuple(shares)) for shares in conditions["shares"]],
             "failed as": conditions["failures"].map(told),
             "lab's causes": conditions["causes"].map(lambda causes: told(dict(list(causes.items())[:3]))),
             "pulses": conditions["pulses"].map(pulses_told),
@@ -196,6 +197,12 @@ def interval(shares: Sequence[float]) -> tuple[float, float, float]:
     """(mean, low, high); without an interval of fewer than three."""
     found = mean_of_runs(shares)
     return found.value, found.low, found.high
+
+
+@functools.cache
+def _answered(shares: tuple[float, ...]) -> str:
+    """The same conditions stand in several tables."""
+    return mean_and_interval(pd.Series(shares), percent)
 
 
 def _pulses(counts: Sequence[int]) -> int:

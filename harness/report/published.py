@@ -14,6 +14,7 @@ from harness.inference import unpaired_p
 from harness.report import conditions as tell
 from harness.report.notebook import mean_and_interval, percent, span
 from harness.report.tables import quantile
+from harness.stats import TIMELINE_STEP_S
 
 SHARE = "{:.1%}".format
 HALF = (0.45, 0.55)
@@ -124,10 +125,33 @@ def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: f
         f"With {old} at `localhost`, Hyper answers: {text}. In time, with the same generator: {others}. "
         f"Between {low:.0%} and {high:.0%}: {', '.join(near) or 'none'}. "
         + (
-            "With the others in time, that is what was published."
+            "With the others in time, these are the published shares."
             if near and whole
-            else "So that is not what was published."
+            else "So these are not the published shares."
         )
+    )
+
+
+def stuck_answer(attacks: pd.DataFrame) -> str:
+    """Whether answers stop for good before the attack does, though the server goes on listening."""
+    timed = attacks.assign(
+        planned_s=[json.loads(plan)["seconds"] for plan in attacks["plan"]],
+        last_s=[np.nan if steps is None else len(steps) * TIMELINE_STEP_S for steps in attacks["answers_per_step"]],
+    )
+    told = timed[timed["last_s"].notna() & (timed["target"] == "localhost")]
+    stuck = told[(told["last_s"] < told["planned_s"] - 1) & told["server_ended"].isna()]
+    text = f"In {len(stuck)} of {len(told)} attacks at `localhost` the answers stop for good before the attack does"
+    if stuck.empty:
+        return text + "."
+    each = [
+        f"{row['tool']}, {row['variant']}: the last answer after {row['last_s']:.1f} of {row['planned_s']} s, "
+        f"{SHARE(row['success_rate'])} answered, {row['syns_ipv6']:,.0f} SYNs to `[::1]`"
+        for row in stuck.to_dict("records")
+    ]
+    return (
+        f"{text}: {'; '.join(each)}. From then on only `[::1]` is called. The program shuffles its one list of "
+        "addresses in place for each connection, and for several at once without a lock: two such shuffles can leave "
+        "one address in it twice. What share such an attack answers is a matter of when that happens."
     )
 
 
@@ -166,8 +190,9 @@ def match_answer(everything: pd.DataFrame, near: pd.DataFrame, match: pd.DataFra
     """Whether any condition gives what was published: Hyper near 25 % while Go and Node.js answer all."""
     some = tell.any_run_within(everything, low, high)
     text = (
-        f"Of {len(everything)} conditions {len(near)} answer between {low:.0%} and {high:.0%} in the mean, {len(some)} "
-        "in at least one run. What was published is more: at the same time Go and Node.js answered everything. "
+        f"Of {len(everything)} conditions {len(near)} answer between {low:.0%} and {high:.0%} in the mean; of "
+        f"{len(some)} at least one run does. What was published is more: at the same time Go and Node.js answered "
+        "everything. "
     )
     both = _with_rivals(everything)
     if match.empty:
@@ -228,6 +253,8 @@ def answers(
         f"refusals on `[::1]`: {_named(half)}.",
         f"- **25 %** ({low:.0%} to {high:.0%}) in {len(near)}: {_named(near)}. {rivals}",
         "- **A runner that does not wait**. " + runner_answer(attacks, chances, old, low, high),
+        "- **Stuck**. " + stuck_answer(pd.concat([attacks, chances], ignore_index=True)),
+        _remedies_answer(everything),
         _pulses_answer(everything),
         _slower_answer(pairs),
     ]
@@ -243,6 +270,16 @@ def _pulses_answer(everything: pd.DataFrame) -> str:
         f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
         f"{', '.join(parts) or 'no server'}."
     )
+
+
+def _remedies_answer(everything: pd.DataFrame) -> str:
+    rows = everything[everything["group"].str.contains("remedies")].to_dict("records")
+    parts = [
+        f"{row['condition']} {SHARE(np.mean(row['shares']))}"
+        + (f" (the server ended in {row['ended']} of {len(row['shares'])})" if row["ended"] else "")
+        for row in rows
+    ]
+    return f"- **The remedies, and the rest**, in the same storm: {'; '.join(parts) or 'none was run'}."
 
 
 def _slower_answer(pairs: pd.DataFrame) -> str:
