@@ -29,8 +29,9 @@ test: setup ## everything a change must pass
 	@.venv/bin/mypy
 	@.venv/bin/pytest
 
-notebooks: setup ## execute the committed notebooks on the reference data, in place
+notebooks: setup ## execute the committed notebooks on the reference data, in place; the README's verdicts too
 	@$(STORMLAB) notebooks --export
+	@$(STORMLAB) verdicts --export >/dev/null
 
 lab: setup ## JupyterLab in the collection
 	@.venv/bin/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

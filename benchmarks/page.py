@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,151 +17,26 @@ import numpy as np
 
 from harness.host import Host
 from harness.plots.save import draw
-from harness.plots.style import label_ms
-from page_figures import MEASURES, Json, cpu_time, lateness, ratios
+from page_figures import MEASURES, figures
+from page_findings import (
+    above,
+    against,
+    grouped,
+    kind,
+    lab_of,
+    late_rounds,
+    pairs,
+    too_few,
+    verdict,
+    verdicts,
+)
+from page_words import Json, and_list, bullets, count, in_us, listed, moment, percent, share, shown, table
 
 HERE = Path(__file__).parent
 PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
 WITNESSES = HERE / "witness_cost.json"
 REMARKS_SHOWN = 5
 NONE = "–"
-
-
-# ---- what the results say -----------------------------------------------------------------------------------
-
-
-def verdict(found: Json | None, ambition: float | None) -> str | None:
-    """Whether an ambition is reached: ``undecided`` where the interval contains it; None where nothing is known."""
-    if not found or found["ratio"] is None or ambition is None:
-        return None
-    return "reached" if found["low"] >= ambition else "missed" if found["high"] < ambition else "undecided"
-
-
-def pairs(results: Json) -> list[tuple[Json, Json]]:
-    """Every comparison with every generator that the lab was compared with in it."""
-    return [
-        (one, each)
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if each["contender"] != results["lab"]
-    ]
-
-
-def verdicts(results: Json, measure: str) -> dict[str, list[tuple[Json, str]]]:
-    """Verdict → what was compared and with which generator, by rate or by CPU."""
-    found: dict[str, list[tuple[Json, str]]] = {"reached": [], "missed": [], "undecided": []}
-    for one, each in pairs(results):
-        if said := verdict(each[measure], one["ambition"]):
-            found[said].append((one, each["contender"]))
-    return found
-
-
-def kind(comparison: Json) -> str:
-    """What kind of load it is, in a word or two."""
-    if comparison["rate"] is not None:
-        return "open loop"
-    if comparison["concurrency"] is not None:
-        return "closed loop"
-    return "kept connections" if comparison["requests_per_client"] > 1 else "storm"
-
-
-def grouped(said: Iterable[tuple[Json, str]]) -> str:
-    """Things said of comparisons, by comparison: ``storm, 1 against 1: this, that; …``."""
-    found: dict[str, list[str]] = {}
-    for one, what in said:
-        found.setdefault(f"{kind(one)}, {one['processes']} against {one['processes']}", []).append(what)
-    return "; ".join(f"{where}: {', '.join(what)}" for where, what in found.items())
-
-
-def lab_of(results: Json, comparison: Json) -> Json:
-    return next(each for each in comparison["contenders"] if each["contender"] == results["lab"])
-
-
-def late_rounds(results: Json) -> dict[str, list[tuple[int, dict[str, float]]]]:
-    """Of each open loop and each round: requests, and their lateness in µs at each quantile."""
-    return {
-        one["name"]: [
-            (one["clients"] * one["requests_per_client"], trial["lateness_us"])
-            for trial in results["trials"]
-            if trial["comparison"] == one["name"] and trial.get("lateness_us")
-        ]
-        for one in results["comparisons"]
-        if one["rate"] is not None
-    }
-
-
-def system_share(results: Json) -> tuple[float, float] | None:
-    """Least and largest share that the kernel's time has of the lab's CPU time."""
-    labs = [lab_of(results, one) for one in results["comparisons"]]
-    shares = [lab["system_us"] / (lab["user_us"] + lab["system_us"]) for lab in labs if lab["user_us"] is not None]
-    return (min(shares), max(shares)) if shares else None
-
-
-def too_few(results: Json) -> bool:
-    return bool(results["quick"] or results["rounds"] < results["rounds_wanted"])
-
-
-# ---- figures ------------------------------------------------------------------------------------------------
-
-
-def figures(results: Json) -> dict[str, tuple[Callable[[], Any], str, str]]:
-    """Name → how it is drawn, its caption, its alternative text; without those that there are no data for."""
-    found: dict[str, tuple[Callable[[], Any], str, str]] = {}
-    method = f"{results['rounds']:,} interleaved rounds, measured {day(results)}."
-    by_cpu = verdicts(results, "by_cpu")
-    decided = sum(map(len, by_cpu.values()))
-    if decided:
-        finding = f"By CPU, the ambition is reached in {len(by_cpu['reached'])} of {decided} comparisons"
-        caption = (
-            "Marks: geometric mean of the rounds' ratios lab ÷ other generator; right of 1 the lab is faster. Lines: "
-            f"{percent(results['confidence'])} intervals, bootstrap over rounds with {results['resamples']:,} "
-            f"resamples. {method}"
-        )
-        said = "; ".join(f"{MEASURES[name]}: {spoken_ratios(results, name)}" for name in MEASURES)
-        found["ratios"] = (lambda: ratios(results, finding), caption, f"Ratios lab ÷ other generator, {said}.")
-    if (shares := system_share(results)) is not None:
-        kernel = f"{share(shares[0])} to {share(shares[1])}"
-        found["cpu"] = (
-            lambda: cpu_time(results, f"{kernel} of the lab's CPU time is the kernel's"),
-            f"CPU time an answer, medians of the rounds, user and system stacked; dots: rounds. {method}",
-            f"Bars: CPU time an answer, user and system. {spoken_cpu(results)}.",
-        )
-    for number, (name, rounds) in enumerate(late_rounds(results).items()):
-        if rounds:
-            middle = {key: float(np.median([late[key] for _, late in rounds])) for key in rounds[0][1]}
-            title = f"Half of all requests leave at most {label_ms(middle['p50'] / 1000)} late"
-            spoken = (
-                f"half are at most {in_us(middle['p50'])} late, 99 % {in_us(middle['p99'])}, all {in_us(middle['max'])}"
-            )
-            found["lateness" + (f"-{number + 1}" if number else "")] = (
-                lambda rounds=rounds, title=title: lateness(rounds, title),
-                f"{name[0].upper()}{name[1:]}: how late the lab issued each of {rounds[0][0]:,} requests; the last "
-                f"point is the latest. {method}",
-                f"Share of the requests of an open loop that left later than a time after their slot: {spoken}.",
-            )
-    return found
-
-
-def spoken_ratios(results: Json, measure: str) -> str:
-    """From the least to the largest of each kind of load."""
-    found: dict[str, list[float]] = {}
-    for one, each in pairs(results):
-        if each[measure] and each[measure]["ratio"] is not None:
-            found.setdefault(kind(one), []).append(each[measure]["ratio"])
-    return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items())
-
-
-def spoken_cpu(results: Json) -> str:
-    found: dict[str, dict[str, list[float]]] = {}
-    for one in results["comparisons"]:
-        for each in one["contenders"]:
-            if each["user_us"] is not None:
-                who = "the lab" if each["contender"] == results["lab"] else "others"
-                found.setdefault(kind(one), {}).setdefault(who, []).append(each["user_us"] + each["system_us"])
-    return "; ".join(
-        f"{where}: {', '.join(f'{who} {min(values):.0f} to {max(values):.0f} µs' for who, values in by.items())}"
-        for where, by in found.items()
-    )
 
 
 # ---- the page -----------------------------------------------------------------------------------------------
@@ -201,37 +76,38 @@ def page(results: Json) -> str:
 
 
 def shortfalls(results: Json) -> list[str]:
-    """What the lab's CPU time has more than that of who is faster, apart by who spends it; and what became of it."""
+    """What the lab's CPU time has more than that of who is faster, apart by who spends it; what is done about it."""
+    missed = verdicts(results, "by_cpu")["missed"]
+    if not missed:
+        return ["No ambition is missed by CPU time."]
     rows = []
-    for one, who in verdicts(results, "by_cpu")["missed"]:
+    more: dict[str, list[float]] = {"user": [], "system": []}
+    for one, who in missed:
         other = next(each for each in one["contenders"] if each["contender"] == who)
         lab = lab_of(results, one)
-        more = [lab[part] - other[part] for part in ("user_us", "system_us")]
-        rows.append(
-            (f"{kind(one)}, {one['processes']} against {one['processes']}", who, *(f"{us:+.1f}" for us in more))
-        )
-    if not rows:
-        return ["No ambition is missed by CPU time."]
+        for part, found in more.items():
+            found.append(lab[f"{part}_us"] - other[f"{part}_us"])
+        rows.append((against(one), who, *(f"{found[-1]:+.1f}" for found in more.values())))
+    most = "; ".join(
+        f"{part} time, {min(found):+.1f} to {max(found):+.1f}, is more in {sum(us > 0 for us in found)} of {len(found)}"
+        for part, found in more.items()
+    )
     return [
         "CPU µs an answer that the lab takes more than who is faster:",
         table(("load", "than", "user", "system"), rows),
-        WHY_MISSED,
+        f"{most[0].upper()}{most[1:]}.",
+        WHAT_WAS_DONE,
     ]
 
 
-WHY_MISSED = """User time is the interpreter's: a few hundred bytecodes for each connection, a parser that reads every \
-header, and some twenty values written to the rows. System time is what recording asks of the kernel: a `bind` to the \
-assigned port, TCP_INFO before a late request and once more before the end, and clocks.
+WHAT_WAS_DONE = """What the agent does to take less: rows mapped from a file and written value by value, instead of \
+objects that are packed in the end; the parser's callbacks bound once; headers told apart by their length; enum \
+members bound to names; TCP_INFO unpacked without names; ports from a list; sending at once instead of waiting for \
+EPOLLOUT; edge-triggered registration once for each connection; TCP_INFO at establishment only where the connection \
+took longer than two ticks of the kernel's clock.
 
-Tried, and kept: rows mapped from a file and written value by value, instead of objects that are packed in the end; \
-the parser's callbacks bound once; headers told apart by their length; enum members bound to names; TCP_INFO unpacked \
-without names; ports from a list; sending at once instead of waiting for EPOLLOUT; edge-triggered registration once \
-for each connection; TCP_INFO at establishment only where the connection took longer than two ticks of the kernel's \
-clock.
-
-Left: the interpreter itself. A compiled agent could have what remains of the user time; it would need a toolchain on \
-every reader's machine, or a second agent beside the readable one, and the conclusions do not hang on it: where the \
-generator was the limit, the run says so."""
+It stays Python: a compiled agent would need a toolchain on every reader's machine, or be a second one beside the \
+readable one. Where the generator was the limit, the run says so."""
 
 
 def witnesses() -> list[str]:
@@ -247,8 +123,8 @@ def witnesses() -> list[str]:
         f"shows. {found['rounds']} interleaved rounds, geometric means of the rounds' ratios with bootstrap-t "
         f"intervals; {found['host']}.",
         table(("witness", "answers/s", "ratio", "95 % interval"), found["rows"], right=("answers/s", "ratio")),
-        "All are on by default nevertheless: without them a connection that failed has no cause. Where speed is the "
-        "question, `--no-ledger` and `--no-probe` leave out what costs most.",
+        "All are on by default nevertheless: causes are decided on what they saw. Where speed is the question, "
+        "`--no-stamps`, `--no-probe` and `--no-ledger` leave them out.",
     ]
 
 
@@ -427,13 +303,7 @@ def undecidable(results: Json) -> list[str]:
     for measure, how in MEASURES.items():
         if names := verdicts(results, measure)["undecided"]:
             found.append(f"Whether the ambition is reached {how}, as the interval contains it: {grouped(names)}.")
-    busy = [
-        (one, f"{each['contender']} ({share(each['server_busy'])})")
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if (each["server_busy"] or 0) > results["saturated"]
-    ]
-    if busy:
+    if busy := above(results, "server_busy", results["saturated"]):
         found.append(
             f"How much faster a generator would be against a faster server, where this one was more than "
             f"{percent(results['saturated'])} busy: {grouped(busy)}. By CPU still says who needs less."
@@ -448,13 +318,7 @@ def undecidable(results: Json) -> list[str]:
             f"How generators scale over CPUs: with {processes} against {processes} all share "
             f"{count(len(cpus), 'CPU')}, which shows what sharing costs, and not what a second CPU brings."
         )
-    noisy = [
-        (one, f"{each['contender']} ({share(each['others'])})")
-        for one in results["comparisons"]
-        for each in one["contenders"]
-        if (each["others"] or 0) > results["quiet"]
-    ]
-    if noisy:
+    if noisy := above(results, "others", results["quiet"]):
         found.append(
             f"Rates where others had more than {percent(results['quiet'])} of the CPUs in the median round: "
             f"{grouped(noisy)}. Go by CPU there."
@@ -524,58 +388,6 @@ def reproduce(results: Json) -> list[str]:
         "Without `--export` it only prints. [results.json](results.json) holds every trial; "
         "`.venv/bin/python benchmarks/page.py` makes this page of it again.",
     ]
-
-
-# ---- Markdown -----------------------------------------------------------------------------------------------
-
-
-def shown(drawn: Json, name: str) -> list[str]:
-    if name not in drawn:
-        return []
-    _, caption, alternative = drawn[name]
-    return [f"![{alternative}](figures/{name}.png)", f"*{caption}*"]
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> str:
-    lines = [columns, ["--:" if column in right else "---" for column in columns], *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def bullets(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def listed(cpus: Sequence[int]) -> str:
-    return ", ".join(map(str, cpus))
-
-
-def count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:g} %"
-
-
-def share(value: float, digits: int = 0) -> str:
-    return f"{100 * value:.{digits}f} %"
-
-
-def and_list(items: Iterable[str]) -> str:
-    *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def in_us(value: float) -> str:
-    return f"{value:,.0f} µs"
-
-
-def moment(when: str) -> str:
-    return when[:16].replace("T", " ")
-
-
-def day(results: Json) -> str:
-    return str(results["begun"])[:10]
 
 
 # ---- files --------------------------------------------------------------------------------------------------

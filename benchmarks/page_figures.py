@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,9 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from harness.plots.style import log_time_axis, storm_style
+from harness.plots.style import headline, label_ms, log_time_axis, storm_style
+from page_findings import kind, late_rounds, pairs, system_share, verdicts
+from page_words import Json, day, in_us, percent, share
 
-Json = dict[str, Any]
 WIDTH_IN = 5.4
 MEASURES = {"by_cpu": "by CPU time", "by_rate": "by rate"}
 LOOKS = (("#0072B2", "o", "#0072B2"), ("#D55E00", "D", "white"), ("#009E73", "s", "#009E73"))
@@ -70,7 +71,7 @@ def panels(lines: list[tuple[float, str, bool]], count: int, title: str) -> tupl
             where = blended_transform_factory(figure.transFigure, found[0].transData)
             heading = found[0].text(0.015, height - 0.1, name, transform=where, fontweight="bold", va="center")
             heading.set(fontsize=8.5, in_layout=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    headline(figure, title)
     return figure, found
 
 
@@ -205,10 +206,70 @@ def lateness(rounds: list[tuple[int, dict[str, float]]], title: str) -> Figure:
         axes.set_ylabel("share of all requests")
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[-2:][::-1], labels[-2:][::-1], loc="lower left")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 
 def _later(late: dict[str, float], requests: int) -> list[float]:
     """What share is later than each quantile; of the latest that is itself."""
     return [1 / requests if name == "max" else 1 - float(name[1:]) / 100 for name in late]
+
+
+def figures(results: Json) -> dict[str, tuple[Callable[[], Any], str, str]]:
+    """Name → how it is drawn, its caption, its alternative text; without those that there are no data for."""
+    found: dict[str, tuple[Callable[[], Any], str, str]] = {}
+    method = f"{results['rounds']:,} interleaved rounds, measured {day(results)}."
+    by_cpu = verdicts(results, "by_cpu")
+    decided = sum(map(len, by_cpu.values()))
+    if decided:
+        finding = f"By CPU, the ambition is reached in {len(by_cpu['reached'])} of {decided} comparisons"
+        caption = (
+            "Marks: geometric mean of the rounds' ratios lab ÷ other generator; right of 1 the lab is faster. Lines: "
+            f"{percent(results['confidence'])} intervals, bootstrap over rounds with {results['resamples']:,} "
+            f"resamples. {method}"
+        )
+        said = "; ".join(f"{MEASURES[name]}: {spoken_ratios(results, name)}" for name in MEASURES)
+        found["ratios"] = (lambda: ratios(results, finding), caption, f"Ratios lab ÷ other generator, {said}.")
+    if (shares := system_share(results)) is not None:
+        kernel = f"{share(shares[0])} to {share(shares[1])}"
+        found["cpu"] = (
+            lambda: cpu_time(results, f"{kernel} of the lab's CPU time is the kernel's"),
+            f"CPU time an answer, medians of the rounds, user and system stacked; dots: rounds. {method}",
+            f"Bars: CPU time an answer, user and system. {spoken_cpu(results)}.",
+        )
+    for number, (name, rounds) in enumerate(late_rounds(results).items()):
+        if rounds:
+            middle = {key: float(np.median([late[key] for _, late in rounds])) for key in rounds[0][1]}
+            title = f"Half of all requests leave at most {label_ms(middle['p50'] / 1000)} late"
+            spoken = (
+                f"half are at most {in_us(middle['p50'])} late, 99 % {in_us(middle['p99'])}, all {in_us(middle['max'])}"
+            )
+            found["lateness" + (f"-{number + 1}" if number else "")] = (
+                lambda rounds=rounds, title=title: lateness(rounds, title),
+                f"{name[0].upper()}{name[1:]}: how late the lab issued each of {rounds[0][0]:,} requests; the last "
+                f"point is the latest. {method}",
+                f"Share of the requests of an open loop that left later than a time after their slot: {spoken}.",
+            )
+    return found
+
+
+def spoken_ratios(results: Json, measure: str) -> str:
+    """From the least to the largest of each kind of load."""
+    found: dict[str, list[float]] = {}
+    for one, each in pairs(results):
+        if each[measure] and each[measure]["ratio"] is not None:
+            found.setdefault(kind(one), []).append(each[measure]["ratio"])
+    return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items())
+
+
+def spoken_cpu(results: Json) -> str:
+    found: dict[str, dict[str, list[float]]] = {}
+    for one in results["comparisons"]:
+        for each in one["contenders"]:
+            if each["user_us"] is not None:
+                who = "the lab" if each["contender"] == results["lab"] else "others"
+                found.setdefault(kind(one), {}).setdefault(who, []).append(each["user_us"] + each["system_us"])
+    return "; ".join(
+        f"{where}: {', '.join(f'{who} {min(values):.0f} to {max(values):.0f} µs' for who, values in by.items())}"
+        for where, by in found.items()
+    )

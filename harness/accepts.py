@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from harness.kernel import JIFFY_US
 from harness.phases import Life
-from harness.rowtimes import CLOCK_US, Bools, Floats
+from harness.rowtimes import Bools, Floats
 
 
 class Accepts(NamedTuple):
@@ -47,10 +48,10 @@ def _bounded(life: Life, times: Floats, depths: Floats) -> tuple[Floats, Bools]:
     And whether the last sample before its end shows it there.
     """
     entered = np.where(np.isnan(life.entered), np.inf, life.entered)
-    earliest = np.where(life.by_jiffies, entered - CLOCK_US, life.issued)
-    latest = np.where(life.by_jiffies, entered + CLOCK_US, entered)
-    earliest = np.where(life.is_ghost, entered - 2 * CLOCK_US, earliest)
-    latest = np.where(life.is_ghost, entered + 2 * CLOCK_US, latest)
+    earliest = np.where(life.by_jiffies, entered - JIFFY_US, life.issued)
+    latest = np.where(life.by_jiffies, entered + JIFFY_US, entered)
+    earliest = np.where(life.is_ghost, entered - 2 * JIFFY_US, earliest)
+    latest = np.where(life.is_ghost, entered + 2 * JIFFY_US, latest)
     # One that was never heard may yet enter after its client has gone: its kernel goes on sending.
     earliest = np.where(np.isinf(entered), np.where(life.is_ghost, life.end, np.inf), earliest)
 

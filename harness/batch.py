@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import store
 from harness.errors import MachineError
-from harness.host import this_host
+from harness.host import files_limit, this_host
 from harness.journal import Journal
 from harness.plan import Plan, Trial
 from harness.servers import catalogue
@@ -115,6 +115,9 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         return f"{missing.reason}; {missing.next_step}"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
+    files, most = trial.server.nofile_hard or trial.server.nofile, files_limit()[1]
+    if files is not None and files > most:
+        return f"it takes {files} open files; the hard limit here is {most}"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
     try:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from harness.accepts import Accepts, accepts
 from harness.events import Column, schema
+from harness.kernel import RESOLUTION_US
 from harness.lost_syns import Where, lost_syns
 from harness.phases import PHASES, Life, cut
 from harness.plan import Load
@@ -66,8 +67,6 @@ MEANINGS = dict(
     )
 )
 """What each says of a connection; of one that was answered, it names the longest phase that was avoidable."""
-LATE_US = 8_000
-"""Lags of two jiffies and less cannot be told from none (:data:`harness.load.tcp_info.RESOLUTION_NS`)."""
 _CATEGORY = pa.dictionary(pa.int8(), pa.string())
 _PHASE_MEANINGS = {
     "waiting_us": "until its client's connection before this one had ended",
@@ -160,7 +159,7 @@ def _rules(
     # What it took until its answer had come, without the lag until then: in time, or not?
     without_lag = life.arrived - life.reference - (lag - (life.end - life.stop))
     missed_by_lag = life.timed_out & (without_lag <= life.deadline - life.reference)
-    late = (lag > LATE_US) & ((lag >= others) | missed_by_lag)
+    late = (lag > RESOLUTION_US) & ((lag >= others) | missed_by_lag)
     waited = life.timed_out
     was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted)
     never_accepted = np.isinf(accepted) & np.isfinite(life.entered)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.generator import Generator
+from harness.kernel import RESENT_FROM_US
 from harness.plan import Load
 from harness.probe.counters import LO_RX_DROPPED
 
@@ -28,8 +29,6 @@ class Check:
 
 LONGEST_GAP_US = 100_000
 """Between two samples; longer, and an episode of a full queue may have passed unseen."""
-SHORTEST_RTO_US = 190_000
-"""TCP_RTO_MIN, 200 ms (include/net/tcp.h), less a generous jiffy: sooner than that nothing is sent again."""
 
 
 def check_run(
@@ -117,7 +116,7 @@ def queue_bound(samples: pa.Table | None, issuing_cpus: int, host_cpus: int, fir
         return Check("queue_bound", "unknown", "the queue was not sampled")
     deepest, backlog = pc.max(samples["accept_queue"]).as_py(), pc.max(samples["backlog"]).as_py()
     above = pc.subtract(samples["accept_queue"], samples["backlog"])
-    sent_again = pc.greater(samples["time_us"], first_issued_us + SHORTEST_RTO_US)
+    sent_again = pc.greater(samples["time_us"], first_issued_us + RESENT_FROM_US)
     over = pc.any(pc.greater(above, pc.if_else(sent_again, max(issuing_cpus, host_cpus), issuing_cpus))).as_py()
     detail = f"at most {deepest} in a queue with backlog {backlog}, issued from {issuing_cpus} CPUs"
     if issuing_cpus < host_cpus:

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.inference import CONFIDENCE, holm, paired_ratio, smallest_detectable_ratio
+from harness.inference import CONFIDENCE, FEWEST_RUNS, holm, paired_ratio, smallest_detectable_ratio
 from harness.plan import Plan
 
 UNTOUCHED, AGAIN = "system", "system again"
+POOLED = "all loads"
+"""What an experiment says of a server as a whole: geometric means over its loads, block by block."""
+EFFECTS = ("more", "less")
+DECIDED = (*EFFECTS, "nothing")
+"""What is seen where a comparison has an answer."""
 GENERATORS = ("throughput_per_s", "p99_ms")
 """Measures that are the generator's where it was the limit."""
 LIMITED_TOO_OFTEN = 0.5
@@ -30,42 +35,56 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """
     loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
     asked = {trial.plan_hash: trial.server.allocator for trial in plan.trials}
+    numbered = with_blocks(runs, plan)
+    return numbered.assign(
+        experiment=plan.name,
+        load=numbered["plan_hash"].map(loads),
+        asked=numbered["plan_hash"].map(asked),
+        compared=numbered["plan_hash"].map(asked).mask(numbered["again"], AGAIN),
+        cpu_us_per_answer=cpu_us_per_answer(numbered),
+    ).drop(columns="again")
+
+
+def with_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The plan's runs in its order, with ``block``, from 0, and ``again``: of two equal storms, the one compared."""
     twice = {trial.plan_hash for trial in plan.controls}
     ordered = runs.sort_values("run_id", kind="stable", ignore_index=True)
     number = ordered.groupby("plan_hash").cumcount()
     doubled = ordered["plan_hash"].isin(twice)
     block = number.where(~doubled, number // 2)
-    again = doubled & ((number % 2) != (block % 2))
-    made = ordered.assign(
-        experiment=plan.name,
-        load=ordered["plan_hash"].map(loads),
-        block=block,
-        asked=ordered["plan_hash"].map(asked),
-        compared=ordered["plan_hash"].map(asked).mask(again, AGAIN),
-        cpu_us_per_answer=ordered["server_cpu_s"] / (ordered["success_rate"] * ordered["planned"]) * 1e6,
-    )
+    made = ordered.assign(block=block, again=doubled & ((number % 2) != (block % 2)))
     place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
     return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
+
+
+def cpu_us_per_answer(runs: pd.DataFrame) -> pd.Series:
+    """CPU time of the server for each answer, µs."""
+    per_answer: pd.Series = runs["server_cpu_s"] / (runs["success_rate"] * runs["planned"]) * 1e6
+    return per_answer
 
 
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
-    ``corrected`` is the p of a paired t-test, corrected (Holm) for the number of all comparisons that are made; a
-    control is no hypothesis and is corrected among its own kind. ``p`` is the permutation test's, taken alone. An
-    effect is ``seen`` (``more``, ``less``) where both are small and the interval excludes one, else ``nothing`` is;
-    ``withheld`` where the speed is the generator's, which is no comparison of servers. ``smallest`` is the smallest
-    ratio above one that blocks of this spread detect, ``limited`` the share of storms that the generator limited.
+    Servers with several loads in one experiment come first, over all of them (:data:`POOLED`): storms differ far more
+    than most effects, and many of them see what one kind cannot. ``corrected`` is the p of a paired t-test, corrected
+    (Holm) for the number of all comparisons of its family: servers as a whole, kinds of storm, and the controls,
+    which are no hypotheses. ``p`` is the permutation test's, taken alone. An effect is ``seen`` (``more``, ``less``)
+    where both are small and the interval excludes one, else ``nothing`` is; ``withheld`` where the speed is the
+    generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
+    that the generator limited.
     """
+    storms = runs.assign(limited=(runs["generator"] == "limiting").astype(float))
     rows = []
-    for kind, storms in runs.groupby(["experiment", "server", "load"], sort=False):
-        limited = (storms["generator"] == "limiting").groupby(storms["compared"]).mean()
+    for kind, of_kind in pd.concat([_pooled(storms, measures), storms]).groupby(_KIND, sort=False):
+        limited = of_kind.groupby("compared")["limited"].mean()
         for measure in measures:
-            values = storms.pivot(index="block", columns="compared", values=measure)
+            values = of_kind.pivot(index="block", columns="compared", values=measure)
             for variant in values.columns.drop(UNTOUCHED, errors="ignore"):
                 both = values.reindex(columns=[UNTOUCHED, variant]).dropna()
                 both = both[(both > 0).all(axis=1)]
-                if len(both) < FEWEST_BLOCKS:
+                if len(both) < FEWEST_RUNS:
                     continue
                 found = paired_ratio(both[variant].to_list(), both[UNTOUCHED].to_list())
                 interval = (found.ratio.value, found.ratio.low, found.ratio.high)
@@ -74,27 +93,59 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
                 rows.append((*kind, variant, measure, *interval, *tests, len(both), share))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
-    family = table["t_p"].mask(withheld).dropna().groupby(table["variant"] == AGAIN)
-    table["corrected"] = family.transform(lambda p: holm(p.to_list()))
-    sure = (table["corrected"] < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
-    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
-    table["seen"] = np.select(seen, ["withheld", "more", "less"], "nothing")
+    control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
+    table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
+    compared = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
+    unsteady = compared.isin(compared[control & table["seen"].isin(EFFECTS)])
+    table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
     return table
 
 
-FEWEST_BLOCKS = 3
-_COLUMNS = ["experiment", "server", "load", "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
+def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
+    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
+    counted = table["t_p"].mask(withheld).dropna()
+    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
+    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
+    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
+    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
+
+
+def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """A row for each server, block and variant of an experiment with several loads, where the block has them all."""
+    whole = []
+    for _, of_experiment in storms.groupby("experiment", sort=False):
+        loads = of_experiment["load"].nunique()
+        if loads > 1:
+            logs = of_experiment.assign(load=POOLED)
+            logs[list(measures)] = np.log(logs[list(measures)].where(logs[list(measures)] > 0))
+            of_block = logs.groupby([*_KIND, "block", "compared"], sort=False)
+            means = of_block[[*measures, "limited"]].sum(min_count=loads) / loads
+            means[list(measures)] = np.exp(means[list(measures)])
+            whole.append(means.reset_index())
+    return pd.concat(whole) if whole else storms.iloc[:0]
+
+
+_KIND = ["experiment", "server", "load"]
+_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
 _COLUMNS += ["blocks", "limited"]
 
 
-def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> int:
-    """How many comparisons plans ask for: of each measure, each trial with another than the untouched one."""
-    return sum(
-        len([name for name in measures if trial.settle_s or name != "settled_rss_bytes"])
-        for plan in plans
-        for trial in plan.trials
-        if trial.server.allocator != UNTOUCHED
-    )
+def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> tuple[int, int]:
+    """How many comparisons plans ask for: of kinds of storm, and of servers as a whole where there are several loads.
+
+    Of each measure that a trial has, one for each variant other than the untouched one.
+    """
+    kinds: set[tuple[str, ...]] = set()
+    wholes: set[tuple[str, ...]] = set()
+    for plan in plans:
+        for trial, load in zip(plan.trials, plan.names, strict=True):
+            server = trial.server
+            if server.allocator != UNTOUCHED:
+                had = [name for name in measures if trial.settle_s or name != "settled_rss_bytes"]
+                kinds.update((plan.name, server.name, server.allocator, load, name) for name in had)
+                if len(set(plan.names)) > 1:
+                    wholes.update((plan.name, server.name, server.allocator, name) for name in had)
+    return len(kinds), len(wholes)
 
 
 def fewest_blocks() -> int:
@@ -105,12 +156,14 @@ def fewest_blocks() -> int:
     return int(np.floor(np.log2(2 / (1 - CONFIDENCE)))) + 1
 
 
-def designed(pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparisons: int) -> pd.DataFrame:
+def designed(
+    pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparisons: int, loads: int = 1
+) -> pd.DataFrame:
     """What a design can see, from equal storms measured before it: a row for each measure.
 
-    The spread of a ratio of two storms is √2 times that of one, pooled over the kinds of ``pilot``. ``alone`` is the
-    smallest ratio above one that a single comparison detects, ``corrected`` that of one among so many ``comparisons``;
-    NaN where there are too few storms to tell.
+    The spread of a ratio of two storms is √2 times that of one, pooled over the kinds of ``pilot``; that of a mean over
+    ``loads`` is so much smaller. ``alone`` is the smallest ratio above one that a single comparison detects,
+    ``corrected`` that of one among so many ``comparisons``; NaN where there are too few storms to tell.
     """
     rows = {}
     for column in measures:
@@ -118,8 +171,10 @@ def designed(pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparis
         of_kind = logs.groupby([pilot["server"], pilot["load"]], observed=True)
         variances, degrees = of_kind.var(), of_kind.count() - 1
         known = variances.notna()
-        spread = float(np.sqrt(2 * np.average(variances[known], weights=degrees[known]))) if known.any() else np.nan
-        known_enough = blocks >= FEWEST_BLOCKS and not np.isnan(spread)
+        spread = (
+            float(np.sqrt(2 * np.average(variances[known], weights=degrees[known]) / loads)) if known.any() else np.nan
+        )
+        known_enough = blocks >= FEWEST_RUNS and not np.isnan(spread)
         levels = {"alone": CONFIDENCE, "corrected": 1 - (1 - CONFIDENCE) / comparisons}
         rows[column] = {"spread": spread} | {
             name: smallest_detectable_ratio(spread, blocks, level) if known_enough else np.nan

@@ -84,6 +84,12 @@ CONNECTIONS = (
     Column("syns_left", pa.uint16(), "packets", "SYNs that left the client's IP layer; null without the ledger"),
     Column("syns_arrived", pa.uint16(), "packets", "of these, SYNs that reached TCP; null without the ledger"),
     Column("synacks_sent", pa.uint16(), "packets", "SYN-ACKs sent to it; null without the ledger"),
+    Column(
+        "connect_us",
+        pa.int32(),
+        "µs",
+        "how long bind() and connect() took, or only connect() where source ports are searched; also where it failed",
+    ),
     Column("bytes_received", pa.int64(), "bytes", "bytes of all its answers, headers included"),
     Column("status", pa.int16(), "", "HTTP status of its last answer; null where there was none"),
     Column("errno", pa.int16(), "", "errno of the failure; null where no system call failed"),
@@ -244,6 +250,7 @@ def _connection_table(rows: Arrays, addresses: Sequence[str], start_ns: int) -> 
         "outcome": _dictionary(rows["outcome"], OUTCOMES),
         **_common(rows, [name for name in CONNECTION_COLUMNS if name.endswith("_ns")], start_ns),
     }
+    made["connect_us"] = _nullable(rows["connect_us"], rows["connect_us"] == 0, pa.int32())
     tried = rows["issued_ns"] > 0
     for name in ("syn_retransmits", "total_retransmits", "unacked", "syns_left", "syns_arrived", "synacks_sent"):
         made[name] = _nullable(rows[name], ~tried | (rows[name] == NOT_READ), pa.uint16())

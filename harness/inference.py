@@ -17,7 +17,11 @@ from scipy import optimize, stats
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 POWER = 0.8
+FEWEST_RUNS = 3
+"""Fewer, or fewer blocks, say nothing of their spread."""
 RESAMPLES = 9_999
+ROUNDING = 1e-12
+"""Log ratios that differ by less are equal but for the rounding of floating point."""
 SEED = 20_240_801
 """Resampling is part of an analysis and must give the same numbers twice."""
 
@@ -30,6 +34,10 @@ class Interval:
     low: float
     high: float
     runs: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.low, self.high
 
     @property
     def excludes_one(self) -> bool:
@@ -51,12 +59,23 @@ class Effect:
     where the permutation test of few blocks has a least value."""
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A difference of two variants, and how surprising it would be if there were none."""
+
+    mean: Interval
+    p: float
+    """Two-sided, from a permutation test."""
+
+
 def mean_of_runs(values: Sequence[float]) -> Interval:
     """Mean over runs with a bootstrap interval (BCa); the bare mean where there are too few runs, or no spread."""
     runs = np.asarray(values, np.float64)
     mean = float(runs.mean())
-    if len(runs) < 3 or np.ptp(runs) == 0:
-        return Interval(mean, mean if len(runs) > 2 else np.nan, mean if len(runs) > 2 else np.nan, len(runs))
+    if len(runs) < FEWEST_RUNS:
+        return Interval(mean, np.nan, np.nan, len(runs))
+    if np.ptp(runs) == 0:
+        return Interval(mean, mean, mean, len(runs))
     found = stats.bootstrap((runs,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=SEED)
     return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(runs))
 
@@ -65,19 +84,34 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     """``measured / baseline``, block by block: geometric mean, studentised bootstrap interval, sign-flip test.
 
     Raises:
-        ValueError: the two are not of one length, fewer than three blocks, or a measure is not positive.
+        ValueError: the two are not of one length, fewer than :data:`FEWEST_RUNS` blocks, or a measure is not positive.
     """
     log_ratios = _logs(measured) - _logs(baseline)
     blocks = len(log_ratios)
-    if blocks < 3:
-        raise ValueError(f"three blocks are the fewest that say anything of their spread, not {blocks}")
+    if blocks < FEWEST_RUNS:
+        raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that say anything of their spread, not {blocks}")
     low, high = _studentised(log_ratios)
     with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
         ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
     p = _sign_flip(log_ratios)
-    spread = float(log_ratios.std(ddof=1))
-    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else p
+    spread = _spread(log_ratios)
+    without_spread = 0.0 if log_ratios[0] else 1.0  # t is infinite, or 0 / 0
+    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else without_spread
     return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p)
+
+
+def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> Difference:
+    """``measured - baseline``, block by block: mean with a bootstrap interval (BCa), sign-flip test.
+
+    For shares, which may be nothing and so have no ratio, and whose differences have ends that BCa does not leave.
+
+    Raises:
+        ValueError: the two are not of one length, or fewer than :data:`FEWEST_RUNS` blocks.
+    """
+    differences = np.asarray(measured, np.float64) - np.asarray(baseline, np.float64)
+    if len(differences) < FEWEST_RUNS:
+        raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that have an interval, not {len(differences)}")
+    return Difference(mean_of_runs(differences.tolist()), _sign_flip(differences))
 
 
 def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:
@@ -147,7 +181,12 @@ def _studentised(values: Floats) -> tuple[float, float]:
 
 
 def _standard_error(values: Floats) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
+    return _spread(values) / float(np.sqrt(len(values)))
+
+
+def _spread(values: Floats) -> float:
+    """Standard deviation; none where all are equal, as where a queue of fixed length decides."""
+    return 0.0 if np.ptp(values) < ROUNDING else float(values.std(ddof=1))
 
 
 def _sign_flip(differences: Floats) -> float:

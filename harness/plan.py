@@ -63,11 +63,17 @@ class Server:
     workers: int | None = None
     nofile: int | None = None
     """Its limit of open files; None: the caller's."""
+    nofile_hard: int | None = None
+    """Up to where it may raise that limit by itself; None: not at all."""
     ready: Ready = "answered"
     stamps: bool = True
     """Whether the lab's servers say when they accepted each connection."""
     allocator: Allocator = "system"
     """What its malloc is; ``system``: whatever it comes with."""
+    fast_open_queue: int | None = None
+    """TCP_FASTOPEN of its listening sockets: how many connections may wait that began with data; None: unasked."""
+    defer_accept_s: int | None = None
+    """TCP_DEFER_ACCEPT of its listening sockets, seconds; None: unasked."""
 
     def __post_init__(self) -> None:
         if self.command is not None:
@@ -84,6 +90,11 @@ class Server:
         _require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
         _require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
         _require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
+        for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
+            _require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
+        if self.nofile_hard is not None:
+            fits = self.nofile is not None and self.nofile <= self.nofile_hard
+            _require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
         _choice("ready", self.ready, Ready)
         _choice("allocator", self.allocator, Allocator)
 
@@ -106,6 +117,8 @@ class Load:
     target_host: str = "127.0.0.1"
     path: str = "/"
     source_ports: SourcePorts = "assigned"
+    fast_open: bool = False
+    """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
@@ -145,6 +158,7 @@ class Load:
             f"path must start with / and hold visible ASCII only, not {self.path!r}",
         )
         _choice("source ports", self.source_ports, SourcePorts)
+        _require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
 
     @property
     def planned(self) -> int:
@@ -360,6 +374,8 @@ class Plan:
     """The scenario of each trial; empty where the plan has none."""
     controls: tuple[Trial, ...] = ()
     """Of the trials, those that each repeat holds twice: what differs between the two is noise."""
+    kept: tuple[Trial, ...] | None = None
+    """Of the trials, those to which ``keep_rows`` applies; None: to all."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.repeats <= 1000, f"repeats must be 1 to 1000, not {self.repeats}")
@@ -368,6 +384,10 @@ class Plan:
     def block(self) -> tuple[Trial, ...]:
         """What one repeat holds."""
         return self.trials + self.controls
+
+    def rows_kept(self, trial: Trial) -> int:
+        """Of one of its trials, how many runs keep their rows in the reference data."""
+        return self.keep_rows if self.kept is None or trial in self.kept else 0
 
     def of_servers(self, names: Sequence[str]) -> Plan:
         """What is left of it for these servers; all of it where none is named."""
@@ -383,21 +403,27 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
-    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product) and
-    ``[control]`` (options; the trials that have them are run twice in each repeat).
+    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product), and
+    options, or the ``scenario``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
+    (``[keep]``).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
-    document, combined = read_scenarios(path, changes, keys=("control",))
-    control = _table(path, document, "control")
-    named = [(name, trial_from_options(options)) for name, options in combined]
-    names, trials = zip(*named, strict=True)
-    twice = [control.items() <= options.items() for _, options in combined] if control else []
-    controls = tuple(itertools.compress(trials, twice))
-    _require(not control or bool(controls), f"[control] in {path} is true of no trial; it is an option of some of them")
+    document, combined = read_scenarios(path, changes, keys=("control", "keep"))
+    trials = [trial_from_options(options) for _, options in combined]
+    control, keep = (_table(path, document, key) for key in ("control", "keep"))
+
+    def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
+        held = (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+        found = tuple(itertools.compress(trials, held))
+        _require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
+        return found
+
+    names = tuple(name for name, _ in combined)
+    twice, kept = chosen("control", control) if control else (), chosen("keep", keep) if keep else None
     question, repeats, keep_rows = document["question"], document["repeats"], document["keep_rows"]
-    return Plan(path.stem, question, trials, repeats, keep_rows, names, controls)
+    return Plan(path.stem, question, tuple(trials), repeats, keep_rows, names, twice, kept)
 
 
 def read_scenarios(

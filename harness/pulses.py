@@ -14,16 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.inference import RESAMPLES, SEED
+from harness.kernel import FIRST_TIMEOUT_US, RESOLUTION_US, RTO_MIN_US, TIMER_COARSENESS
 
 Floats = NDArray[np.float64]
-FIRST_TIMEOUT_S = 1.0
-"""TCP_TIMEOUT_INIT, include/net/tcp.h; RFC 6298."""
-SHORTEST_RTO_S = 0.2
-"""TCP_RTO_MIN, include/net/tcp.h: what a request waits on loopback before it is sent again."""
-COARSENESS = 1 / 8
-"""The timer wheel may be late by up to an eighth of what it was set to, whatever HZ is; kernel/time/timer.c."""
-EARLY_S = 0.008
-"""Dates of the kernel are jiffies (:data:`harness.cause.LATE_US`)."""
+FIRST_TIMEOUT_S, RTO_MIN_S = FIRST_TIMEOUT_US / 1e6, RTO_MIN_US / 1e6
+EARLY_S = RESOLUTION_US / 1e6
+"""By how much a date may lie before what it dates."""
 ANSWER_S = 0.05
 """What a retransmission may take to be answered while the machine handles a burst of them."""
 
@@ -55,13 +51,13 @@ def request_schedule(times: int) -> list[Window]:
     First a loss probe after the shortest timeout there is (tcp_schedule_loss_probe, net/ipv4/tcp_output.c), then that
     timeout itself, which doubles.
     """
-    return _windows([SHORTEST_RTO_S * 2 ** max(0, number - 1) for number in range(times)], np.inf)
+    return _windows([RTO_MIN_S * 2 ** max(0, number - 1) for number in range(times)], np.inf)
 
 
 def _windows(waits: Sequence[float], timeout_s: float) -> list[Window]:
     due = np.cumsum(waits)
     return [
-        Window(number, float(moment - EARLY_S), float(moment * (1 + COARSENESS) + ANSWER_S))
+        Window(number, float(moment - EARLY_S), float(moment * (1 + TIMER_COARSENESS) + ANSWER_S))
         for number, moment in enumerate(due, 1)
         if moment < timeout_s
     ]
@@ -72,7 +68,7 @@ class Pulses:
     """What several storms of one kind say of their pulses."""
 
     share: float
-    """Of all connections of a storm, those established in the window of their own number of retransmissions: mean."""
+    """Of each storm, what keeps to a rhythm from outside, such as its kernel's schedule: mean."""
     by_chance: float
     """The same share when the storm is shifted against the schedule, in the mean over all shifts."""
     p: float
@@ -97,14 +93,19 @@ def find_pulses(storms: Sequence[pd.DataFrame], schedule: Sequence[Window]) -> P
     Without a bond between the two, the waits of a storm would fit as well if all of them were longer or shorter by one
     and the same shift of up to half the first timeout. The storm is the unit: each is shifted by a draw of its own.
     """
-    rng = np.random.default_rng(SEED)
     shifts = np.linspace(-0.5, 0.5, 201) * FIRST_TIMEOUT_S
     curves = np.stack([[in_step(storm, schedule, shift) for shift in shifts] for storm in storms])
-    found = float(np.mean([in_step(storm, schedule) for storm in storms]))
-    drawn = rng.integers(0, len(shifts), (RESAMPLES, len(storms)))
-    by_chance = curves[np.arange(len(storms)), drawn].mean(axis=1)
+    return against_shifts([in_step(storm, schedule) for storm in storms], curves)
+
+
+def against_shifts(measured: Sequence[float], curves: Floats) -> Pulses:
+    """What was ``measured`` of each storm against the same storms shifted; ``curves`` has shape (storms, shifts)."""
+    storms, shifts = curves.shape
+    drawn = np.random.default_rng(SEED).integers(0, shifts, (RESAMPLES, storms))
+    by_chance = curves[np.arange(storms), drawn].mean(axis=1)
+    found = float(np.mean(measured))
     p = (1 + int((by_chance >= found - 1e-12).sum())) / (1 + RESAMPLES)
-    return Pulses(found, float(curves.mean()), p, len(storms))
+    return Pulses(found, float(curves.mean()), p, storms)
 
 
 def schedule_and_measured(

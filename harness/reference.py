@@ -22,9 +22,8 @@ from harness.summary import Summary
 
 _KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
 """Causes can be made again, and a log may name paths of the machine."""
-
-
 CARD = "README.md"
+"""The data card, beside the data."""
 
 
 def collection() -> list[Plan]:
@@ -35,7 +34,7 @@ def collection() -> list[Plan]:
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
     plans = collection()
-    rows_wanted = {trial.plan_hash: plan.keep_rows for plan in plans for trial in plan.trials}
+    rows_wanted = {trial.plan_hash: plan.rows_kept(trial) for plan in plans for trial in plan.trials}
     chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS

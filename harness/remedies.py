@@ -31,11 +31,12 @@ class Remedy:
 def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
     """The largest first; nothing is proposed for what the evidence does not show."""
     found = [*_of_full_queues(causes, episodes, facts)]
+    cut_off = CUT_OFF if facts.ended_without_files else ()
+    if concerned := sum(causes[cause] for cause in cut_off):
+        change = "raise the server's limit of open files (--nofile), and have it go on when accept() fails"
+        found.append(Remedy(change, f"it ended during the storm, out of files: {facts.log}", concerned))
     for cause, (change, because) in _PLAIN.items():
-        if causes[cause]:
-            change, because = (
-                _ENDED_WITHOUT_FILES if cause in CUT_OFF and facts.ended_without_files else (change, because)
-            )
+        if causes[cause] and cause not in cut_off:
             found.append(Remedy(change, because(facts), causes[cause]))
     return sorted(found, key=lambda remedy: -remedy.connections)
 
@@ -112,10 +113,6 @@ _DRIVEN: dict[str, tuple[str, str]] = {
         "it ran, and could not keep up",
     ),
 }
-_ENDED_WITHOUT_FILES: tuple[str, Callable[[Facts], str]] = (
-    "raise the server's limit of open files (--nofile), and have it go on when accept() fails",
-    lambda facts: f"it ended during the storm, out of files: {facts.log}",
-)
 _PLAIN: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "input_queue_dropped": (
         "raise this host's input queue (--host-sysctl net.core.netdev_max_backlog=100000, as root), or spread the load "

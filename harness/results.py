@@ -64,11 +64,21 @@ COLUMNS = (
     Column("server_cpu_s", pa.float64(), "s", "CPU time of the server in the storm; null in older runs"),
     Column("peak_rss_bytes", pa.int64(), "bytes", "largest resident memory of the server since it began"),
     Column("settled_rss_bytes", pa.int64(), "bytes", "resident memory settle_s after the storm; null if not waited"),
+    Column("peak_server_files", pa.int32(), "files", "most open files of the server's fullest process in the samples"),
+    Column("server_files_limit", pa.int32(), "files", "soft limit of that process, as it ran"),
+    Column("out_of_files_lines", pa.int32(), "lines", "of the server's log that say so; null in older runs"),
+    Column("server_ended", pa.string(), "", "how the server ended by itself in the storm; null if it did not"),
     Column(
         "rss_per_step",
         pa.list_(pa.int64()),
         "bytes",
         "resident memory of the server in each 100 ms from the start, the last sample of each; null without samples",
+    ),
+    Column(
+        "connect_us_per_step",
+        pa.list_(pa.float32()),
+        "µs",
+        "what bind() and connect() took: medians of 500 connections each, in order of issue; null in older runs",
     ),
 )
 
@@ -80,6 +90,7 @@ def line(summary: Summary) -> dict[str, object]:
     manifest = summary.run.manifest
     counters = manifest["kernel"].get("counters", {})
     latency = summary.latency_ms()
+    files, limit = summary.server_files or (None, None)
     return {
         "run_id": summary.run.run_id,
         "begun": manifest["begun"],
@@ -117,7 +128,12 @@ def line(summary: Summary) -> dict[str, object]:
         "server_cpu_s": manifest["server"].get("storm_cpu_s"),
         "peak_rss_bytes": manifest["server"].get("peak_rss_bytes"),
         "settled_rss_bytes": manifest["server"].get("settled_rss_bytes"),
+        "peak_server_files": files,
+        "server_files_limit": limit,
+        "out_of_files_lines": summary.out_of_files_lines,
+        "server_ended": manifest["server"].get("ended"),
         "rss_per_step": summary.memory,
+        "connect_us_per_step": summary.connect_costs,
     }
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-CLOCK_US = 4_000
-"""TCP_INFO's dates are jiffies; at HZ=250 one is 4 ms."""
 
 
 class Connections:

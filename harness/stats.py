@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 GRID_MS = tuple(float(f"{10 ** (exponent / 20):.4g}") for exponent in range(-40, 101))
 """Fixed grid of latencies, 10 µs to 100 s, 20 steps a decade: distributions on it can be kept, drawn and compared."""
 TIMELINE_STEP_S = 0.1
 TIMELINE_STEPS = 300
 """Answers are counted over the first 30 s in steps of 100 ms; what comes later is in the last step."""
+CONNECTS_PER_STEP = 500
+"""What connect() costs is summed up over so many in the order of their issue."""
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -39,6 +41,14 @@ class Latencies:
         return Latencies(self.answered_ms, 0)
 
 
+def median_of_runs(values: ArrayLike) -> float:
+    """Median over runs. A quantile of theirs that lies among the unanswered is NaN, and larger than any other: where
+    the median lies among such it is infinite. NaN of no runs.
+    """
+    known = np.asarray(values, np.float64)
+    return float(np.median(np.where(np.isnan(known), np.inf, known))) if len(known) else np.nan
+
+
 def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many answers ended in each step of :data:`TIMELINE_STEP_S` from the run's start; shape (TIMELINE_STEPS,)."""
     steps = np.clip(ends_us / (TIMELINE_STEP_S * 1e6), 0, TIMELINE_STEPS - 1).astype(np.int64)
@@ -54,6 +64,14 @@ def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> lis
             found += [found[-1] if found else None] * (step + 1 - len(found))
             found[step] = int(value)
     return found
+
+
+def median_per_step(values: NDArray[np.float64]) -> list[float]:
+    """The median of each :data:`CONNECTS_PER_STEP` values in a row, the last of fewer; in order."""
+    return [
+        float(np.median(values[first : first + CONNECTS_PER_STEP]))
+        for first in range(0, len(values), CONNECTS_PER_STEP)
+    ]
 
 
 def silent_share(answers_per_step: NDArray[np.int64]) -> float:
@@ -76,6 +94,17 @@ def pulses(answers_per_step: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     stretches = np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1)
     found = [(int(steps[0]), int(steps[-1]), int(answers_per_step[steps].sum())) for steps in stretches]
     return [pulse for pulse in found if pulse[2] >= LEAST_PULSE * answers_per_step.sum()]
+
+
+def recovered_after_s(answers_per_step: NDArray[np.int64], rate_per_s: float, begin_s: float, end_s: float) -> float:
+    """How long after ``begin_s`` the answers keep up with a steady rate, from then on until ``end_s``; NaN if never.
+
+    They keep up in a step with at least half as many answers as requests come in it.
+    """
+    first, last = round(begin_s / TIMELINE_STEP_S), int(end_s / TIMELINE_STEP_S + 1e-9)
+    behind = np.flatnonzero(np.asarray(answers_per_step[first:last]) < rate_per_s * TIMELINE_STEP_S / 2)
+    steps = int(behind[-1]) + 1 if len(behind) else 0
+    return float("nan") if steps >= last - first else steps * TIMELINE_STEP_S
 
 
 def peak_overlap(begins: NDArray[np.int64], ends: NDArray[np.int64]) -> int:

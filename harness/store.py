@@ -117,6 +117,11 @@ class Run:
         path = self.path / TRACE
         return read_table(path) if path.exists() else None
 
+    @property
+    def has_log(self) -> bool:
+        """Whether what the server wrote is there; the reference data leave it out."""
+        return (self.path / SERVER_LOG).exists()
+
     def log_lines(self, pattern: re.Pattern[bytes]) -> int:
         """How often the server's log has something; of a long log the beginning is looked at."""
         try:

@@ -122,6 +122,30 @@ class Summary:
         known = self.samples.filter(pc.is_valid(self.samples["server_rss_bytes"]))
         return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
 
+    @functools.cached_property
+    def connect_costs(self) -> list[float] | None:
+        """What bind() and connect() took, µs: medians of :data:`harness.stats.CONNECTS_PER_STEP` in order of issue."""
+        if "connect_us" not in self.connections.column_names:
+            return None  # recorded before that was measured
+        issued = self.connections.filter(pc.is_valid(self.connections["issued_us"])).sort_by("issued_us")
+        return stats.median_per_step(issued["connect_us"].to_numpy().astype(np.float64))
+
+    @functools.cached_property
+    def server_files(self) -> tuple[int, int] | None:
+        """(most open files of the server's fullest process, its soft limit) in the samples, if there are any.
+
+        The limit is the running process's own: a runtime may have raised it when it began.
+        """
+        if self.samples is None:
+            return None
+        most, limit = (pc.max(self.samples[name]).as_py() for name in ("server_files", "server_files_limit"))
+        return None if most is None or limit is None else (most, limit)
+
+    @property
+    def out_of_files_lines(self) -> int | None:
+        """How often the server's log says that it ran out of files; None where the log was not kept."""
+        return self.run.log_lines(OUT_OF_FILES) if self.run.has_log else None
+
     @property
     def accept_evidence(self) -> str:
         """The tier of what is known of accept times: the server's stamps, bounds from the samples, or ``none``."""

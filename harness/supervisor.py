@@ -131,12 +131,12 @@ class Supervisor:
             "pid": None,
         }
         soft, hard = host.files_limit()
-        if planned.nofile is not None and planned.nofile > hard:
+        files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile_hard or planned.nofile)
+        if files[1] > hard:
             raise MachineError(
-                f"--nofile {planned.nofile} was asked for; the hard limit of open files here is {hard}",
-                f"use --nofile {hard} or less",
+                f"{files[1]} open files were asked for (--nofile, --nofile-hard); the hard limit here is {hard}",
+                f"use {hard} or less",
             )
-        files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile)
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
         command = argv(entry, planned, self.ground.target, self.ground.port)
@@ -150,6 +150,17 @@ class Supervisor:
         self._read_backlog()
         about["version"] = about["version"] or self.server.announced_version()
         self._prove_allocator()
+        self._set_listener_options()
+
+    def _set_listener_options(self) -> None:
+        """What no server's command line asks for, and how it was read back."""
+        assert self.server is not None
+        planned = self.trial.server
+        asked = {"TCP_FASTOPEN": planned.fast_open_queue, "TCP_DEFER_ACCEPT": planned.defer_accept_s}
+        options = {name: value for name, value in asked.items() if value is not None}
+        if options:
+            found = self.server.set_listener_options(self.ground.port, options)
+            self.manifest["server"]["listener_options"] = found
 
     def _prove_allocator(self) -> None:
         """Before the storm: a run whose server has not what was asked for would say something of another."""

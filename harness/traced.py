@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from harness.kernel import RESOLUTION_US
 from harness.rowtimes import Bools, Connections, Floats
 
 GHOST_US = 10_000
 """A connection whose client waited longer than this for the server's half was a ghost; shorter waits lie within the
 resolution of the rows, two jiffies."""
-CLOCK_US = 8_000
-"""Two jiffies: within that a date of TCP_INFO is right."""
 BEFORE_ISSUE_US = 1_000
 """A row says when connect() was about to be called, cut to µs; nothing of its connection lies much before."""
 QUANTILES = {"p1": 0.01, "p50": 0.5, "p99": 0.99}
@@ -92,14 +91,14 @@ class Traced:
     @functools.cached_property
     def asked_late(self) -> Bools:
         """The server's half was made as the client came to ask."""
-        return np.asarray(self.entered - self.rows["established_us"] <= CLOCK_US)
+        return np.asarray(self.entered - self.rows["established_us"] <= RESOLUTION_US)
 
 
 def differences(run: Traced) -> list[dict[str, Any]]:
     """Each disagreement by itself: connection, what, by the rows, by the trace, and what made it."""
     found = []
     apart = run.row_established - run.established
-    for index in np.flatnonzero(np.abs(apart) > CLOCK_US).tolist():
+    for index in np.flatnonzero(np.abs(apart) > RESOLUTION_US).tolist():
         values = (run.row_established[index], run.established[index])
         found.append(_difference(index, "established_us", *values, COARSE_CLOCK))
     for index in np.flatnonzero(run.issued & (run.row_ghost != run.ghost)).tolist():
@@ -276,7 +275,7 @@ def _differences(us: Floats) -> dict[str, Any]:
     return {
         **_quantiles(us),
         "compared": int((~np.isnan(us)).sum()),
-        "beyond_clock": int((np.abs(us) > CLOCK_US).sum()),
+        "beyond_clock": int((np.abs(us) > RESOLUTION_US).sum()),
     }
 
 

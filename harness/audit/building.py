@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -136,9 +137,8 @@ def _npm(unit: Unit, folder: Path) -> None:
 
 
 def _pip(unit: Unit, folder: Path) -> None:
-    from sys import executable  # an environment of the Python that runs the lab
-
-    run_step([executable, "-m", "venv", str(folder)], folder, {}, FETCH_LIMIT_S)
+    # An environment of the Python that runs the lab.
+    run_step([sys.executable, "-m", "venv", str(folder)], folder, {}, FETCH_LIMIT_S)
     options = ["--quiet", "--disable-pip-version-check", "--retries=1", "--requirement", str(_REQUIREMENTS)]
     run_step([str(folder / "bin" / "python"), "-m", "pip", "install", *options], folder, {}, FETCH_LIMIT_S)
 

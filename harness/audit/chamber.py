@@ -67,8 +67,8 @@ class Chamber:
     def observe(self) -> Observed:
         """Raises: ServerError: it cannot be started, or does not answer."""
         self.own.mkdir()
-        if self.job.config is not None and self.job.config_name is not None:
-            (self.own / self.job.config_name).write_text(self.job.config)
+        for name, text in self.job.files.items():
+            (self.own / name).write_text(text)
         somaxconn = _somaxconn()
         with self.running() as server:
             assert self.host is not None
@@ -94,7 +94,6 @@ class Chamber:
             burst=burst,
             accepts=trace.longest_run,
             accepts_blocking=trace.blocking,
-            traced=bool(trace.asked),
             announced=announced,
             out_of_files=self.out_of_files(traced=bool(trace.asked)),
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.audit.out_of_files import Word
+from harness.report.tables import NO_VALUE
+
 Row = Mapping[str, Any]
-NO_VALUE = "–"
-_OUT_OF_FILES = {
+OUT_OF_FILES: Mapping[Word, str] = {
     "ends": "the process ends, and every client after that is refused",
     "restarts": "its worker ends with all the connections it had, and another is started",
     "stuck": "it does not accept again, though files are free",
@@ -17,6 +19,7 @@ _OUT_OF_FILES = {
     "waits": "it accepts again as soon as files are free",
     "not_reached": "it takes no more connections than it has files for; the rest wait in the accept queue",
 }
+"""What each word means for clients; of ``unknown`` there is nothing to say."""
 
 
 def findings(rows: Sequence[Row]) -> str:
@@ -102,7 +105,7 @@ def _files(rows: Sequence[Row]) -> Iterable[str]:
     groups = _grouped((row for row in rows if "accept loop" not in row["own"]), lambda row: row["on_emfile"])
     listed = [
         f"  - *{word.replace('_', ' ')}* ({what}): {named(groups[word])}"
-        for word, what in _OUT_OF_FILES.items()
+        for word, what in OUT_OF_FILES.items()
         if word in groups
     ]
     if listed:

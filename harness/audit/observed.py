@@ -17,8 +17,8 @@ class Job:
     port: int
     folder: str
     """Its own, empty; it is started there if ``cwd`` says nothing else."""
-    config_name: str | None
-    config: str | None
+    files: Mapping[str, str]
+    """What lies in it already: name → text."""
     environment: Mapping[str, str]
     """What it finds in its environment, beside the caller's."""
     cwd: str | None
@@ -52,9 +52,13 @@ class Observed:
     burst: int | None
     accepts: int | None
     accepts_blocking: bool
-    traced: bool
     announced: str
     out_of_files: Seen | None
+
+    @property
+    def traced(self) -> bool:
+        """Whether there is a trace of its system calls: no server listens without one."""
+        return bool(self.asked)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 SPINS_FROM_SHARE = 0.5
 """Of the time in which a server that is out of files, and has nothing else to do, runs or waits for a CPU."""
@@ -12,7 +12,7 @@ SPINS_FROM_TRIES_PER_S = 1000.0
 """Failed accepts a second that nobody needs; under a trace a loop makes several thousand."""
 PAUSES_FROM_MS = 100.0
 """A server that accepts again later than this after files are free has waited for a timer."""
-WORDS = ("ends", "restarts", "stuck", "closes", "spins", "pauses", "waits", "not_reached", "unknown")
+Word = Literal["ends", "restarts", "stuck", "closes", "spins", "pauses", "waits", "not_reached", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Seen:
         return cls(**{**document, **moments})
 
 
-def verdict(seen: Seen | None) -> str:
+def verdict(seen: Seen | None) -> Word:
     """The one word; the first that applies.
 
     ends: the process is gone · restarts: so is the worker, whose place another takes · not_reached: it never ran out ·

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness import __version__
-from harness.audit.findings import NO_VALUE, findings, number
+from harness.audit.findings import findings, number
+from harness.report.tables import NO_VALUE
 from harness.store import PROJECT, REFERENCE, write_whole
 
 RESULT = REFERENCE / "audit.json"

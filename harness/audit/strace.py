@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -50,7 +50,7 @@ class Trace:
     """Whether accept(2) itself waits for connections: no other call does."""
     failed: int = 0
     """Calls of accept(2) that found no free descriptor."""
-    pauses_ms: tuple[float, ...] = field(default=())
+    pauses_ms: tuple[float, ...] = ()
     """Times between two tries that found none."""
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-import shutil
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -59,10 +58,8 @@ class Subject:
             return self.entry.missing
         if self.unit is not None:
             return building.missing(self.unit)
-        program = next(iter(shlex.split(self.command)), "")
-        if "{" in program or shutil.which(program) is not None:
-            return None
-        return Missing(f"{program} is not installed", f"install {program}")
+        program = catalogue.absent_program(self.command)
+        return None if program is None else Missing(f"{program} is not installed", f"install {program}")
 
     @property
     def version(self) -> str:
@@ -96,12 +93,12 @@ class Subject:
                 f"the command of {self.name!r} cannot be read ({error}): {self.command}", "quote it as for a shell"
             ) from error
 
-    def config_text(self, port: int, folder: str) -> str | None:
-        """Its configuration, filled in, if it has one."""
+    def files(self, port: int, folder: str) -> dict[str, str]:
+        """What has to lie in ``folder`` before it is started, name → text: its configuration, if it has one."""
         if self.config is None:
-            return None
+            return {}
         text = (SOURCES / self.config).read_text(encoding="utf-8")
-        return text.replace("{port}", str(port)).replace("{folder}", folder)
+        return {self.config: text.replace("{port}", str(port)).replace("{folder}", folder)}
 
     def _places(self, folder: str) -> dict[str, str]:
         return {

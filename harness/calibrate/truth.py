@@ -49,6 +49,13 @@ class Witness:
         lines = [line.split() for line in text.splitlines()]
         return [line for line in lines if len(line) in (2, 4) and line[1].isdigit()]  # not what its runtime said
 
+    @functools.cached_property
+    def events(self) -> TraceEvents:
+        """What the kernel's tracepoints saw; only of a storm that was traced."""
+        trace = self.summary.run.trace()
+        assert trace is not None
+        return TraceEvents(self.summary.connections, trace)
+
     def moments(self, word: str) -> Floats:
         """When the server's log has this of each connection, µs from the run's start; NaN where it has not."""
         start_ns = self.summary.run.manifest["start_ns"]
@@ -236,7 +243,7 @@ def reset_by_kernel(witness: Witness) -> Words:
     """The trace: the client's half went from established to closed at once, which is a reset, and the server's half was
     never made, so it came before accept.
     """
-    events = _events(witness)
+    events = witness.events
     cut_off = ~np.isnan(events.first("inet_sock_set_state", "client", "ESTABLISHED>CLOSE"))
     never_entered = np.isnan(events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV"))
     return np.where(cut_off & never_entered, BEFORE_ACCEPT, by_trace(witness)).astype(object)
@@ -248,7 +255,7 @@ def by_trace(witness: Witness) -> Words:
     Of a connection that was answered after a retransmission the longer of its two waits is the truth; of its lost SYNs
     the trace knows those that the input queue dropped, and the listener dropped the others: nothing is lost on the way.
     """
-    events = _events(witness)
+    events = witness.events
     established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
     entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
     issued, closed, asked = (witness.column(name) for name in ("issued_us", "closed_us", "established_us"))
@@ -271,12 +278,6 @@ def by_trace(witness: Witness) -> Words:
     words = np.where(answered, np.where(again == 0, clean, words), words)
     # What entered the queue and was not answered in time: not told by the network.
     return np.where(~answered & (entered <= closed), UNSCORED, words).astype(object)
-
-
-def _events(witness: Witness) -> TraceEvents:
-    trace = witness.summary.run.trace()
-    assert trace is not None
-    return TraceEvents(witness.summary.connections, trace)
 
 
 def expected(words: str) -> frozenset[str]:

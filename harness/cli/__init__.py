@@ -14,11 +14,11 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.children import STOPPING
-from harness.cli import audit, calibrate, doctor, explain, listing, notebooks, run, servers, show
+from harness.cli import audit, calibrate, doctor, explain, listing, notebooks, run, servers, show, verdicts
 from harness.errors import PlanError, StormLabError
 from harness.report import tables
 
-COMMANDS = (doctor, servers, run, listing, show, explain, calibrate, audit, notebooks)
+COMMANDS = (doctor, servers, run, listing, show, explain, calibrate, audit, verdicts, notebooks)
 
 
 class _Parser(argparse.ArgumentParser):

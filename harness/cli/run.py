@@ -46,6 +46,7 @@ def add_to(commands: Commands) -> None:
     load("--target-host", metavar="HOST", help="127.0.0.1 (default), ::1 or localhost")
     load("--path", metavar="PATH", help="what is asked for (default: /)")
     load("--source-ports", metavar="HOW", help="assigned (default), or searched by the kernel")
+    load("--fast-open", action="store_true", default=None, help="requests in the SYN (TCP_FASTOPEN_CONNECT)")
 
     server = parser.add_argument_group("server").add_argument
     server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
@@ -54,6 +55,9 @@ def add_to(commands: Commands) -> None:
     server("--work-us", type=int, metavar="N", help="busy work for each request")
     server("--body-bytes", type=int, metavar="N", help="(default: 12)")
     server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
+    server("--fast-open-queue", type=int, metavar="N", help="TCP_FASTOPEN of its listening sockets")
+    server("--defer-accept-s", type=int, metavar="S", help="TCP_DEFER_ACCEPT of its listening sockets, seconds")
+    server("--nofile-hard", type=int, metavar="N", help="how far it may raise that by itself (default: not at all)")
     server("--no-stamps", dest="stamps", action="store_false", default=None, help="no accept times from the server")
     server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
     server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")

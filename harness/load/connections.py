@@ -104,7 +104,8 @@ class Connections:
         if scheduled_ns:
             record.scheduled_ns[row] = scheduled_ns
         try:
-            connection = client.socket = socket.SocketType(self.family, _NEW_SOCKET, 0)
+            connection = client.socket = self._new_socket()
+            begun_ns = monotonic_ns()
             if self.addresses:
                 address, port = self.slice.pair(row)
                 connection.bind((self.addresses[address], port))
@@ -115,6 +116,7 @@ class Connections:
             return
         issued_ns = monotonic_ns()
         code = connection.connect_ex(self.target)
+        record.connect_us[row] = (monotonic_ns() - begun_ns) // 1000
         if code and code != errno.EINPROGRESS and code not in _OUTCOME_OF_ERRNO:
             connection.close()
             self._end(client, NOT_ISSUED, monotonic_ns(), code)
@@ -134,6 +136,9 @@ class Connections:
             self.open[file] = client
             # A socket that can be written to is an event at once, of no use to who has sent all there is to send.
             self.epoll.register(file, _CONNECTED if client.state is CONNECTING else _ANSWER)
+
+    def _new_socket(self) -> socket.SocketType:
+        return socket.SocketType(self.family, _NEW_SOCKET, 0)
 
     def _new_row(self, client: Client) -> int:
         if self.requests is None:

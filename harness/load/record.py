@@ -9,13 +9,13 @@ from __future__ import annotations
 from array import array
 from time import monotonic_ns
 
+from harness.kernel import RESENT_FROM_US
 from harness.load.client import Client, State
 from harness.load.rows import NOT_READ, Outcome, Rows
 from harness.load.slices import Slice
 from harness.load.tcp_info import ESTABLISHED, RESOLUTION_MS, RESOLUTION_NS, TcpInfo, counted, tcp_info, tcp_info_fields
 
-RTO_MIN_NS = 190_000_000
-"""TCP_RTO_MIN is 200 ms (include/net/tcp.h), less a generous jiffy: sooner than that nothing was sent again."""
+RESENT_FROM_NS = RESENT_FROM_US * 1_000
 # Named once: Python 3.11 looks an enum's member up for 0.04 to 0.13 µs, and there are some thirty for each connection.
 CONNECTING, WAITING = State.CONNECTING, State.WAITING
 ANSWERED, CLOSED_EARLY = Outcome.answered, Outcome.closed_early
@@ -33,6 +33,7 @@ class ConnectionRecord:
         self.local_port = columns["local_port"]
         self.scheduled_ns = columns["scheduled_ns"]
         self.issued_ns = columns["issued_ns"]
+        self.connect_us = columns["connect_us"]
         self.synack_ns = columns["synack_ns"]
         self.established_ns = columns["established_ns"]
         self.resent_ns = columns["resent_ns"]
@@ -68,7 +69,7 @@ class ConnectionRecord:
     def first_byte(self, client: Client, now_ns: int) -> None:
         row = client.row
         self.first_byte_ns[row] = now_ns
-        if not self.one_each and now_ns - self.established_ns[row] > RTO_MIN_NS:
+        if not self.one_each and now_ns - self.established_ns[row] > RESENT_FROM_NS:
             info = tcp_info(client.socket)  # later it would be another request's
             self._resent(row, info.retransmits, info.last_sent_ms_ago)
 

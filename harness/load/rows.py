@@ -52,6 +52,7 @@ CONNECTION_COLUMNS: dict[str, Code] = {
     "client": "i",
     "attempt": "i",
     "address": "i",
+    "connect_us": "i",
     "local_port": "H",
     "syn_retransmits": "H",
     "total_retransmits": "H",

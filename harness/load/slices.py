@@ -95,6 +95,7 @@ class Slice:
     """None: the kernel chooses."""
     cpus: tuple[int, ...]
     rows_path: str
+    fast_open: bool = False
 
     @property
     def requests(self) -> int:
@@ -173,6 +174,7 @@ def cut(
                 source=source,
                 cpus=cpus,
                 rows_path=f"{folder}/agent-{agent}.rows",
+                fast_open=load.fast_open,
             )
         )
     return slices

@@ -12,6 +12,7 @@ from collections import Counter
 from time import monotonic_ns
 
 from harness.load.connections import Connections
+from harness.load.fast_open import FastOpenConnections
 from harness.load.rows import Rows
 from harness.load.schedule import ISSUES_BETWEEN_POLLS, Schedule
 from harness.load.slices import Slice
@@ -30,7 +31,8 @@ class Storm:
         self.slice = slice_
         self.header = rows.header
         self.schedule = Schedule(slice_)
-        self.connections = Connections(slice_, rows, self.schedule)
+        kind = FastOpenConnections if slice_.fast_open else Connections
+        self.connections = kind(slice_, rows, self.schedule)
         self.waited_ns = 0
         self._lags_us: Counter[int] = Counter()
 

@@ -6,13 +6,12 @@ import socket
 import struct
 from typing import NamedTuple
 
+from harness.kernel import RESOLUTION_US
 from harness.load.rows import NOT_READ
 
 ESTABLISHED = 1
 """include/net/tcp_states.h"""
-RESOLUTION_MS = 8
-RESOLUTION_NS = RESOLUTION_MS * 1_000_000
-"""The kernel's dates are in jiffies. Two of them at HZ=250: more than that between two dates is no artefact."""
+RESOLUTION_MS, RESOLUTION_NS = RESOLUTION_US // 1_000, RESOLUTION_US * 1_000
 _LEVEL, _OPTION = socket.IPPROTO_TCP, socket.TCP_INFO
 _TCP_INFO_BYTES = 136
 _TCP_INFO = struct.Struct("=B23xI16xI4xII40xI24xQ")

@@ -5,12 +5,16 @@ from harness.plots.comparison import compare_stacks
 from harness.plots.conditions import answered_by_condition
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
+from harness.plots.files import files_over_time
 from harness.plots.interventions import interventions
 from harness.plots.lifelines import lifelines
+from harness.plots.limits import with_and_without
 from harness.plots.memory import memory_over_time
 from harness.plots.phases import time_by_cause
 from harness.plots.plane import planes
+from harness.plots.ports import connect_costs
 from harness.plots.prediction import predicted_and_measured
+from harness.plots.recovery import recoveries
 from harness.plots.save import save
 from harness.plots.sweep import backlog_sweep
 from harness.plots.timeline import answer_timelines
@@ -23,14 +27,18 @@ __all__ = [
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",
+    "connect_costs",
     "effects_at_a_glance",
+    "files_over_time",
     "interventions",
     "latency_distributions",
     "lifelines",
     "memory_over_time",
     "planes",
     "predicted_and_measured",
+    "recoveries",
     "save",
     "time_by_cause",
     "waits_and_schedule",
+    "with_and_without",
 ]

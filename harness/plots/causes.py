@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.cause import CAUSES
-from harness.plots.style import CAUSE_COLOUR, percent_axis, storm_style
+from harness.plots.style import CAUSE_COLOUR, headline, percent_axis, storm_style
 
 _SEEN = 0.002
 """A smaller share cannot be seen in a bar."""
@@ -29,10 +29,11 @@ def causes_by_variant(shares: pd.DataFrame, title: str) -> Figure:
             )
             left += width
         axes.set_yticks(heights, [str(name) for name in shares.index])
+        axes.set_ylim(-0.6, len(shares) - 0.4)
         axes.set_xlim(0, 1)
         percent_axis(axes, "x")
         axes.set_xlabel("share of all connections")
         axes.grid(visible=False, axis="y")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         figure.legend(loc="outside lower center", ncols=4)
     return figure

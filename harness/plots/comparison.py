@@ -11,7 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.plots.style import log_time_axis, look, percent_axis, storm_style
+from harness.plots.style import (
+    headline,
+    log_time_axis,
+    look,
+    mark_unanswered,
+    percent_axis,
+    storm_style,
+    unanswered_handle,
+)
 
 REGIME_MARKS = {"shared": "o", "disjoint": "D"}
 REGIME_OFFSETS = {"shared": 0.17, "disjoint": -0.17}
@@ -37,7 +45,7 @@ def compare_stacks(runs: pd.DataFrame, title: str, measures: Sequence[str]) -> F
                 colour, _line = look(run["server"])
                 height = heights[run["server"]] + REGIME_OFFSETS.get(run["cpu"], 0.0)
                 if pd.isna(run[column]):
-                    axes.plot(1, height, "x", color=colour, transform=axes.get_yaxis_transform(), clip_on=False)
+                    mark_unanswered(axes, height, colour)
                     continue
                 hollow = is_speed and run["generator"] == "limiting"
                 axes.plot(
@@ -52,7 +60,7 @@ def compare_stacks(runs: pd.DataFrame, title: str, measures: Sequence[str]) -> F
                 )
         panels[0][0].set_yticks(list(heights.values()), list(heights))
         panels[0][0].set_ylim(-0.6, len(servers) - 0.4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         figure.legend(handles=_handles(runs, measures), loc="outside lower center", ncols=4)
     return figure
 
@@ -90,5 +98,5 @@ def _handles(runs: pd.DataFrame, measures: Sequence[str]) -> list[Line2D]:
     if (runs["generator"] == "limiting").any() and any(MEASURES[name][1] for name in measures):
         handles.append(mark("o", "hollow: generator the limit", "white"))
     if runs[list(measures)].isna().any(axis=None):
-        handles.append(mark("x", "lies among the unanswered"))
+        handles.append(unanswered_handle())
     return handles

@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.plots.style import log_time_axis, look, percent_axis, storm_style
+from harness.plots.style import headline, log_time_axis, look, percent_axis, storm_style
 from harness.stats import GRID_MS
 
 
@@ -26,10 +26,10 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
     with storm_style():
         figure, panels = plt.subplots(1, len(regimes), sharey=True, squeeze=False, figsize=(7.2, 4.0))
         for axes, regime in zip(panels[0], regimes, strict=True):
-            labelled: set[str] = set()
-            crowded = len(runs[runs["cpu"] == regime]) > len(set(runs["server"]))
-            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
             storms = runs[runs["cpu"] == regime]
+            crowded = len(storms) > len(set(runs["server"]))
+            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
+            labelled: set[str] = set()
             for _, run in storms.iterrows():
                 colour, line = look(run["server"])
                 shares = np.asarray(run["latency_shares"])
@@ -45,7 +45,7 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
             axes.set_title(f"{regime} CPUs{note}", fontweight="normal", fontsize=9)
             axes.set_xlabel("latency, from connect to last byte")
         panels[0][0].set_ylabel("share of all requests answered")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         handles, labels = _all_handles(panels[0])
         figure.legend(
             handles, labels, loc="outside lower center", ncols=min(8, len(labels)), handlelength=1.6, columnspacing=1.2
@@ -75,7 +75,7 @@ def all_and_answered(storms: Sequence[pd.DataFrame], title: str) -> Figure:
         axes.set_xlabel("latency, from connect to last byte, seconds")
         axes.set_ylabel("share answered within it")
         axes.legend(loc="upper left")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

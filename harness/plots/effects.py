@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from harness.effects import AGAIN
-from harness.plots.style import ALLOCATOR_LOOK, OTHER_LOOK, storm_style
+from harness.effects import AGAIN, DECIDED
+from harness.plots.style import ALLOCATOR_LOOK, OTHER_LOOK, headline, storm_style
 
 _MARKS = {"jemalloc": "o", "mimalloc": "s", AGAIN: "D"}
 _LEAST = 1.05
@@ -28,7 +28,7 @@ def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title:
     """``found`` as from :func:`harness.effects.effects`; ``measures`` has the label of each.
 
     Ratios to the untouched variant, 95 % intervals. A mark is full where the effect is established among all
-    comparisons of its measure, hollow where it is not, crossed out where the speed is the generator's.
+    comparisons of its measure, hollow where it is not, crossed out where there is no answer.
     """
     kinds = list(dict.fromkeys(zip(found["server"], found["load"], strict=True)))
     variants = [name for name in _MARKS if (found["variant"] == name).any()]
@@ -49,7 +49,7 @@ def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title:
         panels[0][0].set_yticks(range(len(kinds) - 1, -1, -1), labels)
         panels[0][0].set_ylim(-0.6, len(kinds) - 0.4)
         figure.legend(handles=_handles(variants), loc="outside lower center", ncols=3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 
@@ -57,7 +57,7 @@ def _draw(axes: Axes, row: Mapping[Any, Any], height: float) -> None:
     colour, _ = ALLOCATOR_LOOK.get(row["variant"], OTHER_LOOK)
     axes.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=1.1)
     face = colour if row["seen"] in ("more", "less") else "white"
-    mark = "x" if row["seen"] == "withheld" else _MARKS.get(row["variant"], "o")
+    mark = _MARKS.get(row["variant"], "o") if row["seen"] in DECIDED else "x"
     axes.plot(row["ratio"], height, mark, markersize=4, color=colour, markerfacecolor=face)
 
 
@@ -86,5 +86,5 @@ def _handles(variants: list[str]) -> list[Line2D]:
     dark: dict[str, Any] = {"color": "#444444", "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], marker="o", label="full: established", **dark))
     handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="hollow: not established", **dark))
-    handles.append(Line2D([], [], marker="x", label="generator the limit", **dark))
+    handles.append(Line2D([], [], marker="x", label="no answer: see the table", **dark))
     return handles

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.plots.style import label_ms, percent_axis, storm_style
+from harness.plots.style import headline, label_ms, mark_unanswered, percent_axis, storm_style, unanswered_handle
+from harness.stats import median_of_runs
 
 _UNTOUCHED, _CHANGED = "#D55E00", "#0072B2"
 
@@ -19,7 +20,8 @@ def interventions(runs: pd.DataFrame, symptoms: Mapping[str, tuple[str, str]], t
     """``runs`` has a column ``variant``, whose first is the storm as it is, and the columns of ``symptoms``.
 
     ``symptoms`` has for each column its label and what it is: ``share``, ``ms`` or ``count``. The band is the range of
-    the storms as they are; a quantile that lies among the unanswered stands at the right edge as a cross.
+    the storms as they are, the line in it their median; a quantile that lies among the unanswered stands at the right
+    edge as a cross.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     heights = {variant: len(variants) - 1 - index for index, variant in enumerate(variants)}
@@ -29,24 +31,26 @@ def interventions(runs: pd.DataFrame, symptoms: Mapping[str, tuple[str, str]], t
             1, len(symptoms), sharey=True, squeeze=False, figsize=(7.2, 1.2 + 0.34 * len(variants))
         )
         for axes, (column, (label, kind)) in zip(panels[0], symptoms.items(), strict=True):
-            known = untouched[column].dropna()
-            if len(known):
-                axes.axvspan(known.min(), known.max(), color=_UNTOUCHED, alpha=0.15, linewidth=0)
-                axes.axvline(float(known.median()), color=_UNTOUCHED, linewidth=0.8)
+            axes.set_xlabel(label)
+            _AXES[kind](axes, float(np.nanmax(runs[column].to_numpy(float), initial=0)))
+            edge = axes.get_xlim()[1]
+            as_it_is = untouched[column].fillna(edge)
+            axes.axvspan(as_it_is.min(), as_it_is.max(), color=_UNTOUCHED, alpha=0.15, linewidth=0)
+            axes.axvline(min(median_of_runs(untouched[column]), edge), color=_UNTOUCHED, linewidth=0.8)
             for variant, storms in runs.groupby("variant", sort=False, observed=True):
                 colour = _UNTOUCHED if variant == variants[0] else _CHANGED
                 spread = np.linspace(-0.22, 0.22, len(storms)) if len(storms) > 1 else [0.0]
                 for value, offset in zip(storms[column], spread, strict=True):
                     height = heights[variant] + offset
                     if pd.isna(value):
-                        axes.plot(1, height, "x", color=colour, transform=axes.get_yaxis_transform(), clip_on=False)
+                        mark_unanswered(axes, height, colour)
                     else:
                         axes.plot(value, height, "o", markersize=4, color=colour, alpha=0.8)
-            axes.set_xlabel(label)
-            _AXES[kind](axes, float(np.nanmax(runs[column].to_numpy(float), initial=0)))
         panels[0][0].set_yticks(list(heights.values()), [str(variant) for variant in heights])
         panels[0][0].set_ylim(-0.6, len(variants) - 0.4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        if runs[list(symptoms)].isna().any(axis=None):
+            figure.legend(handles=[unanswered_handle()], loc="outside lower center")
+        headline(figure, title)
     return figure
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from harness.plots.style import CAUSE_COLOUR, storm_style
+from harness.plots.style import CAUSE_COLOUR, headline, storm_style
 
 ANSWERS_STEP_S = 0.02
 _NOTE: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 7.5}
@@ -43,7 +43,7 @@ def lifelines(lives: pd.DataFrame, samples: pd.DataFrame, title: str, stalled_un
         _draw_answers(answers, ordered, last_s)
         answers.set_xlabel("seconds from the start of the storm")
         answers.set_xlim(-0.01 * last_s, 1.01 * last_s)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         handles = _legend(ordered)
         figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.6)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harness.plots.style import ALLOCATOR_LOOK, storm_style
+from harness.plots.style import ALLOCATOR_LOOK, headline, storm_style
 from harness.stats import TIMELINE_STEP_S
 
 MIB = 2**20
@@ -21,7 +21,7 @@ def memory_over_time(runs: pd.DataFrame, title: str) -> Figure:
     The grey stretch is the storm, until the median of its ends.
     """
     servers = list(dict.fromkeys(runs["server"]))
-    columns = min(3, len(servers))
+    columns = 2 if len(servers) in (2, 4) else min(3, len(servers))
     rows = -(-len(servers) // columns)
     with storm_style():
         figure, grid = plt.subplots(
@@ -41,7 +41,7 @@ def memory_over_time(runs: pd.DataFrame, title: str) -> Figure:
             axes.set_ylabel("resident memory, MiB")
         named = {text: line for axes in grid.flat for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.phases import PHASES
-from harness.plots.style import storm_style
+from harness.plots.style import headline, storm_style
 
 PHASE_LOOK: dict[str, tuple[str, str]] = {
     "waiting_us": ("#dddddd", ""),
@@ -40,8 +40,9 @@ def time_by_cause(lives: pd.DataFrame, title: str) -> Figure:
             left += width
         names = [f"{name}  ({count:,})" for name, count in zip(order.astype(str), sizes, strict=True)]
         axes.set_yticks(range(len(order)), names)
+        axes.set_xlim(left=0)
         axes.set_xlabel("mean life of a connection, seconds")
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=len(PHASES))
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

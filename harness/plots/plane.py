@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
-from harness.plots.style import label_ms, storm_style
+from harness.plots.style import headline, label_ms, storm_style
 
 _DARK = 0.55
 """Above this share of the scale the writing in a cell is white."""
@@ -22,9 +23,9 @@ _DARK = 0.55
 def planes(
     panels: dict[str, pd.DataFrame], rate_per_s: float, title: str, texts: dict[str, Callable[[float], str]]
 ) -> Figure:
-    """A panel for each measure: rows of its frame are backlogs, columns stalls in ms; NaN is written as unanswered.
+    """A panel for each measure: rows of its frame are backlogs, columns stalls in ms.
 
-    The line is where ``rate × stall`` fills the queue: backlog + 1.
+    What is infinite or NaN lies among the unanswered. The line is where ``rate × stall`` fills the queue: backlog + 1.
     """
     with storm_style():
         rows = -(-len(panels) // 2)
@@ -37,27 +38,38 @@ def planes(
             axes.set_xlabel("stall")
         for axes in grid[:, 0]:
             axes.set_ylabel("backlog")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 
 def _draw(axes: Axes, values: pd.DataFrame, text: Callable[[float], str]) -> None:
     stalls, backlogs = values.columns.to_numpy(float), values.index.to_numpy(float)
-    numbers = values.to_numpy(float)
-    shown = np.log10(np.maximum(numbers, 1e-3)) if np.nanmax(numbers) > 1 else numbers
-    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
-    scale = Normalize(low, high if high > low else low + 1)
+    numbers = values.replace(np.inf, np.nan).to_numpy(float)
+    shown = np.log10(np.maximum(numbers, 1e-3)) if np.nanmax(numbers, initial=0) > 1 else numbers
+    known = shown[~np.isnan(shown)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    scale, colours = Normalize(low, high if high > low else low + 1), plt.get_cmap("Blues")
     axes.pcolormesh(
-        _edges(stalls), _edges(backlogs), shown, cmap="Blues", norm=scale, edgecolors="white", linewidth=0.5
+        _edges(stalls), _edges(backlogs), shown, cmap=colours, norm=scale, edgecolors="white", linewidth=0.5
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
     for row, backlog in enumerate(backlogs):
         for column, stall in enumerate(stalls):
             value = numbers[row, column]
-            dark = not np.isnan(value) and scale(shown[row, column]) > _DARK
-            label = "never" if np.isnan(value) else text(value)
-            axes.text(stall, backlog, label, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+            unanswered = np.isnan(value)
+            filled = 0.0 if unanswered else float(scale(shown[row, column]))
+            axes.text(
+                stall,
+                backlog,
+                "never" if unanswered else text(value),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="white" if filled > _DARK else "black",
+                # The line of the boundary does not run through a number.
+                path_effects=[withStroke(linewidth=1.8, foreground="white" if unanswered else colours(filled))],
+            )
     axes.xaxis.set_major_locator(FixedLocator(list(stalls)))
     axes.xaxis.set_major_formatter(FixedFormatter([label_ms(stall) for stall in stalls]))
     axes.yaxis.set_major_locator(FixedLocator(list(backlogs)))

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.style import percent_axis, storm_style
+from harness.plots.style import headline, percent_axis, storm_style
 
 
 def predicted_and_measured(runs: pd.DataFrame, title: str) -> Figure:
@@ -34,5 +34,5 @@ def predicted_and_measured(runs: pd.DataFrame, title: str) -> Figure:
         axes.set_xlabel("predicted: answered at the first try")
         axes.set_ylabel("measured")
         figure.legend(loc="outside right center")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

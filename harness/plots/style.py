@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 STYLE = Path(__file__).with_name("storm.mplstyle")
@@ -45,8 +48,8 @@ CAUSE_COLOUR: dict[str, str] = {
     "slow_accept": "#F0E442",
     "slow_answer": "#8c6d31",
     "client_late": "#7f7f7f",
-    "client_out_of_files": "#525252",
-    "client_out_of_ports": "#969696",
+    "client_out_of_files": "#5e3c99",
+    "client_out_of_ports": "#b2abd2",
     "refused": "#800000",
     "reset": "#b22222",
     "closed_early": "#cd5c5c",
@@ -64,6 +67,24 @@ def look(server: str) -> tuple[str, str]:
 def storm_style() -> Iterator[None]:
     with plt.style.context(STYLE):
         yield
+
+
+def headline(figure: Figure, title: str) -> None:
+    """What a figure shows, in a sentence above all of it."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+
+
+def mark_unanswered(axes: Axes, place: float, colour: str, edge: Literal["right", "top"] = "right") -> None:
+    """A cross at the edge of the panel where a quantile that lies among the unanswered would be."""
+    if edge == "right":
+        axes.plot(1, place, "x", color=colour, transform=axes.get_yaxis_transform(), clip_on=False)
+    else:
+        axes.plot(place, 1, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+
+
+def unanswered_handle() -> Line2D:
+    """What a legend says of :func:`mark_unanswered`."""
+    return Line2D([], [], marker="x", color="#444444", linestyle="none", label="lies among the unanswered")
 
 
 def label_ms(value_ms: float) -> str:

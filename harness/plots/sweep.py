@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.plots.comparison import MEASURES
-from harness.plots.style import label_ms, look, percent_axis, storm_style
+from harness.plots.style import headline, label_ms, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
+from harness.stats import median_of_runs
 
 _SPREAD = 1.06
 """Factor between neighbouring stacks on the backlog axis, so that their marks do not cover each other."""
@@ -21,8 +23,9 @@ _SPREAD = 1.06
 def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
     """``measure`` (a name in :data:`MEASURES`) over ``backlog_effective``; rows by ``input_queue``, columns by ``cpu``.
 
-    A mark for each storm, hollow where the stack chose its backlog by itself (``asked`` is null), a cross where the
-    server ended in the storm; lines join medians.
+    A mark for each storm, hollow where the stack chose its backlog by itself (``asked`` is null), a filled cross where
+    the server ended in the storm. A quantile that lies among the unanswered stands at the upper edge as a thin cross.
+    Lines join medians, as far as they were answered.
     """
     queues, regimes = list(dict.fromkeys(runs["input_queue"])), list(dict.fromkeys(runs["cpu"]))
     servers = list(dict.fromkeys(runs["server"]))
@@ -41,7 +44,7 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
                 chosen = runs[(runs["input_queue"] == queue) & (runs["cpu"] == regime)]
                 for place, server in enumerate(servers):
                     _draw(axes, chosen[chosen["server"] == server], measure, server, place - (len(servers) - 1) / 2)
-                axes.set_title(f"{regime} CPUs, input queue {queue}", fontweight="normal", fontsize=9)
+                axes.set_title(f"{regime} CPUs, input queue {queue}", fontweight="normal", fontsize=9, pad=9)
         axes = grid[0, 0]
         axes.set_xscale("log")
         asked = sorted(set(runs.loc[runs["asked"].notna(), "backlog_effective"]))
@@ -59,15 +62,17 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
             axes.set_xlabel("effective backlog")
         for axes in grid[:, 0]:
             axes.set_ylabel(label)
-        figure.legend(handles=_handles(runs, servers), loc="outside lower center", ncols=5)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.legend(handles=_handles(runs, servers, measure), loc="outside lower center", ncols=5)
+        headline(figure, title)
     return figure
 
 
 def _draw(axes: Axes, storms: pd.DataFrame, measure: str, server: str, place: float) -> None:
     colour, line = look(server)
-    medians = storms.groupby("backlog_effective")[measure].median()
+    medians = storms.groupby("backlog_effective")[measure].agg(median_of_runs).replace(np.inf, np.nan)
     axes.plot(medians.index * _SPREAD**place, medians, color=colour, linestyle=line, linewidth=0.8, alpha=0.6)
+    for backlog in storms.loc[storms[measure].isna(), "backlog_effective"]:
+        mark_unanswered(axes, backlog * _SPREAD**place, colour, "top")
     for own, marked in storms.groupby(storms["asked"].isna()):
         for status, alike in marked.groupby("status"):
             axes.plot(
@@ -81,11 +86,13 @@ def _draw(axes: Axes, storms: pd.DataFrame, measure: str, server: str, place: fl
             )
 
 
-def _handles(runs: pd.DataFrame, servers: list[str]) -> list[Line2D]:
+def _handles(runs: pd.DataFrame, servers: list[str], measure: str) -> list[Line2D]:
     handles = [Line2D([], [], color=look(name)[0], marker="o", markersize=4.5, label=name) for name in servers]
     dark: dict[str, Any] = {"color": "#444444", "linestyle": "none", "markersize": 4.5}
     if runs["asked"].isna().any():
         handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="its default", **dark))
     if (runs["status"] != "complete").any():
         handles.append(Line2D([], [], marker="X", label="server ended", **dark))
+    if runs[measure].isna().any():
+        handles.append(unanswered_handle())
     return handles

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.style import look, storm_style
+from harness.plots.style import headline, look, storm_style
 from harness.stats import TIMELINE_STEP_S
 
 HEADROOM = 1.5
@@ -55,5 +55,5 @@ def answer_timelines(runs: pd.DataFrame, title: str) -> Figure:
         for axes in panels[-1]:
             axes.set_xlabel("seconds from the start of the storm")
             axes.set_xlim(0, last_step * TIMELINE_STEP_S)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

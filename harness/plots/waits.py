@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.plots.style import storm_style
+from harness.plots.style import headline, storm_style
 from harness.pulses import Window
 
 STEP_S = 0.02
@@ -30,14 +30,14 @@ def waits_and_schedule(
         figure, grid = plt.subplots(len(panels), 1, sharex=True, squeeze=False, figsize=(7.2, 0.9 + 1.35 * len(panels)))
         last_s = max([STEP_S, *(float(waits[wait].max()) / 1e6 for waits, _ in panels.values() if len(waits))])
         edges = np.arange(0, last_s + 2 * STEP_S, STEP_S)
-        most = 0
+        seen: set[int] = set()
         for axes, (name, (waits, schedule)) in zip(grid[:, 0], panels.items(), strict=True):
             for window in schedule:
                 if window.earliest_s < last_s:
                     axes.axvspan(window.earliest_s, window.latest_s, color="#000000", alpha=0.08, linewidth=0)
             times = np.minimum(waits[again].to_numpy(np.int64), len(_COLOURS) - 1)
-            most = max(most, int(times.max(initial=0)))
             numbers = sorted(set(times.tolist()))
+            seen.update(numbers)
             axes.hist(
                 [waits.loc[times == number, wait] / 1e6 for number in numbers],
                 bins=edges.tolist(),
@@ -50,9 +50,9 @@ def waits_and_schedule(
             axes.grid(visible=False, axis="x")
         grid[-1, 0].set_xlabel(label)
         grid[-1, 0].set_xlim(-0.02 * last_s, 1.02 * last_s)
-        handles = [Rectangle((0, 0), 1, 1, color=_COLOURS[number]) for number in range(most + 1)]
-        labels = [f"sent again {number}×" for number in range(most + 1)]
+        handles = [Rectangle((0, 0), 1, 1, color=_COLOURS[number]) for number in sorted(seen)]
+        labels = [f"sent again {number}×{' or more' * (number == len(_COLOURS) - 1)}" for number in sorted(seen)]
         handles.append(Rectangle((0, 0), 1, 1, color="#000000", alpha=0.08))
         figure.legend(handles, [*labels, "the kernel's schedule"], loc="outside lower center", ncols=4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

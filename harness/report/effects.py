@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.effects import AGAIN, FEWEST_BLOCKS, UNTOUCHED, effects, fewest_blocks
-from harness.inference import CONFIDENCE
+from harness.effects import AGAIN, DECIDED, EFFECTS, UNTOUCHED, effects, fewest_blocks
+from harness.inference import CONFIDENCE, FEWEST_RUNS
 from harness.report.tables import NO_VALUE
 
 MEASURES: dict[str, tuple[str, str]] = {
@@ -22,7 +22,7 @@ MEASURES: dict[str, tuple[str, str]] = {
 }
 """Column → (what it is called, and what of it is better)."""
 LABELS = {measure: label for measure, (label, _) in MEASURES.items()}
-_SIGNS = {"more": "▲", "less": "▼", "withheld": "(generator)", "nothing": ""}
+_SIGNS = {"more": "▲", "less": "▼", "withheld": "(generator)", "unsteady": "(unsteady)", "nothing": ""}
 _KIND = ["server", "load", "variant"]
 
 
@@ -43,6 +43,15 @@ def interval(row: Mapping[Any, Any]) -> str:
     return f"{change(row['ratio'])} ({change(row['low'])} to {change(row['high'])})"
 
 
+def headline(found: pd.DataFrame, *measures: str) -> str:
+    """``An effect on CPU time per answer in 7 of 52 comparisons, on peak memory in 42 of 52``."""
+    said = []
+    for measure in measures:
+        rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN) & found["seen"].isin(DECIDED)]
+        said.append(f"on {LABELS[measure]} in {int(rows['seen'].isin(EFFECTS).sum())} of {len(rows)}")
+    return "An effect " + f"{said[0]} comparisons" + "".join(f", {rest}" for rest in said[1:])
+
+
 def table(found: pd.DataFrame) -> pd.DataFrame:
     """A row for each kind of storm and variant, a column for each measure; ▲ ▼ where an effect is established."""
     said = [f"{interval(row)} {_SIGNS[row['seen']]}".strip() for row in found.to_dict("records")]
@@ -60,13 +69,13 @@ def of_itself(found: pd.DataFrame) -> str:
     """What the control shows: the untouched variant against itself."""
     control = found[found["variant"] == AGAIN]
     if control.empty:
-        return "There is no control: fewer than three blocks, or no storms with the system's allocator."
+        return f"There is no control: fewer than {FEWEST_RUNS} blocks, or no storms with the system's allocator."
     inside = int(((control["low"] <= 1) & (control["high"] >= 1)).sum())
-    seen = int(control["seen"].isin(["more", "less"]).sum())
+    seen = int(control["seen"].isin(EFFECTS).sum())
     return (
         f"Compared with itself, `{UNTOUCHED}` has *no difference* inside its {CONFIDENCE:.0%} interval in {inside} of "
         f"{len(control)} comparisons, which is {inside / len(control):.0%}. After correction {seen or 'none'} of them "
-        "would pass for an effect."
+        f"would pass for an effect{': what it stands beside gets no answer' if seen else ''}."
     )
 
 
@@ -77,7 +86,7 @@ def answers(found: pd.DataFrame) -> list[str]:
         rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN)]
         if len(rows):
             lines.append(f"- **{label[0].upper()}{label[1:]}**: {_answer(rows, better)}")
-    return lines or [f"Fewer than {FEWEST_BLOCKS} blocks: nothing is concluded."]
+    return lines or [f"Fewer than {FEWEST_RUNS} blocks: nothing is concluded."]
 
 
 def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
@@ -85,7 +94,7 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
 
     ``matters`` is the smallest effect that is a reason for anything, 0.05 for 5 %.
     """
-    tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
+    tested = found[(found["variant"] != AGAIN) & found["seen"].isin(DECIDED)]
     if tested.empty:
         return ""
     better = tested["measure"].map({measure: word for measure, (_, word) in MEASURES.items()})
@@ -94,10 +103,10 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
     gains, costs = tested[large & (tested["seen"] == better)], tested[large & (tested["seen"] != better)]
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
     worst = ", ".join(f"{share:.2%} with {name}" for name, share in answered.items())
-    said = [f"**When to change the allocator**: {_where(gains) or 'nothing measured here is a reason to'}."]
+    said = [f"**When to change the allocator**: {where(gains) or 'nothing measured here is a reason to'}."]
     said.append(f"**When not**: to have more clients answered; in the worst storm that were {worst}.")
     if len(costs):
-        said.append(f"What it costs: {_where(costs)}.")
+        said.append(f"What it costs: {where(costs)}.")
     said.append(
         f"Of {len(tested)} comparisons {int(seen.sum())} show an effect, {len(gains) + len(costs)} of them one of "
         f"{matters:.0%} or more."
@@ -107,7 +116,7 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
 
 def _too_few(found: pd.DataFrame) -> list[str]:
     """A warning where no effect could be established, whatever it is."""
-    tested = found[(found["variant"] != AGAIN) & (found["seen"] != "withheld")]
+    tested = found[(found["variant"] != AGAIN) & found["seen"].isin(DECIDED)]
     if tested.empty or tested["blocks"].max() >= fewest_blocks():
         return []
     return [
@@ -117,12 +126,12 @@ def _too_few(found: pd.DataFrame) -> list[str]:
 
 
 def _answer(rows: pd.DataFrame, better: str) -> str:
-    decided = rows[rows["seen"] != "withheld"]
+    decided = rows[rows["seen"].isin(DECIDED)]
     seen = decided[decided["seen"] != "nothing"]
-    withheld = len(rows) - len(decided)
+    limited, unsteady = (int((rows["seen"] == word).sum()) for word in ("withheld", "unsteady"))
     if decided.empty:
-        return f"no verdict: the generator was the limit in all {withheld} comparisons."
-    if seen.empty:
+        said = "no verdict."
+    elif seen.empty:
         said = f"no effect in any of {len(decided)} comparisons; in half of them one of "
         said += f"{change(decided['smallest'].median())} would have been detected, taken alone."
     else:
@@ -130,7 +139,8 @@ def _answer(rows: pd.DataFrame, better: str) -> str:
         said = f"an effect in {len(seen)} of {len(decided)} comparisons, {good} for the better: "
         said += "; ".join(_same_way(str(variant), alike) for (variant, _), alike in seen.groupby(["variant", "seen"]))
         said += "."
-    return said + (f" In {withheld} more the generator was the limit." if withheld else "")
+    said += f" In {limited} of {len(rows)} the generator was the limit: withheld." if limited else ""
+    return said + (f" In {unsteady} equal storms would pass for an effect: unsteady, no answer." if unsteady else "")
 
 
 def _same_way(variant: str, rows: pd.DataFrame) -> str:
@@ -142,7 +152,7 @@ def _same_way(variant: str, rows: pd.DataFrame) -> str:
     return f"{variant} {_range(rows)} ({where})"
 
 
-def _where(rows: pd.DataFrame) -> str:
+def where(rows: pd.DataFrame) -> str:
     """``peak memory with mimalloc (hyper, actix: −4.0 % to −9.1 %), …``."""
     said = []
     for (measure, variant, _), alike in rows.groupby(["measure", "variant", "seen"], sort=False):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from harness.host import Host
-from harness.inference import mean_of_runs, paired_ratio
+from harness.inference import FEWEST_RUNS, mean_of_runs, paired_ratio
 from harness.report.tables import NO_VALUE, quantile
 
 
@@ -42,11 +42,11 @@ def typical(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["run_id"].isin(chosen)]
 
 
-def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
+def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
     """``measure`` of a server against others', paired by block: the i-th storm of each belongs to the i-th block.
 
     A line for each CPU regime and other server: the ratio of geometric means with its interval, p, and the smallest
-    effect that this many blocks could have seen. Pairs with fewer than three blocks are left out.
+    effect that this many blocks could have seen. Pairs with fewer than :data:`FEWEST_RUNS` blocks are left out.
     """
     rows = []
     for regime, storms in runs.groupby("cpu", sort=False):
@@ -57,7 +57,7 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
             if not {one, other} <= set(values):
                 continue
             both = values[[one, other]].dropna()
-            if len(both) < 3:
+            if len(both) < FEWEST_RUNS:
                 continue
             found = paired_ratio(both[one].to_list(), both[other].to_list())
             rows.append(
@@ -76,9 +76,13 @@ def in_blocks(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str])
 
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
-    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; the mean alone of fewer than three."""
-    found = mean_of_runs(values.dropna().to_list())
-    return f"{form(found.value)} ({form(found.low)} to {form(found.high)})" if found.runs > 2 else form(found.value)
+    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; of too few the mean alone."""
+    known = values.dropna()
+    if known.empty:
+        return NO_VALUE
+    found = mean_of_runs(known.to_list())
+    alone = form(found.value)
+    return alone if math.isnan(found.low) else f"{alone} ({form(found.low)} to {form(found.high)})"
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:
@@ -110,22 +114,22 @@ def span(values: pd.Series, form: Callable[[float], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def latency_span(values: pd.Series) -> str:
+    """As :func:`span` of a quantile of latency: one that lies among the unanswered (null) is larger than any."""
+    ordered = [None if pd.isna(value) else value for value in values.sort_values()]
+    low, high = quantile(ordered[0]), quantile(ordered[-1])
+    return low if low == high else f"{low} to {high}"
+
+
 def _ranges(runs: pd.DataFrame) -> dict[str, object]:
     return {
         "runs": len(runs),
         "backlog": span(runs["backlog_effective"], "{:.0f}".format),
         "answered": span(runs["success_rate"], percent),
         "first try": span(runs["first_try_share"], "{:.1%}".format),
-        "p50": _latencies(runs["p50_ms"]),
-        "p99": _latencies(runs["p99_ms"]),
+        "p50": latency_span(runs["p50_ms"]),
+        "p99": latency_span(runs["p99_ms"]),
         "answers/s": span(runs["throughput_per_s"], "{:,.0f}".format),
         "lost in input queue": span(runs["lo_rx_dropped"], "{:,.0f}".format),
         "generator": ", ".join(sorted(set(runs["generator"]))),
     }
-
-
-def _latencies(values: pd.Series) -> str:
-    """Smallest to largest; a null is larger than any."""
-    ordered = [None if pd.isna(value) else value for value in values.sort_values()]
-    low, high = quantile(ordered[0]), quantile(ordered[-1])
-    return low if low == high else f"{low} to {high}"

@@ -158,7 +158,7 @@ def scenario(summary: Summary) -> str:
 
 
 def quantile(value_ms: float | None) -> str:
-    if value_ms is None or math.isnan(value_ms):
+    if value_ms is None or not math.isfinite(value_ms):
         return UNANSWERED
     return f"{value_ms / 1000:.2f} s" if value_ms >= 1000 else f"{value_ms:.3g} ms"
 

@@ -52,8 +52,8 @@ class Entry:
         """Why it cannot be started here, or None."""
         if self.unit is not None:
             return build.missing(self.unit)
-        program = next(iter(shlex.split(self.command)), "")
-        if "{" in program or shutil.which(program) is not None:
+        program = absent_program(self.command)
+        if program is None:
             return None
         return build.Missing(
             f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
@@ -69,6 +69,12 @@ class Entry:
         """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
         locked = build.locked_versions(self.unit)
         return ", ".join(f"{package} {locked[package]}" for package in self.packages if package in locked)
+
+
+def absent_program(command: str) -> str | None:
+    """The program that a command line starts with, if it is not here; None also where a placeholder names it."""
+    program = next(iter(shlex.split(command)), "")
+    return None if "{" in program or shutil.which(program) is not None else program
 
 
 def catalogue() -> dict[str, Entry]:

@@ -20,7 +20,7 @@ from harness.load.http1 import Answer, request_bytes
 from harness.plan import Ready
 from harness.probe.listener import Listener, listening_on
 from harness.probe.usage import Usage
-from harness.servers import allocators
+from harness.servers import allocators, listener_options
 from harness.servers.allocators import Found
 
 READY_WITHIN_S = 15.0
@@ -144,6 +144,10 @@ class RunningServer:
             if asked in ("system", found.allocator) or time.monotonic() > deadline or self.exit_status is not None:
                 return found
             time.sleep(0.02)
+
+    def set_listener_options(self, port: int, options: Mapping[str, int]) -> dict[str, int]:
+        """Set TCP options of its listening sockets; what the kernel then says of them. Raises: MachineError."""
+        return listener_options.set_options(children.members(self.pid), port, options)
 
     def usage(self) -> Usage:
         """What its processes have used until now."""

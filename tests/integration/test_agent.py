@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import struct
 import threading
@@ -147,10 +148,24 @@ def test_the_outcome_is_what_the_client_saw(behave: Behaviour, expected: str | t
     rows.close()
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("behave", "expected"), [(once(OK), "answered"), (reset_after_request, "reset"), (never, "answer_timeout")], ids=str
+)
+def test_fast_open_asked_of_who_has_it_not_is_an_ordinary_connection(
+    behave: Behaviour, expected: str, tmp_path: Path
+) -> None:
+    found, rows, _ = outcomes(behave, dataclasses.replace(SHORT, fast_open=True), tmp_path)
+    assert found == {expected: 5}
+    assert min(rows.connection["established_ns"]) > 0
+    rows.close()
+
+
+@pytest.mark.parametrize("fast_open", [False, True])
+def test_nobody_listens(fast_open: bool, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    (slice_,) = cut(SHORT, 1, target="127.0.0.1", port=port, source=None, cpus=(0,), folder=str(tmp_path))
+    load = dataclasses.replace(SHORT, fast_open=fast_open)
+    (slice_,) = cut(load, 1, target="127.0.0.1", port=port, source=None, cpus=(0,), folder=str(tmp_path))
     with Rows(Path(slice_.rows_path), 5, 0, create=True) as rows:
         drive(Storm(slice_, rows), time.monotonic_ns())
         assert set(rows.connection["outcome"]) == {Outcome.refused}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from harness.audit import building, page
 from harness.audit.asking import loopback_of
-from harness.audit.findings import findings, named
+from harness.audit.findings import OUT_OF_FILES, findings, named
 from harness.audit.log import lines_on_files
 from harness.audit.observed import Job, Observed
-from harness.audit.out_of_files import WORDS, Seen, verdict
+from harness.audit.out_of_files import Seen, Word, verdict
 from harness.audit.row import row
 from harness.audit.subjects import Subject, find, of_command, subjects
 from harness.errors import PlanError
@@ -34,7 +34,6 @@ SEEN = Observed(
     burst=129,
     accepts=1,
     accepts_blocking=False,
-    traced=True,
     announced="thing 1.2",
     out_of_files=OUT,
 )
@@ -67,7 +66,10 @@ def made(**seen: Any) -> dict[str, Any]:
 )
 def test_the_word_follows_from_what_was_seen(word: str, seen: Seen | None) -> None:
     assert verdict(seen) == word
-    assert word in WORDS
+
+
+def test_every_word_has_its_meaning_on_the_page() -> None:
+    assert set(OUT_OF_FILES) == set(get_args(Word)) - {"unknown"}
 
 
 def test_a_server_that_wants_a_cpu_all_the_time_spins_also_where_it_does_not_get_one() -> None:
@@ -92,7 +94,7 @@ def test_what_the_trace_says_was_asked_is_believed() -> None:
     assert (found["backlog_asked"], found["evidence"], found["follows_somaxconn"]) == (-1, "strace", True)
 
 
-UNTRACED = {"asked": (), "traced": False, "accepts": None, "burst": None}
+UNTRACED = {"asked": (), "accepts": None, "burst": None}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_where_there_is_no_ipv6_nothing_is_said_of_two_stacks() -> None:
 def test_observations_and_jobs_come_through_json_unchanged() -> None:
     assert Observed.from_json(SEEN.to_json()) == SEEN
     assert Observed.from_json(replace(SEEN, out_of_files=None).to_json()).out_of_files is None
-    job = Job(("a", "b"), 80, "/f", None, None, {"X": "y"}, None, trace=True)
+    job = Job(("a", "b"), 80, "/f", {"c.conf": "listen 80"}, {"X": "y"}, None, trace=True)
     assert Job.from_json(job.to_json()) == job
 
 

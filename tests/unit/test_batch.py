@@ -80,3 +80,12 @@ def test_each_reason_is_said_once_with_all_it_leaves_out(monkeypatch: pytest.Mon
 def test_an_unknown_server_is_not_just_left_out() -> None:
     with pytest.raises(PlanError):
         batch.runnable([trial_from_options({"server": "nope"})], lambda line: None)
+
+
+def test_what_takes_more_open_files_than_the_machine_allows_is_left_out() -> None:
+    said: list[str] = []
+    modest = trial_from_options({"server": "python", "nofile": 64})
+    raised = trial_from_options({"server": "python", "nofile": 64, "nofile_hard": 999_999_999})
+    assert batch.runnable([modest, raised], said.append) == [modest]
+    assert len(said) == 1
+    assert "999999999 open files" in said[0]

@@ -9,7 +9,7 @@ import re
 import pytest
 
 import page
-from page_figures import Json
+from page_words import Json
 
 
 @pytest.fixture

@@ -665,6 +665,7 @@ def any_connections(random: np.random.Generator, number: int, *, open_loop: bool
         "syns_left": random.integers(0, 5, number) if ledger else np.full(number, np.nan),
         "syns_arrived": random.integers(0, 5, number) if ledger else np.full(number, np.nan),
         "synacks_sent": random.integers(0, 3, number) if ledger else np.full(number, np.nan),
+        "connect_us": random.integers(5, 900, number),
         "bytes_received": np.where(np.isnan(first_byte), 0, 100),
         "status": maybe(np.full(number, 200), 0.5),
         "errno": maybe(random.choice([errno.ECONNREFUSED, errno.EMFILE, errno.EADDRNOTAVAIL, 113], number), 0.1),
@@ -749,7 +750,7 @@ def test_the_order_of_rows_and_the_moment_of_the_start_play_no_part(seed: int) -
 
     def later(some: pa.Table) -> pa.Table:
         for index, name in enumerate(some.column_names):
-            if name.endswith("_us") and name != "server_cpu_us":
+            if name.endswith("_us") and name not in ("server_cpu_us", "connect_us"):  # which are durations
                 moved = [None if us is None else us + 777_000 for us in some[name].to_pylist()]
                 some = some.set_column(index, some.schema.field(name), pa.array(moved, pa.int64()))
         return some

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +16,12 @@ from harness.dictionary import DATA_README, data_dictionary
 from harness.notebooks import collection
 from harness.servers.catalogue import catalogue
 from harness.store import PROJECT
+from harness.verdicts.evidence import Evidence, gather
+from harness.verdicts.judge import judge
+from harness.verdicts.page import front_page, outside
 
 README = (PROJECT / "README.md").read_text()
-COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "notebooks"]
+COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "verdicts", "notebooks"]
 
 
 def test_the_calibration_page_is_the_generated_one() -> None:
@@ -54,7 +58,13 @@ def test_every_command_is_in_the_readme_and_has_help(command: str, capsys: pytes
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    assert "--" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"usage: stormlab {command} ")
+
+
+def test_no_command_is_missed_here(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert re.findall(r"^ {4}([a-z]+)", capsys.readouterr().out, re.MULTILINE) == COMMANDS
 
 
 def test_the_readme_indexes_every_notebook_and_server() -> None:
@@ -67,3 +77,37 @@ def test_the_readme_indexes_every_notebook_and_server() -> None:
 def test_the_readme_links_to_files_that_are_there() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", README):
         assert (PROJECT / target).exists(), target
+
+
+def test_the_readme_says_of_results_what_the_data_say() -> None:
+    evidence = gather(store.REFERENCE)
+    assert front_page(README, evidence, judge(evidence)) == README, "run `stormlab verdicts --export`"
+
+
+def _input_queue_is_overrun(evidence: Evidence) -> bool:
+    lost = evidence.of_plan("04-root-cause").groupby("variant", observed=True)["lo_rx_dropped"]
+    return bool(lost.min()["as it is"] > 0 == lost.max()["wide input queue"])
+
+
+def _a_stopped_server_lets_129_through(evidence: Evidence) -> bool:
+    storms = evidence.of_plan("04-root-cause", "stall_ms", "backlog")
+    storms = storms[(storms["stall_ms"] > 0) & (storms["backlog"] == 128)]
+    return bool((storms["first_try_share"] * storms["clients"]).round().eq(129).all() and len(storms))
+
+
+WRITTEN_BY_HAND: dict[str, Callable[[Evidence], bool]] = {
+    "retransmissions of a storm overrun this host's input queue and never reach the server. Root can show that by "
+    "intervention": _input_queue_is_overrun,
+    "# a stopped server lets 129 through": _a_stopped_server_lets_129_through,
+}
+"""What the README says of results outside of what is generated."""
+
+
+@pytest.mark.parametrize("sentence", WRITTEN_BY_HAND)
+def test_what_is_written_by_hand_is_true_of_the_data(sentence: str) -> None:
+    assert sentence in " ".join(outside(README).split())
+    assert WRITTEN_BY_HAND[sentence](gather(store.REFERENCE))
+
+
+def test_no_other_number_of_a_result_is_written_by_hand() -> None:
+    assert not re.findall(r"[^\n]*\d\s?%[^\n]*|[^\n]*\d (?:times|percent)[^\n]*", outside(README))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.effects import AGAIN, designed, effects, fewest_blocks, in_blocks
-from harness.plan import load_plan
+from harness.effects import AGAIN, POOLED, comparisons, designed, effects, fewest_blocks, in_blocks
+from harness.plan import Plan, load_plan
 from harness.report import effects as tell
 
 PLAN = """
@@ -25,20 +25,27 @@ allocator = "system"
 BLOCKS = 10
 
 
+def planned(folder: Path, text: str) -> Plan:
+    file = folder / "p.toml"
+    file.write_text(text)
+    return load_plan(file)
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> pd.DataFrame:
+    return measured(planned(tmp_path, PLAN))
+
+
+def measured(plan: Plan) -> pd.DataFrame:
     """Equal storms but for noise of 3 %, in the order in which a batch records them."""
-    file = tmp_path / "p.toml"
-    file.write_text(PLAN)
-    plan = load_plan(file)
     random = np.random.default_rng(11)
     rows = []
     for block in range(BLOCKS):
         for index in random.permutation(len(plan.block)):
             trial = plan.block[index]
-            measured = {measure: float(random.lognormal(block / 10, 0.03)) for measure in MEASURED}
+            values = {measure: float(random.lognormal(block / 10, 0.03)) for measure in MEASURED}
             rows.append(
-                {"run_id": f"{len(rows):04d}", "plan_hash": trial.plan_hash, "server": trial.server.name, **measured}
+                {"run_id": f"{len(rows):04d}", "plan_hash": trial.plan_hash, "server": trial.server.name, **values}
             )
     made = pd.DataFrame(rows).assign(generator="ok", success_rate=1.0, planned=10, allocator="system")
     return in_blocks(made, plan)
@@ -86,7 +93,18 @@ def test_a_speed_that_is_the_generators_is_withheld(runs: pd.DataFrame) -> None:
     of_jemalloc = found[(found.server == "hyper") & (found.variant == "jemalloc")].set_index("measure")
     assert of_jemalloc.seen["throughput_per_s"] == of_jemalloc.seen["p99_ms"] == "withheld"
     assert of_jemalloc.seen["cpu_us_per_answer"] == "nothing"
-    assert any("In 1 more the generator was the limit" in line for line in tell.answers(found))
+    assert any("In 1 of 4 the generator was the limit" in line for line in tell.answers(found))
+
+
+def test_where_equal_storms_pass_for_an_effect_there_is_no_answer(runs: pd.DataFrame) -> None:
+    hyper = runs.server == "hyper"
+    runs.loc[hyper & runs.compared.isin([AGAIN, "jemalloc"]), "p99_ms"] *= 1.5
+    found = tell.compare(runs)
+    of_hyper = found[(found.server == "hyper") & (found.measure == "p99_ms")].set_index("variant")
+    assert of_hyper.seen.to_dict() == {AGAIN: "more", "jemalloc": "unsteady", "mimalloc": "unsteady"}
+    assert set(found[found.server == "python"].seen) == {"nothing"}
+    assert "1 of them would pass for an effect" in tell.of_itself(found)
+    assert any("In 2 equal storms would pass for an effect" in line for line in tell.answers(found))
 
 
 def test_too_few_blocks_conclude_nothing(runs: pd.DataFrame) -> None:
@@ -118,3 +136,29 @@ def test_a_design_knows_what_it_can_see(runs: pd.DataFrame) -> None:
     assert design.spread == pytest.approx(0.03 * np.sqrt(2), rel=0.4)
     assert 1 < design.alone < design.corrected < 1.15
     assert effects(runs, ["peak_rss_bytes"]).smallest.between(1, 1.15).all()
+
+
+TWO_LOADS = PLAN.replace("[vary]", "[scenario.long]\nclients = 10\nrequests_per_client = 9\n[vary]")
+
+
+def test_a_server_is_compared_as_a_whole_over_all_its_loads(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TWO_LOADS)
+    runs = measured(plan)
+    jemalloc = (runs.server == "hyper") & (runs.compared == "jemalloc")
+    runs.loc[jemalloc & (runs.load == "storm"), "cpu_us_per_answer"] *= 1.21
+    gone = jemalloc & (runs.load == "long") & (runs.block == 0)
+    found = effects(runs[~gone], ["cpu_us_per_answer", "p99_ms"])
+    assert list(dict.fromkeys(found.load)) == [POOLED, "storm", "long"]
+    whole = found[(found.load == POOLED) & (found.server == "hyper") & (found.variant == "jemalloc")]
+    assert whole.blocks.to_list() == [BLOCKS - 1] * 2, "a block without one of the loads says nothing of all of them"
+    row = whole.set_index("measure").loc["cpu_us_per_answer"]
+    assert row.ratio == pytest.approx(1.1, rel=0.04)
+    assert row.seen == "more"
+    assert comparisons([plan], list(tell.MEASURES)) == (2 * 2 * 2 * 4, 2 * 2 * 4)
+    assert comparisons([planned(tmp_path, PLAN)], list(tell.MEASURES)) == (2 * 2 * 4, 0)
+
+
+def test_many_loads_see_what_one_cannot(runs: pd.DataFrame) -> None:
+    pilot = runs[runs.asked == "system"]
+    alone, together = (designed(pilot, ["p99_ms"], BLOCKS, 18, loads=loads).alone.item() for loads in (1, 4))
+    assert np.log(together) == pytest.approx(np.log(alone) / 2, rel=0.01)

@@ -61,6 +61,18 @@ def test_more_blocks_and_less_spread_detect_smaller_effects() -> None:
     assert smallest(0.0, 10) == 1.0
 
 
+def test_a_difference_of_shares_is_taken_within_blocks() -> None:
+    baseline = [0.0, 0.2, 0.4, 0.6, 0.8, 0.85]
+    found = inference.paired_difference([share + 0.1 + share / 100 for share in baseline], baseline)
+    assert found.mean.value == pytest.approx(0.1 + np.mean(baseline) / 100)
+    assert found.mean.low < found.mean.value < found.mean.high
+    assert found.p < 0.05
+    nothing = inference.paired_difference(baseline, baseline)
+    assert (nothing.mean.ends, nothing.p) == ((0, 0), 1)
+    with pytest.raises(ValueError, match="blocks are the fewest"):
+        inference.paired_difference(baseline[:2], baseline[:2])
+
+
 def test_groups_without_blocks() -> None:
     random = np.random.default_rng(3)
     one = random.normal(10, 1, 8)
@@ -93,7 +105,13 @@ def test_a_mean_of_runs_lies_in_its_interval() -> None:
     assert found.low < found.value < found.high
 
 
-@pytest.mark.parametrize(("measured", "why"), [([1.0, 2.0], "three blocks"), ([1.0, 0.0, 2.0], "positive")])
+@pytest.mark.parametrize(("measured", "why"), [([1.0, 2.0], "3 blocks"), ([1.0, 0.0, 2.0], "positive")])
 def test_what_has_no_ratio_is_refused(measured: list[float], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         inference.paired_ratio(measured, [1.0] * len(measured))
+
+
+def test_a_difference_that_never_varies_is_no_coincidence_and_none_is_none() -> None:
+    queue = [129.0] * 6
+    assert inference.paired_ratio([4000.0] * 6, queue).t_p == 0
+    assert inference.paired_ratio(queue, queue).t_p == 1

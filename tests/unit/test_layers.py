@@ -8,20 +8,27 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-INSTRUMENTS += ["harness.tracing.table", "harness.foreign.chamber"]
+INSTRUMENTS += ["harness.kernel", "harness.tracing.table", "harness.foreign.chamber"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
     "harness.checks",
     "harness.cause",
     "harness.episodes",
+    "harness.backoffs",
+    "harness.report.emfile",
     "harness.explain",
     "harness.summary",
     "harness.traced",
     "harness.effects",
+    "harness.pulses",
+    "harness.results",
+    "harness.datacard",
+    "harness.settings",
     "harness.record",
     "harness.foreign.record",
     "harness.plots",
+    "harness.verdicts.judge",
 ]
 
 

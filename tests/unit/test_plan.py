@@ -38,9 +38,14 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"clients": "many"},
         {"bogus": 1},
         {"allocator": "tcmalloc"},
+        {"nofile_hard": 4096},
+        {"nofile": 4096, "nofile_hard": 1024},
         {"settle_s": 61},
         {"settle_s": -1},
         {"settle_s": "long"},
+        {"fast_open": "yes"},
+        {"fast_open_queue": 0},
+        {"defer_accept_s": 0},
     ],
     ids=str,
 )
@@ -91,6 +96,40 @@ def test_allocator_and_settling_are_asked_for_and_change_no_other_plan() -> None
     assert Trial.from_json(older) == plain
 
 
+def test_fast_open_and_defer_accept_are_asked_for_and_change_no_other_plan() -> None:
+    plain = trial_from_options({"clients": 7})
+    asked = trial_from_options({"clients": 7, "fast_open": True, "fast_open_queue": 16, "defer_accept_s": 2})
+    assert (asked.load.fast_open, asked.server.fast_open_queue, asked.server.defer_accept_s) == (True, 16, 2)
+    assert plain.plan_hash == trial_from_options({"clients": 7, "fast_open": False}).plan_hash != asked.plan_hash
+    assert Trial.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    older = json.loads(json.dumps(plain.to_json()))
+    del older["load"]["fast_open"], older["server"]["fast_open_queue"], older["server"]["defer_accept_s"]
+    assert Trial.from_json(older) == plain
+
+
+def test_a_limit_that_may_be_raised_changes_no_other_plan() -> None:
+    plain = trial_from_options({"nofile": 1024})
+    raisable = trial_from_options({"nofile": 1024, "nofile_hard": 4096})
+    assert raisable.plan_hash != plain.plan_hash
+    assert Trial.from_json(json.loads(json.dumps(raisable.to_json()))) == raisable
+    older = json.loads(json.dumps(plain.to_json()))
+    del older["server"]["nofile_hard"]
+    assert Trial.from_json(older) == plain
+
+
+def test_rows_are_kept_of_the_trials_that_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("keep_rows = 3\n[vary]\nbacklog = [1, 2]\nserver = ['go', 'node']\n[keep]\nbacklog = 2\n")
+    plan = load_plan(file)
+    assert {(trial.server.backlog, plan.rows_kept(trial)) for trial in plan.trials} == {(1, 0), (2, 3)}
+    assert {plan.rows_kept(trial) for trial in plan.of_servers(["go"]).trials} == {0, 3}
+    file.write_text("keep_rows = 3\n[vary]\nbacklog = [1, 2]\n")
+    every = load_plan(file)
+    assert {every.rows_kept(trial) for trial in every.trials} == {3}
+    with pytest.raises(PlanError, match="keep"):
+        load_plan(file, {"keep": {"backlog": 7}})
+
+
 def test_plan_files_are_products(tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text("repeats = 2\n[base]\nclients = 9\n[vary]\nbacklog = [1, 2]\nserver = ['go', 'node', 'python']\n")
@@ -121,6 +160,15 @@ def test_a_control_is_held_twice_in_each_block(tmp_path: Path) -> None:
     assert load_plan(file, {"control": {"allocator": "jemalloc"}}).controls != plan.controls
     with pytest.raises(PlanError, match="control"):
         load_plan(file, {"control": {"allocator": "mimalloc"}})
+
+
+def test_a_control_may_be_a_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("[scenario.calm]\n[scenario.stormy]\nrate = 9000\n[control]\nscenario = 'calm'")
+    plan = load_plan(file)
+    assert plan.controls == plan.trials[:1]
+    with pytest.raises(PlanError, match="control"):
+        load_plan(file, {"control": {"scenario": "windy"}})
 
 
 @pytest.mark.parametrize(

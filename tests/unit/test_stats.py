@@ -10,8 +10,10 @@ from harness.stats import (
     TIMELINE_STEPS,
     Latencies,
     last_per_step,
+    median_of_runs,
     peak_overlap,
     pulses,
+    recovered_after_s,
     silent_share,
     timeline,
     weighted_quantile,
@@ -24,6 +26,13 @@ def test_quantiles_count_the_unanswered_as_longer_than_any_answer() -> None:
     assert latencies.quantile(0.75) == 75.0
     assert latencies.quantile(0.76) is None
     assert latencies.answered_only().quantile(0.99) == 75.0
+
+
+def test_a_run_whose_quantile_lies_among_the_unanswered_counts_as_slower_than_any() -> None:
+    assert median_of_runs([1.0, np.nan, 3.0]) == 3.0
+    assert median_of_runs([1.0, np.nan, np.nan]) == median_of_runs([1.0, np.nan]) == np.inf
+    assert median_of_runs([1.0, 2.0, 6.0, np.nan]) == 4.0
+    assert np.isnan(median_of_runs([]))
 
 
 @pytest.mark.parametrize("unanswered", [0, 5])
@@ -79,3 +88,22 @@ def test_pulses_are_stretches_with_silence_between_them() -> None:
     assert pulses(np.array([0, 50, 50, 0, 100, 0])) == [(1, 2, 100), (4, 4, 100)]
     assert pulses(np.array([200, 200, 0, 1])) == [(0, 1, 400)], "a straggler is no pulse"
     assert pulses(np.array([0, 0])) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "after_s"),
+    [
+        ([0] * 10 + [150] + [10] * 19, 0.0),
+        ([0] * 10 + [40, 0, 0, 0, 0, 70, 10] + [10] * 13, 0.5),
+        ([0] * 10 + [40, 0, 0, 0, 0] * 4, None),
+        ([0] * 30, None),
+        ([10] * 30, 0.0),
+        ([10] * 29 + [0], None),
+    ],
+    ids=["at once", "after one rest", "never", "nothing", "never stopped", "stopped again"],
+)
+def test_recovered_is_who_keeps_up_until_the_end(answers: list[int], after_s: float | None) -> None:
+    """A hundred requests a second for three seconds, stopped for the first."""
+    steps = np.array(answers + [0] * (TIMELINE_STEPS - 30))
+    found = recovered_after_s(steps, 100, 1.0, 3.0)
+    assert np.isnan(found) if after_s is None else found == pytest.approx(after_s)

@@ -1,5 +1,6 @@
 //! mio alone: its listener and its events; connections are handed to threads, which are of no interest here.
 
+mod http;
 mod talk;
 
 use mio::net::TcpListener;

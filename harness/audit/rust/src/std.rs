@@ -1,5 +1,6 @@
 //! Rust's standard library, as its documentation writes a server: a thread for each connection.
 
+mod http;
 mod talk;
 
 use std::net::TcpListener;

@@ -1,0 +1,146 @@
+"""The listen backlog as the cause, C1, and as the fix, F1. Both are decided only where this host dropped nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+
+from harness.audit.findings import number
+from harness.results import with_counters
+from harness.verdicts.evidence import MATTERS, Evidence, difference, gains, on_clean_ground
+from harness.verdicts.telling import decided, pending, points, title, undecided
+from harness.verdicts.verdict import Finding, Unit, Verdict, Word, word
+
+SMALL, LARGE = 128, 4096
+"""The article's two backlogs: what Rust asks for, and what it should ask for."""
+RUST_STD, NODE, GO, TOKIO = "Rust std", "Node.js http", "Go net/http", "tokio"
+"""Stacks as the audit calls them."""
+CLAIMED = {RUST_STD: 128, NODE: 512}
+"""What the article says they ask for; of Go it says the system's maximum."""
+PAIRS = (("as it is", "larger backlog"), ("wide input queue", "larger backlog, wide input queue"))
+"""Storms of 04 that differ in the backlog alone: without help by root, and with this host's input queue opened wide."""
+
+_UNIT: Unit = "difference of shares"
+_LEADS: Mapping[Word, str] = {
+    "reproduced": "A small backlog is a cause",
+    "true_under_conditions": "A small backlog is a cause under some conditions",
+    "not_reproduced": "A small backlog is no cause that matters",
+}
+
+
+def c1(evidence: Evidence) -> Verdict:
+    """Does a larger backlog take the failure away, who asks for how much, and is anybody refused beyond it?"""
+    every = evidence.of_plan("04-root-cause")
+    plane = evidence.of_plan("02-backlog-plane", "backlog", "stall_ms", "rate")
+    if every.empty and plane.empty:
+        return pending("C1")
+    stopped, overfull = on_clean_ground(every), on_clean_ground(plane[_overflows(plane)])
+    both = [difference(stopped, "success_rate", "variant", large, small) for small, large in PAIRS]
+    changes = {
+        "answers of a stopped Hyper": next((change for change in both if change is not None), None),
+        "answers at the first try after a stall at a steady rate": difference(
+            overfull, "first_try_share", "backlog", LARGE, SMALL, ("stall_ms",)
+        ),
+    }
+    known = {name: change for name, change in changes.items() if change is not None}
+    findings = [Finding(name, gains(change)) for name, change in known.items()]
+    if not any(finding.holds is not None for finding in findings):
+        return undecided("C1", _no_ground("a full queue"), pd.concat([every, plane]))
+    is_cause, used = word(findings), pd.concat([stopped, overfull])
+    refusals, sentence = _refused(evidence)
+    if is_cause != "not_reproduced":  # only then it matters what else is said of it
+        findings += [Finding("refusal", refusals), Finding("what they ask for", _as_claimed(evidence))]
+    statement = f"{_LEADS[is_cause]}. What a larger one brings: "
+    statement += "; ".join(f"{points(change.mean)} in {name}" for name, change in known.items())
+    name, change = next(iter(known.items()))
+    statement = f"{statement}. {sentence} {_asked(evidence)}"
+    return decided("C1", findings, statement, (f"{name}, with a larger backlog", _UNIT), change.mean, used)
+
+
+def f1(evidence: Evidence) -> Verdict:
+    """Does ``listen(4096)`` instead of 128 bring more clients through at the first try?
+
+    In real storms, the stacks together, by who has the CPUs; and at a steady rate by whether 128 overflows at all.
+    """
+    storms = evidence.of_plan("02-backlog-storms", "backlog")
+    plane = evidence.of_plan("02-backlog-plane", "backlog", "stall_ms", "rate")
+    every = pd.concat([runs[runs["backlog"].isin([SMALL, LARGE])] for runs in (storms, plane)])
+    if every.empty:
+        return pending("F1")
+    used = on_clean_ground(every)
+    real, steady = used[used["rate"].isna()], used[used["rate"].notna()]
+    groups = {f"storms on {cpu} CPUs": real[real["cpu"] == cpu] for cpu in ("shared", "disjoint")}
+    groups["a stall that overfills 128"] = steady[_overflows(steady)]
+    groups["a stall that 128 holds"] = steady[~_overflows(steady)]
+    alike = ["server", "wide", "stall_ms"]
+    found = {
+        name: difference(runs.fillna({"stall_ms": 0}), "first_try_share", "backlog", LARGE, SMALL, alike)
+        for name, runs in groups.items()
+    }
+    known = {name: change for name, change in found.items() if change is not None}
+    findings = [Finding(name, gains(change)) for name, change in known.items()]
+    if not any(finding.holds is not None for finding in findings):
+        return undecided("F1", _no_ground("both backlogs"), every)
+    statement = "Answered at the first try with listen(4096) instead of 128: "
+    statement += "; ".join(f"{points(change.mean)} with {name}" for name, change in known.items()) + "."
+    statement += _not_cured(real)
+    name, change = next(iter(known.items()))
+    measure = f"answers at the first try with listen(4096), {name}"
+    return decided("F1", findings, statement, (measure, _UNIT), change.mean, used)
+
+
+def _overflows(plane: pd.DataFrame) -> pd.Series:
+    """Whether more connections arrive in the stall than the smaller backlog, and one, has room for."""
+    return plane["rate"] * plane["stall_ms"] / 1000 > SMALL + 1
+
+
+def _refused(evidence: Evidence) -> tuple[bool | None, str]:
+    """Of the clients of all storms whose accept queue overflowed while the server lived."""
+    runs = with_counters(on_clean_ground(evidence.runs), "ListenOverflows")
+    runs = runs[(runs["ListenOverflows"] > 0) & (runs["status"] == "complete")]
+    if runs.empty:
+        return None, "No storm with an overflow tells whether clients are refused."
+    refused = sum(json.loads(outcomes).get("refused", 0) for outcomes in runs["outcomes"])
+    sentence = (
+        f"Refused were {refused or 'none'} of {runs['planned'].sum():,} clients in {len(runs)} storms whose queue"
+    )
+    return refused > 0, f"{sentence} overflowed{'' if refused else ': what does not fit is dropped unanswered'}."
+
+
+def _as_claimed(evidence: Evidence) -> bool | None:
+    """Whether the audited stacks ask for what the article says."""
+    go = [row["follows_somaxconn"] for row in evidence.audit if row["stack"] == GO]
+    asked = {stack: _asked_by(evidence, stack) for stack in CLAIMED}
+    if not go or not all(asked.values()):
+        return None
+    return all(go) and all(set(asked[stack].values()) == {claimed} for stack, claimed in CLAIMED.items())
+
+
+def _asked(evidence: Evidence) -> str:
+    """What they ask for, Tokio's listener, which is Hyper's, release by release."""
+    said = [f"{stack} {_values(_asked_by(evidence, stack))}" for stack in (RUST_STD, GO, NODE, TOKIO)]
+    return f"Asked for, by the audit: {'; '.join(said)} (Hyper's listener, by release; −1 is the system's maximum)."
+
+
+def _asked_by(evidence: Evidence, stack: str) -> Mapping[str, int | None]:
+    return {row["version"]: row["backlog_asked"] for row in evidence.audit if row["stack"] == stack}
+
+
+def _values(asked: Mapping[str, int | None]) -> str:
+    return ", ".join(dict.fromkeys(map(number, asked.values()))) or "not audited"
+
+
+def _not_cured(real: pd.DataFrame) -> str:
+    """Whom the larger backlog still lets wait."""
+    still = real[real["backlog"] == LARGE].groupby("server")["first_try_share"].median()
+    waiting = [f"{share:.0%} of {title(str(server))}'s" for server, share in still.items() if share < 1 - MATTERS]
+    return f" Even so no more came through than {' and '.join(waiting)} clients." if waiting else ""
+
+
+def _no_ground(what: str) -> str:
+    return (
+        f"There are too few storms with {what} in which this host's own input queue dropped nothing, and from others "
+        "nothing follows of a backlog. Root can widen that queue: --host-sysctl net.core.netdev_max_backlog=100000."
+    )

@@ -1,0 +1,113 @@
+"""The front page: what the README says of results, made of the verdicts and put between its markers."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from harness.errors import PlanError
+from harness.report.tables import NO_VALUE
+from harness.store import PROJECT, write_whole
+from harness.verdicts.evidence import Evidence, on_clean_ground
+from harness.verdicts.telling import number
+from harness.verdicts.verdict import CLAIMS, Verdict, Word
+
+README = PROJECT / "README.md"
+_WIDTH = 120
+FIGURE = "figures/02-backlog-sweep/storms-first-try"
+"""Storms of which nobody stopped the server, on all stacks: what a backlog does, and when there is nothing to do."""
+
+_FINDING = """\
+![{alt}]({figure}.png)
+
+{sentence}
+"""
+_VERDICTS = """\
+{summary}
+`stormlab verdicts --json` names the storms of each.
+
+| claim | verdict | measured, 95 % interval | what was found |
+|---|---|---|---|
+{rows}
+"""
+
+
+def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    """The README's text with the generated parts as they are to be.
+
+    Raises:
+        PlanError: a marker is missing.
+    """
+    about = json.loads((PROJECT / f"{FIGURE}.json").read_text(encoding="utf-8"))
+    sentence = textwrap.fill(f"*{_sentence(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
+    finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
+    summary = textwrap.fill(_summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
+    rows = "\n".join(map(_row, verdicts))
+    parts = {"finding": finding, "verdicts": _VERDICTS.format(summary=summary, rows=rows)}
+    for name, part in parts.items():
+        text = _put(text, name, part)
+    return text
+
+
+def export(evidence: Evidence, verdicts: Sequence[Verdict]) -> None:
+    """Write the README anew. Raises: PlanError, OSError."""
+    write_whole(README, front_page(README.read_text(encoding="utf-8"), evidence, verdicts))
+
+
+def outside(text: str) -> str:
+    """What of the README is written by hand."""
+    for name in ("finding", "verdicts"):
+        text = _put(text, name, "")
+    return text
+
+
+def _put(text: str, name: str, part: str) -> str:
+    before, begin, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->\n")
+    if not begin or not end:
+        raise PlanError(f"the README has no markers <!-- {name} --> and <!-- /{name} -->", "put them back")
+    return before + begin + part + end + after
+
+
+def _sentence(evidence: Evidence) -> str:
+    """What the figure shows, of the median storm of all stacks, where this host's input queue dropped nothing."""
+    storms = on_clean_ground(evidence.of_plan("02-backlog-storms", "backlog"))
+    medians = storms.groupby(["cpu", "backlog"])["first_try_share"].median()
+    few, many = storms["backlog"].min(), storms["backlog"].max()
+    said = [
+        f"{medians[regime, few]:.0%} with a backlog of {few:,.0f} and {medians[regime, many]:.0%} with {many:,.0f} "
+        f"where server and clients {sharing}"
+        for regime, sharing in _SHARING.items()
+    ]
+    lead = "Answered without any retransmission, in the median of all storms in which this host dropped nothing"
+    return f"{lead}: {'; '.join(said)}."
+
+
+def _summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    counted = Counter(verdict.verdict for verdict in verdicts)
+    words = ", ".join(f"{counted[word]} {plain(word)}" for word in get_args(Word) if counted[word])
+    used = {run_id for verdict in verdicts for run_id in verdict.run_ids}
+    return (
+        f"The article's {len(verdicts)} claims, put to the test in {len(used)} storms on {evidence.host}: {words}. "
+        "No verdict rests on a single storm, on a speed where the generator was the limit, or on a backlog while this "
+        "host's own input queue dropped packets."
+    )
+
+
+def _row(verdict: Verdict) -> str:
+    claim = CLAIMS[verdict.claim]
+    measured = NO_VALUE if verdict.value is None else f"{number(verdict)} {verdict.measure}"
+    shown = f" ([figure]({verdict.figure}))" if verdict.figure else ""
+    cells = (f"**{claim.name}** {claim.says}", f"**{plain(verdict.verdict)}**", measured, verdict.statement + shown)
+    return f"| {' | '.join(cells)} |"
+
+
+def plain(word: Word) -> str:
+    """A verdict's word as one says it."""
+    return word.replace("_", " ")
+
+
+_SHARING: Mapping[str, str] = {"shared": "share the CPUs", "disjoint": "have CPUs of their own"}

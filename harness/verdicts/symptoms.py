@@ -1,0 +1,199 @@
+"""What the article saw: S1 to S4."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import PlanError
+from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
+from harness.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
+from harness.report.notebook import percent
+from harness.report.tables import quantile
+from harness.verdicts.evidence import Evidence, clean, kinds, limited, ratio
+from harness.verdicts.telling import decided, pending, title, undecided, with_ends
+from harness.verdicts.verdict import Finding, Verdict, beyond, told, word
+
+FAILING = 0.5
+"""The article has 25 % answered. Half is granted: a server that answers less has its failure reproduced."""
+STEADY_MS = FIRST_TIMEOUT_S * 1000
+"""A latency beyond it has waited for a SYN to be sent again."""
+IN_STEP = 0.05
+"""Share of a storm's connections; of fewer in step with retransmissions nobody would say that the server pulses."""
+FULL_QUEUE = ("as it is", "wide input queue")
+"""Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
+PULSE_KINDS = (*FULL_QUEUE, "larger backlog", "larger backlog, wide input queue", "no stall")
+
+
+def s1(evidence: Evidence) -> Verdict:
+    """Kept connections: the ratio of speeds, block by block, in each CPU regime and to each rival."""
+    runs = evidence.of_plan("01-stack-comparison")
+    runs = runs[(runs["scenario"] == "long") & runs["server"].isin(["hyper", "go", "node"])]
+    if set(runs["server"]) != {"hyper", "go", "node"}:
+        return pending("S1")
+    findings, measured, withheld = [], {}, 0
+    for regime, storms in runs.groupby("cpu", sort=False):
+        for rival in ("go", "node"):
+            found, condition = _of_hyper(storms, "throughput_per_s", rival), f"{title(rival)}'s, {regime} CPUs"
+            withheld += _generators(storms, rival)
+            findings.append(Finding(condition, _above_one(found)))
+            if found is not None:
+                measured[condition] = found.ratio
+    if word(findings) == "undecidable_here":
+        of_server = runs["generator"].eq("limiting").groupby(runs["server"])
+        often = ", ".join(f"{title(str(server))} {said.sum()} of {len(said)}" for server, said in of_server)
+        reason = f"{withheld} of {len(findings)} comparisons of speed are withheld: the generator was the limit "
+        reason += f"(storms: {often}), and what is measured then is not the server's speed."
+        reason += f" {len(findings) - withheld} more may be chance." if withheld < len(findings) else ""
+        return undecided("S1", reason, runs)
+    ratios = [f"{with_ends(at.value, at.ends, 'ratio')} times {condition}" for condition, at in measured.items()]
+    least = min(measured.values(), key=lambda interval: interval.value)
+    measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
+    return decided(
+        "S1", findings, f"Hyper's answers a second are {', '.join(ratios)}.", (measure, "ratio"), least, runs
+    )
+
+
+def s2(evidence: Evidence) -> Verdict:
+    """The short storm: how many Hyper answers, and whether it takes longer than Node.js."""
+    runs = evidence.of_plan("01-stack-comparison", "timeout_s")
+    runs = runs[runs["scenario"] == "short"]
+    # A median among the unanswered is beyond the timeout; where it counts as that, a server that fails looks better.
+    runs = runs.assign(p50_ms=runs["p50_ms"].fillna(runs["timeout_s"] * 1000))
+    hyper, node = (runs[runs["server"] == name] for name in ("hyper", "node"))
+    if hyper.empty or node.empty:
+        return pending("S2")
+    smaller = _at_default(evidence, ["hyper"])
+    findings, measured, times = [], {}, []
+    for kind, storms in [*kinds(hyper), *kinds(smaller)]:
+        answered = measured[kind] = mean_of_runs(storms["success_rate"].to_list())
+        fails = beyond(-answered.high, -answered.low, -FAILING)
+        findings.append(Finding(kind, None if fails and not clean(storms) else fails))
+    for regime, storms in runs.groupby("cpu", sort=False):
+        slower = _of_hyper(storms, "p50_ms", "node")
+        findings.append(Finding(f"slower than Node.js in the median, {regime} CPUs", _above_one(slower)))
+        if slower is not None:
+            times.append(f"{with_ends(slower.ratio.value, slower.ratio.ends, 'ratio')} with {regime} CPUs")
+    used = pd.concat([hyper, smaller, node])
+    if word(findings) == "undecidable_here":
+        return undecided("S2", f"{_too_few()} And what fails where this host dropped packets is not decided.", used)
+    worst = min(measured, key=lambda kind: measured[kind].value)
+    statement = f"Of {len(measured)} kinds of storm Hyper fared worst in “{worst}” and answered "
+    statement += f"{percent(measured[worst].value)} there, with its default backlog of "
+    statement += f"{hyper['backlog_effective'].iloc[-1]:,.0f}. Node.js answered "
+    of_node = node.groupby("cpu", sort=False)["success_rate"].mean()
+    statement += ", ".join(f"{percent(share)} with {regime} CPUs" for regime, share in of_node.items()) + "."
+    statement += f" Hyper's median latency is, over that of Node.js: {'; '.join(times)}." if times else ""
+    if told(findings, True):
+        statement += f" It holds for: {told(findings, True)}."
+    measure = "answered by Hyper in its worst kind of storm; the article has 25 %"
+    return decided("S2", findings, statement, (measure, "share"), measured[worst], used)
+
+
+def s3(evidence: Evidence) -> Verdict:
+    """Pulses: are connections established in step with their own SYN retransmissions, and does it take a full queue?"""
+    runs = evidence.of_plan("04-root-cause", "timeout_s")
+    runs = runs[runs["variant"].isin(PULSE_KINDS)]
+    if runs.empty:
+        return pending("S3")
+    findings, shares, said, used = [], {}, [], []
+    for variant, storms in runs.groupby("variant", observed=True):
+        if not clean(storms) or len(storms) < FEWEST_RUNS:
+            continue
+        try:
+            lives = [evidence.lives(run_id) for run_id in storms["run_id"]]
+        except PlanError:
+            return pending("S3", "The rows of these storms' connections are not kept.")
+        schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
+        found, share = find_pulses(lives, schedule), mean_of_runs([in_step(life, schedule) for life in lives])
+        pulses = beyond(share.low, share.high, IN_STEP)
+        findings.append(Finding(str(variant), None if pulses and found.p >= 1 - CONFIDENCE else pulses))
+        shares[str(variant)] = share
+        said.append(f"{found.share:.1%} with “{variant}” (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
+        used.append(storms)
+    full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
+    if not full:
+        reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "
+        return undecided("S3", reason + "which makes pulses of its own. Root can widen it: --host-sysctl.", runs)
+    statement = f"Established in step with the clients' own SYN retransmissions: {'; '.join(said)}."
+    if full[0].holds and told(findings, False):
+        statement += " So the rhythm is not the server's: the clients' kernels wait, and then send again what a full "
+        statement += "queue dropped."
+    measure = "of all connections in step with retransmissions while the queue is full"
+    return decided("S3", findings, statement, (measure, "share"), shares[full[0].condition], pd.concat(used))
+
+
+def s4(evidence: Evidence) -> Verdict:
+    """Go and Node.js at their default backlogs: is everybody answered, and does the slowest hundredth stay below?"""
+    runs = evidence.of_plan("01-stack-comparison")
+    runs = runs[(runs["scenario"] == "short") & runs["server"].isin(["go", "node"])]
+    if set(runs["server"]) != {"go", "node"}:
+        return pending("S4")
+    used = pd.concat([runs, _at_default(evidence, ["go", "node"])])
+    findings, said, slowest = [], [], []
+    for server, storms_of_server in used.groupby("server"):
+        name, answered, steady = title(str(server)), [], []
+        for kind, storms in kinds(storms_of_server):
+            p99_ms = storms["p99_ms"].fillna(np.inf)
+            answered.append(Finding(f"{name} answers all, {kind}", _always(storms["success_rate"] == 1, storms)))
+            fast = None if limited(storms) else _always(p99_ms <= STEADY_MS, storms)
+            steady.append(Finding(f"{name}'s latency, {kind}", fast))
+            if fast is not None:
+                slowest.append((_mean_ms(p99_ms), f"{name}, {kind}"))
+        findings += answered + steady
+        said.append(
+            f"{name} answered everybody in {_count(answered)}, and its 99th percentile stayed within "
+            f"{quantile(STEADY_MS)} in {_count(steady)}"
+        )
+    if word(findings) == "undecidable_here":
+        return undecided("S4", f"{_too_few()} Or the generator was the limit.", used)
+    statement = f"{'; '.join(said)}. Kinds that do not decide are not counted."
+    worst, where = max(slowest, key=lambda found: found[0].value, default=(None, "none is decided"))
+    measure = f"99th percentile of latency, the slowest that decides: {where}"
+    return decided("S4", findings, statement, (measure, "ms"), worst, used, name_open=False)
+
+
+def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
+    """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
+    runs = evidence.of_plan("02-backlog-storms")
+    return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
+
+
+def _of_hyper(storms: pd.DataFrame, measure: str, rival: str) -> Effect | None:
+    """Hyper's speed over another's, withheld where it is the generator's."""
+    return None if _generators(storms, rival) else ratio(storms, measure, "server", "hyper", rival)
+
+
+def _generators(storms: pd.DataFrame, rival: str) -> bool:
+    """Whether the generator was the limit of one of the two."""
+    return any(limited(storms[storms["server"] == name]) for name in ("hyper", rival))
+
+
+def _above_one(found: Effect | None) -> bool | None:
+    """Whether a ratio is above one; not decided where chance may have made it."""
+    if found is None or found.p >= 1 - CONFIDENCE:
+        return None
+    return beyond(found.ratio.low, found.ratio.high, 1.0)
+
+
+def _always(good: pd.Series, storms: pd.DataFrame) -> bool | None:
+    """Whether all storms of a kind are good; against a server speaks only most of a kind, on clean ground."""
+    if len(storms) < FEWEST_RUNS:
+        return None
+    return True if good.all() else False if good.mean() < 0.5 and clean(storms) else None
+
+
+def _count(findings: list[Finding]) -> str:
+    known = [finding.holds for finding in findings if finding.holds is not None]
+    return f"{sum(known)} of {len(known)} kinds of storm"
+
+
+def _mean_ms(latencies_ms: pd.Series) -> Interval:
+    """Among the unanswered a quantile has no end."""
+    if np.isinf(latencies_ms).any():
+        return Interval(np.inf, np.inf, np.inf, len(latencies_ms))
+    return mean_of_runs(latencies_ms.to_list())
+
+
+def _too_few() -> str:
+    return f"It takes {FEWEST_RUNS} storms of a kind to say anything of it."

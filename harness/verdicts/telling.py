@@ -1,0 +1,88 @@
+"""How verdicts are put: with their number and the storms they stand on, undecided, or waiting for data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from harness.inference import Interval
+from harness.report.notebook import percent
+from harness.report.tables import NO_VALUE, quantile
+from harness.store import PROJECT
+from harness.verdicts.verdict import CLAIMS, Finding, Unit, Verdict, told, word
+
+_TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
+
+
+def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
+    """The statement names the notebook to run, or says that there is none yet."""
+    notebook = CLAIMS[name].notebook
+    if not (PROJECT / "notebooks" / f"{notebook}.ipynb").exists():
+        return Verdict(name, "pending", f"The notebook {notebook}, which is to ask this, does not exist yet.")
+    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {notebook} -p source here`.")
+
+
+def undecided(name: str, reason: str, runs: pd.DataFrame) -> Verdict:
+    """There are storms, and they do not decide."""
+    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs))
+
+
+def decided(
+    name: str,
+    findings: Sequence[Finding],
+    statement: str,
+    measure: tuple[str, Unit],
+    found: Interval | None,
+    runs: pd.DataFrame,
+    *,
+    name_open: bool = True,
+) -> Verdict:
+    """With its number, and with the conditions that are left open. A number that has no end is null."""
+    ends = found.ends if found is not None else (math.nan, math.nan)
+    value = float(found.value) if found is not None and math.isfinite(found.value) else None
+    interval = (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
+    if name_open and told(findings, None):
+        statement += f" Undecided: {told(findings, None)}."
+    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs))
+
+
+def number(verdict: Verdict) -> str:
+    """Its value and interval as they are read, ``99.81% (99.61% to 99.95%)``; a dash where there is none."""
+    if verdict.value is None or verdict.unit is None:
+        return NO_VALUE
+    return with_ends(verdict.value, verdict.interval, verdict.unit)
+
+
+def points(interval: Interval) -> str:
+    """A difference of shares as ``+28.7 pp (+22.1 to +38.0)``."""
+    return with_ends(interval.value, interval.ends, "difference of shares")
+
+
+def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
+    """A value with the ends of its interval."""
+    form = _FORMS[unit]
+    said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
+    return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said
+
+
+def title(server: str) -> str:
+    """A server of the catalogue by the name that its stack has in prose."""
+    return _TITLES.get(server, server)
+
+
+def _ids(runs: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(sorted(set(runs["run_id"])))
+
+
+def _point(share: float) -> str:
+    return f"{share * 100:+.1f}".replace("-", "−")
+
+
+_FORMS: Mapping[Unit, Callable[[float], str]] = {
+    "share": percent,
+    "difference of shares": _point,
+    "ratio": "{:.2f}".format,
+    "ms": quantile,
+}

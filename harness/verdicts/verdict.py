@@ -1,0 +1,101 @@
+"""What a verdict is, what the claims are, and how findings under several conditions come to one word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Word = Literal["reproduced", "true_under_conditions", "not_reproduced", "undecidable_here", "pending"]
+Unit = Literal["share", "difference of shares", "ratio", "ms"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One sentence of the article, the notebook that puts it to the test, and the figure that shows the result."""
+
+    name: str
+    says: str
+    notebook: str
+    figure: str = ""
+
+
+CLAIMS = {
+    claim.name: claim
+    for claim in (
+        Claim("S1", "Kept connections: Hyper is faster than Go and Node.js", "01-stack-comparison", "long"),
+        Claim(
+            "S2",
+            "50,000 short connections: Hyper answers 25 %, and is slower than Node.js",
+            "01-stack-comparison",
+            "short-success",
+        ),
+        Claim("S3", "The server works in pulses: a batch, then a pause", "04-queue-overflow-root-cause", "pulses"),
+        Claim("S4", "Go and Node.js: all answered, at a steady low latency", "01-stack-comparison", "short-latency"),
+        Claim(
+            "C1",
+            "Cause: the listen backlog, 128 for Rust, 4096 for Go, 512 for Node.js; beyond it clients are refused",
+            "04-queue-overflow-root-cause",
+            "interventions",
+        ),
+        Claim("C2", "Cause: the limit of open files", "05-file-descriptor-limit", "usual"),
+        Claim("C3", "Cause: the default allocator, under high concurrency", "03-allocator-comparison", "effects"),
+        Claim("F1", "Fix: `listen(4096)`", "02-backlog-sweep", "storms-first-try"),
+        Claim("F2", "Fix: jemalloc as the global allocator", "03-allocator-comparison", "effects"),
+        Claim("F3", "Fix: more open files, a wider port range, TCP Fast Open", "06-kernel-tuning", "settings"),
+        Claim("A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations"),
+        Claim("A2", "Advice: connection pools", "07-mitigations"),
+        Claim("A3", "Advice: rate limiting and queueing at the load balancer", "07-mitigations"),
+        Claim("A4", "Advice: load-test to find the best configuration", "07-mitigations"),
+    )
+}
+"""By name, in the order in which they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One claim's. ``value`` is what ``measure`` says in ``unit``, ``interval`` its ends at 95 %.
+
+    Both are null where nothing is decided; a quantile among the unanswered has no value either.
+    """
+
+    claim: str
+    verdict: Word
+    statement: str
+    measure: str = ""
+    unit: Unit | None = None
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    run_ids: tuple[str, ...] = ()
+    figure: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"says": CLAIMS[self.claim].says, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Whether a claim holds under one condition; None where that is not decided."""
+
+    condition: str
+    holds: bool | None
+
+
+def word(findings: Sequence[Finding]) -> Word:
+    """One counterexample makes a claim conditional; only where nothing is left undecided is it reproduced."""
+    decided = [finding.holds for finding in findings if finding.holds is not None]
+    if not decided:
+        return "undecidable_here"
+    if not any(decided):
+        return "not_reproduced"
+    return "reproduced" if all(decided) and len(decided) == len(findings) else "true_under_conditions"
+
+
+def told(findings: Sequence[Finding], holds: bool | None) -> str:
+    """The conditions under which a claim holds, does not, or is undecided."""
+    return "; ".join(finding.condition for finding in findings if finding.holds is holds)
+
+
+def beyond(low: float, high: float, margin: float) -> bool | None:
+    """Whether what was measured is above a margin: the whole interval, no part of it, or not decided."""
+    return True if low > margin else False if high < margin else None

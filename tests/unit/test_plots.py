@@ -1,0 +1,69 @@
+"""What figures must show, whatever the data: storms that were not answered, and nothing that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from harness import plots
+from harness.pulses import request_schedule
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def crosses(figure: Figure) -> int:
+    """Marks of quantiles that lie among the unanswered."""
+    return sum(len(line.get_xdata()) for axes in figure.axes for line in axes.lines if line.get_marker() == "x")
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for found in figure.legends for text in found.get_texts()]
+
+
+def swept(p99_ms: list[float]) -> pd.DataFrame:
+    runs = pd.DataFrame({"p99_ms": p99_ms, "backlog_effective": 128, "asked": 128.0, "status": "complete"})
+    return runs.assign(server="go", cpu="shared", input_queue="as it is")
+
+
+def test_a_sweep_shows_storms_whose_quantile_lies_among_the_unanswered() -> None:
+    figure = plots.backlog_sweep(swept([10.0, np.nan, np.nan]), "p99_ms", "title")
+    assert crosses(figure) == 2
+    assert "lies among the unanswered" in legend(figure)
+    (line,) = (line for line in figure.axes[0].lines if line.get_linestyle() == "-")
+    assert np.isnan(line.get_ydata()).all(), "the median of the three lies among them too"
+
+
+def test_a_sweep_in_which_all_was_answered_has_no_such_mark() -> None:
+    figure = plots.backlog_sweep(swept([10.0, 20.0, 30.0]), "p99_ms", "title")
+    assert crosses(figure) == 0
+    assert "lies among the unanswered" not in legend(figure)
+
+
+def test_the_band_of_interventions_reaches_the_edge_where_a_storm_was_not_answered() -> None:
+    runs = pd.DataFrame({"variant": ["as it is", "as it is", "changed"], "p50_ms": [1_000.0, np.nan, 500.0]})
+    figure = plots.interventions(runs, {"p50_ms": ("median latency", "ms")}, "title")
+    (axes,) = figure.axes
+    (band,) = axes.patches
+    assert band.get_extents().x1 == pytest.approx(axes.get_window_extent().x1)
+    assert crosses(figure) == 1
+
+
+def test_waits_name_only_the_numbers_of_retransmissions_that_there_were() -> None:
+    waits = pd.DataFrame({"wait_us": [210_000.0, 650_000.0], "again": [1, 3]})
+    figure = plots.waits_and_schedule({"storm": (waits, request_schedule(3))}, "wait_us", "again", "title", "label")
+    assert legend(figure) == ["sent again 1×", "sent again 3×", "the kernel's schedule"]
+
+
+def test_a_plane_of_which_nothing_was_answered_can_be_drawn() -> None:
+    values = pd.DataFrame({25.0: [np.inf, np.nan], 50.0: [np.inf, np.inf]}, index=[16, 64])
+    figure = plots.planes({"p99": values}, 2_000, "title", {"p99": str})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["never"] * 4

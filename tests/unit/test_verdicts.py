@@ -1,0 +1,360 @@
+"""Every claim has a verdict, and other data have another: for each claim the opposite is planted in a copy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import pytest
+
+from harness import results, store
+from harness.store import PROJECT
+from harness.verdicts import allocators, backlog, limits, symptoms
+from harness.verdicts.evidence import Evidence, gather
+from harness.verdicts.judge import RULES, judge
+from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
+from tests.calling import stormlab_json
+from tests.planted import changed, of_plan, recorded, with_runs
+
+COLUMNS = {"claim", "verdict", "statement", "value", "interval", "run_ids", "figure"}
+OPEN = ("undecidable_here", "pending")
+STACKS, STORMS, PLANE, CAUSE = "01-stack-comparison", "02-backlog-storms", "02-backlog-plane", "04-root-cause"
+
+
+@pytest.fixture(scope="module")
+def reference() -> Evidence:
+    return gather(store.REFERENCE)
+
+
+@pytest.fixture(scope="module")
+def judged(reference: Evidence) -> list[Verdict]:
+    return judge(reference)
+
+
+def of(evidence: Evidence, claim: str) -> Word:
+    verdict = RULES[claim](evidence)
+    assert verdict.claim == claim
+    assert (verdict.value is None) >= (verdict.verdict in OPEN), "what is not decided has no number"
+    return verdict.verdict
+
+
+# ---- what every verdict is -------------------------------------------------------------------------------------------
+
+
+def test_fourteen_claims_each_with_all_the_contract_asks_for(reference: Evidence, judged: list[Verdict]) -> None:
+    assert " ".join(verdict.claim for verdict in judged) == "S1 S2 S3 S4 C1 C2 C3 F1 F2 F3 A1 A2 A3 A4"
+    known = set(reference.runs["run_id"])
+    for verdict in judged:
+        document = verdict.to_json()
+        assert set(document) >= COLUMNS
+        assert json.loads(json.dumps(document, allow_nan=False))["claim"] == verdict.claim
+        assert verdict.verdict in get_args(Word)
+        assert verdict.statement.endswith((".", "`."))
+        assert set(verdict.run_ids) <= known
+        assert (verdict.verdict == "pending") == (not verdict.run_ids)
+        if verdict.verdict not in OPEN:
+            assert verdict.measure
+            assert len(verdict.run_ids) > 1
+        if verdict.interval is not None:
+            assert verdict.value is not None
+            assert verdict.interval[0] <= verdict.value <= verdict.interval[1]
+
+
+def test_its_figure_is_there_and_drawn_from_its_runs(judged: list[Verdict]) -> None:
+    for verdict in judged:
+        if verdict.figure is not None:
+            about = json.loads((PROJECT / verdict.figure).with_suffix(".json").read_text())
+            assert set(about["runs"]) & set(verdict.run_ids), verdict.claim
+
+
+def test_conditions_come_to_one_word() -> None:
+    def of_all(*holds: bool | None) -> Word:
+        return word([Finding("somewhere", each) for each in holds])
+
+    assert of_all(True, True) == "reproduced"
+    assert of_all(True, None) == of_all(True, False) == "true_under_conditions"
+    assert of_all(False, None) == of_all(False) == "not_reproduced"
+    assert of_all(None) == of_all() == "undecidable_here"
+
+
+def test_without_data_all_are_pending_and_say_what_to_run(reference: Evidence) -> None:
+    for verdict in judge(with_runs(reference, reference.runs.iloc[:0])):
+        assert verdict.verdict == "pending"
+        notebook = CLAIMS[verdict.claim].notebook
+        assert notebook in verdict.statement
+        there = (PROJECT / "notebooks" / f"{notebook}.ipynb").exists()
+        assert ("stormlab notebooks" in verdict.statement) == there
+
+
+@pytest.mark.parametrize(("plans", "claims"), [((STACKS,), "S1 S2 S4"), ((CAUSE,), "S3"), ((CAUSE, PLANE), "C1")])
+def test_a_claim_whose_data_are_missing_is_pending(reference: Evidence, plans: tuple[str, ...], claims: str) -> None:
+    runs = reference.runs
+    for plan in plans:
+        runs = runs[~runs["run_id"].isin(reference.of_plan(plan)["run_id"])]
+    for claim in claims.split():
+        assert of(with_runs(reference, runs), claim) == "pending"
+
+
+def test_one_storm_of_each_kind_is_no_evidence(reference: Evidence) -> None:
+    single = with_runs(reference, reference.runs.drop_duplicates("plan_hash"))
+    clean = changed(single, single.runs["lo_rx_dropped"] >= 0, lo_rx_dropped=0, generator="ok")
+    for claim in ("S1", "S2", "S3", "S4"):
+        assert of(clean, claim) == "undecidable_here"
+    for place in range(0, len(reference.runs), 50):
+        one = with_runs(reference, reference.runs.iloc[place : place + 1])
+        for claim in RULES:
+            assert of(one, claim) in OPEN
+
+
+def test_no_verdict_on_a_backlog_while_the_input_queue_was_dropping(reference: Evidence) -> None:
+    dropping = changed(reference, reference.runs["run_id"] != "", lo_rx_dropped=1)
+    for claim in ("C1", "F1", "S3"):
+        assert of(dropping, claim) == "undecidable_here"
+        assert "input queue" in RULES[claim](dropping).statement
+
+
+def test_a_kind_is_left_out_whole_if_one_of_its_storms_says_nothing(reference: Evidence) -> None:
+    """To leave out single storms by how they went would be to pick a result."""
+    large = reference.of_plan(CAUSE)
+    one = reference.runs["run_id"] == large[large["variant"] == "larger backlog, wide input queue"]["run_id"].iloc[0]
+    without = RULES["C1"](changed(reference, one, lo_rx_dropped=1))
+    assert "answers of a stopped Hyper" in RULES["C1"](reference).statement
+    assert "answers of a stopped Hyper" not in without.statement
+
+
+# ---- the opposite, planted ------------------------------------------------------------------------------------------
+
+
+def kept(evidence: Evidence, server: str | list[str]) -> pd.Series:
+    return of_plan(evidence, STACKS, scenario="long", server=server)
+
+
+def test_s1_is_withheld_where_the_generator_was_the_limit_and_else_decided_by_the_speed(reference: Evidence) -> None:
+    evidence = changed(reference, kept(reference, ["go", "node"]), generator="ok", throughput_per_s=1000.0)
+    free = changed(evidence, kept(reference, "hyper"), generator="ok", throughput_per_s=2000.0)
+    assert of(free, "S1") == "reproduced"
+    assert of(changed(free, kept(free, "hyper"), throughput_per_s=500.0), "S1") == "not_reproduced"
+    one_rival = changed(free, kept(free, "go"), throughput_per_s=4000.0)
+    assert of(one_rival, "S1") == "true_under_conditions"
+    assert of(changed(free, kept(free, "hyper"), generator="limiting"), "S1") == "undecidable_here"
+
+
+def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
+    hyper = of_plan(reference, STACKS, scenario="short", server="hyper")
+    hyper |= of_plan(reference, STORMS, variant="default", server="hyper")
+    node = of_plan(reference, STACKS, scenario="short", server="node")
+    failing = changed(reference, hyper, success_rate=0.25, lo_rx_dropped=0)
+    assert of(changed(reference, hyper, success_rate=0.9), "S2") == "not_reproduced"
+    assert of(failing, "S2") == "true_under_conditions"
+    slower = changed(failing, hyper | node, generator="ok", p50_ms=500.0)
+    assert of(changed(slower, hyper, p50_ms=2000.0), "S2") == "reproduced"
+    blamed_on_the_host = changed(reference, hyper, success_rate=0.25, lo_rx_dropped=1, generator="limiting")
+    assert of(blamed_on_the_host, "S2") == "undecidable_here"
+
+
+class Shifted(Evidence):
+    """With the rows of one storm in place of all others', every wait longer by ``shift_us``."""
+
+    row: str
+    shift_us: int
+
+    def lives(self, run_id: str) -> pd.DataFrame:
+        lives = Evidence.lives(self, self.row)
+        return lives.assign(syn_wait_us=lives["syn_wait_us"] + self.shift_us)
+
+
+def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Evidence) -> None:
+    stopped = reference.of_plan(CAUSE)
+    full = stopped[stopped["variant"] == "wide input queue"]["run_id"].iloc[0]
+    values = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
+    shifted = Shifted(**values)
+    for shift_us, expected in ((0, "reproduced"), (500_000, "not_reproduced")):
+        object.__setattr__(shifted, "row", full)
+        object.__setattr__(shifted, "shift_us", shift_us)
+        assert of(shifted, "S3") == expected
+
+
+def test_s4_asks_for_all_answers_and_a_low_latency(reference: Evidence) -> None:
+    rivals = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
+    rivals |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
+    well = changed(reference, rivals, success_rate=1.0, p99_ms=20.0, generator="ok", lo_rx_dropped=0)
+    assert of(well, "S4") == "reproduced"
+    assert of(changed(well, rivals, success_rate=0.9, p99_ms=3000.0), "S4") == "not_reproduced"
+    assert of(changed(well, rivals, p99_ms=3000.0), "S4") == "true_under_conditions"
+    lost_by_the_host = changed(well, rivals, success_rate=0.9, generator="limiting", lo_rx_dropped=1)
+    assert of(lost_by_the_host, "S4") == "undecidable_here"
+
+
+def test_c1_asks_for_the_cause_for_refusals_and_for_the_numbers(reference: Evidence) -> None:
+    stopped, plane = of_plan(reference, CAUSE), of_plan(reference, PLANE)
+    alike = changed(changed(reference, stopped, success_rate=0.7), plane, first_try_share=0.7)
+    assert of(alike, "C1") == "not_reproduced"
+    assert "refused or" not in RULES["C1"](alike).statement
+    overflowing = reference.runs["counters"].str.contains("ListenOverflows")
+    refused = changed(reference, overflowing, outcomes=json.dumps({"refused": 10, "answered": 90}))
+    as_told = [{**row, "backlog_asked": 512} if row["stack"] == backlog.NODE else row for row in reference.audit]
+    assert of(refused, "C1") == "true_under_conditions"
+    assert of(dataclasses.replace(refused, audit=as_told), "C1") == "reproduced"
+
+
+def test_f1_asks_where_a_larger_backlog_brings_more_through(reference: Evidence) -> None:
+    few, many = (
+        of_plan(reference, STORMS, backlog=size) | of_plan(reference, PLANE, backlog=size) for size in (128, 4096)
+    )
+    assert of(changed(reference, few | many, first_try_share=0.6), "F1") == "not_reproduced"
+    everywhere = changed(changed(reference, few, first_try_share=0.3), many, first_try_share=1.0)
+    assert of(everywhere, "F1") == "reproduced"
+    harmful = changed(changed(reference, few, first_try_share=1.0), many, first_try_share=0.3)
+    assert of(harmful, "F1") == "not_reproduced"
+
+
+BLOCKS = 8
+
+
+def compared(reference: Evidence, cost: Callable[[Any, str], float], answered: float = 1.0) -> Evidence:
+    """Storms of the allocators' plans: CPU time and latency times ``cost``, ``answered`` with the default allocator."""
+
+    def measured(trial: Any, load: str) -> dict[str, Any]:
+        more, default = cost(trial.server, load), trial.server.allocator == "system"
+        speeds = {"server_cpu_s": more, "p99_ms": 10 * more, "throughput_per_s": 1000 / more}
+        return speeds | {"generator": "ok", "success_rate": answered if default else 1.0}
+
+    like = reference.runs.iloc[0].copy()
+    like["peak_rss_bytes"] = 1e8
+    plans = [allocators.load_plan(allocators.PLANS / f"{name}.toml") for name in allocators.PLANNED]
+    return with_runs(reference, pd.concat([recorded(plan, BLOCKS, like, measured) for plan in plans]))
+
+
+def jemalloc(ratio: float, loads: tuple[str, ...] = ()) -> Callable[[Any, str], float]:
+    return lambda server, load: ratio if server.allocator != "system" and (not loads or load in loads) else 1.0
+
+
+@pytest.mark.parametrize("claim", ["C3", "F2"])
+def test_allocators_are_judged_by_who_is_answered_and_by_what_is_established(reference: Evidence, claim: str) -> None:
+    assert of(compared(reference, jemalloc(1.0)), claim) == "not_reproduced"
+    assert of(compared(reference, jemalloc(1.3)), claim) == "not_reproduced"
+    assert of(compared(reference, jemalloc(0.7)), claim) == "true_under_conditions", "faster, and nobody was failed"
+    assert of(compared(reference, jemalloc(0.5), answered=0.7), claim) == "reproduced"
+
+
+def test_the_calm_load_is_none_of_high_concurrency(reference: Evidence) -> None:
+    only_calm = compared(reference, jemalloc(0.6, ("long",)))
+    assert of(only_calm, "C3") == "not_reproduced"
+    assert of(only_calm, "F2") == "true_under_conditions"
+
+
+FILES = """
+[base]
+clients = 500
+[vary]
+server = ["hyper", "go", "python"]
+nofile = [64, 1024]
+"""
+KERNEL = """
+[base]
+clients = 500
+[scenario."searched"]
+source_ports = "kernel"
+[scenario."searched, wider range"]
+source_ports = "kernel"
+sysctl = { "net.ipv4.ip_local_port_range" = "1024 65535" }
+"""
+
+
+@pytest.fixture
+def limited(reference: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Evidence]:
+    """Storms of plans like those of notebooks 05 and 06, with shares answered by limit and by scenario."""
+    (tmp_path / f"{limits.USUAL}.toml").write_text(FILES)
+    (tmp_path / f"{limits.PORTS}.toml").write_text(KERNEL)
+    monkeypatch.setattr("harness.verdicts.evidence.PLANS", tmp_path)
+
+    def make(shares: Mapping[object, float]) -> Evidence:
+        def measured(trial: Any, scenario: str) -> dict[str, Any]:
+            return {"success_rate": shares[scenario or trial.server.nofile]}
+
+        plans = [allocators.load_plan(path) for path in sorted(tmp_path.glob("*.toml"))]
+        like = reference.runs.iloc[0]
+        return with_runs(reference, pd.concat([recorded(plan, 5, like, measured) for plan in plans]))
+
+    return make
+
+
+def test_limits_are_judged_by_who_is_answered_under_them(limited: Callable[..., Evidence]) -> None:
+    ports = dict.fromkeys(limits.SEARCHED, 0.9)
+    hurt, unhurt = limited({64: 0.3, 1024: 0.9} | ports), limited({64: 0.9, 1024: 0.9} | ports)
+    assert (of(hurt, "C2"), of(unhurt, "C2")) == ("reproduced", "not_reproduced")
+    assert (of(hurt, "F3"), of(unhurt, "F3")) == ("true_under_conditions", "not_reproduced")
+    wider = limited({64: 0.3, 1024: 0.9, limits.SEARCHED[0]: 0.8, limits.SEARCHED[1]: 0.9})
+    assert of(wider, "F3") == "reproduced"
+
+
+def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> None:
+    """What one loses is not told as the mean of all."""
+    evidence = limited({64: 0.9, 1024: 0.9} | dict.fromkeys(limits.SEARCHED, 0.9))
+    chosen = evidence.runs["server"].eq("hyper") & evidence.runs["plan"].str.contains('"nofile": 64')
+    verdict = RULES["C2"](changed(evidence, chosen, success_rate=0.2))
+    assert verdict.verdict == "true_under_conditions"
+    gained, without = verdict.statement.split("None that matters")
+    assert ("Hyper" in gained, "Go" in gained, "Go" in without) == (True, False, True)
+    assert verdict.value == pytest.approx(0.7, abs=0.05)
+
+
+# ---- where the data come from ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["--data", "STORMLAB_REFERENCE"])
+def test_changed_data_in_a_copy_change_the_verdict(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
+    evidence = gather(copy)
+    hyper = of_plan(evidence, STACKS, scenario="short", server="hyper")
+    results.write(changed(evidence, hyper, success_rate=0.25, lo_rx_dropped=0).runs, copy / results.RUNS)
+    monkeypatch.setenv("STORMLAB_REFERENCE", str(copy if way != "--data" else store.REFERENCE))
+    words = ("--data", str(copy)) if way == "--data" else ()
+    done = stormlab_json(tmp_path, "verdicts", *words)
+    assert done.code == 0, done.stderr
+    assert set(done.document["verdicts"][0]) >= COLUMNS
+    verdicts = {row["claim"]: row["verdict"] for row in done.document["verdicts"]}
+    assert len(verdicts) == 14
+    assert verdicts["S2"] == "true_under_conditions" != RULES["S2"](gather(store.REFERENCE)).verdict
+
+
+def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Path) -> None:
+    runs = reference.runs.copy()
+    hyper = of_plan(reference, STACKS, scenario="short", server="hyper")
+    elsewhere, older = runs[hyper].assign(host_id="elsewhere", success_rate=0.1), runs[hyper].copy()
+    older["run_id"], older["binary_hash"] = "0" + older["run_id"], "older"
+    results.write(pd.concat([runs, elsewhere, older]), tmp_path / results.RUNS)
+    evidence = gather(tmp_path)
+    assert evidence.other_hosts == len(elsewhere)
+    pd.testing.assert_frame_equal(evidence.runs.reset_index(drop=True), runs.reset_index(drop=True))
+
+
+def test_runs_recorded_here_are_judged(tmp_path: Path) -> None:
+    """Folders of runs, as they are recorded, without a table of them."""
+    plan_runs = gather(store.REFERENCE).of_plan(CAUSE)
+    plan_runs = plan_runs[plan_runs["variant"].isin(["wide input queue", "larger backlog"])]
+    for run_id in plan_runs["run_id"]:
+        shutil.copytree(store.REFERENCE / run_id, tmp_path / run_id)
+    evidence = gather(tmp_path)
+    assert set(evidence.runs["run_id"]) == set(plan_runs["run_id"])
+    assert symptoms.s3(evidence) == symptoms.s3(with_runs(gather(store.REFERENCE), plan_runs[list(evidence.runs)]))
+
+
+def test_a_folder_without_runs_leaves_all_pending(tmp_path: Path) -> None:
+    done = stormlab_json(tmp_path, "verdicts", "--data", str(tmp_path))
+    assert done.code == 0, done.stderr
+    assert [row["verdict"] for row in done.document["verdicts"]] == ["pending"] * 14
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--data", "nowhere"), "nowhere"), (("--source", "here", "--export"), "--export")]
+)
+def test_what_cannot_be_judged_is_said_in_one_line(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = stormlab_json(tmp_path, "verdicts", *words)
+    assert done.code == 2
+    assert said in json.dumps(done.document["error"])
