@@ -26,6 +26,8 @@ from harness.servers.allocators import Found
 READY_WITHIN_S = 15.0
 ANSWERS_WITHIN_S = 2.0
 """How long one request for readiness may take before another is tried."""
+CLOSES_WITHIN_S = 0.5
+"""How long the server may take to close that connection after its answer, before the lab does."""
 STOPPED_WITHIN_S = 5.0
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
 _READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
@@ -181,5 +183,9 @@ def _answers(host: str, port: int, path: str) -> bool:
                 return answer.ends_with_stream
             answer.feed(memoryview(data))
             if answer.complete:
+                # Who closes first keeps the port for a minute, and the storm may need each of them.
+                connection.settimeout(CLOSES_WITHIN_S)
+                with suppress(OSError):
+                    connection.recv(1)
                 return True
     return answer.headers_complete

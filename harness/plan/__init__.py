@@ -1,0 +1,35 @@
+"""What to run: frozen values that describe one storm, each with a hash of its content, and plans made of them.
+
+A :class:`Trial` is composed of a :class:`Server`, a :class:`Load`, a :class:`Placement` and :class:`Faults`.
+Nothing here touches the machine; a value that cannot mean anything is refused when it is made.
+"""
+
+from harness.plan.bounds import MAX_SECONDS
+from harness.plan.content import content_hash
+from harness.plan.experiment import PLANS, Plan, load_plan
+from harness.plan.faults import Faults
+from harness.plan.load import MAX_REQUESTS, Load
+from harness.plan.options import OPTIONS, trial_from_options
+from harness.plan.placement import Placement
+from harness.plan.scenarios import read_scenarios
+from harness.plan.server import Allocator, Ready, Server
+from harness.plan.trial import Trial
+
+__all__ = [
+    "MAX_REQUESTS",
+    "MAX_SECONDS",
+    "OPTIONS",
+    "PLANS",
+    "Allocator",
+    "Faults",
+    "Load",
+    "Placement",
+    "Plan",
+    "Ready",
+    "Server",
+    "Trial",
+    "content_hash",
+    "load_plan",
+    "read_scenarios",
+    "trial_from_options",
+]
