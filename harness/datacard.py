@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.foreign import record as attacks
 from harness.foreign.attack import collection
+from harness.foreign.records import published
 from harness.host import Host
 from harness.plan import Plan
 
@@ -79,7 +79,7 @@ def _plan(plan: Plan, runs: pd.DataFrame, folders: set[str]) -> str:
 
 def _attacks(reference: Path) -> str:
     """What other generators drove; nothing where they drove nothing."""
-    kept = attacks.read(reference)
+    kept = published(reference)
     if not kept:
         return ""
     versions = sorted({f"{one['tool']['name'].partition('-')[0]} {one['tool']['version']}" for one in kept})

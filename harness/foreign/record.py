@@ -12,12 +12,11 @@ import pandas as pd
 from harness import store
 from harness.errors import MachineError, PlanError
 from harness.foreign.attack import AttackPlan, collection
+from harness.foreign.records import REFERENCE, published, recorded
 from harness.record import Source
 
 LAB = "the lab"
 """Who drives what no other tool drives."""
-REFERENCE = "attacks.jsonl"
-"""In the reference data: a record a line."""
 
 
 def record(
@@ -28,27 +27,35 @@ def record(
     reference: Path = store.REFERENCE,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """The records of a plan as a frame, in its order, with its scenarios as ``variant``; see :func:`frame`.
+    """The records of a plan as a frame; see :func:`of_plan`.
 
     Raises:
         PlanError: ``source`` is neither word.
         MachineError: there is not a single record, neither kept nor to be had.
     """
     if source == "reference":
-        found = read(reference)
+        found = published(reference)
     elif source == "here":
         from harness.foreign import run  # needs Linux and the tools, which reading the reference data does not
 
         found = run.completed(plan, data or store.default_data(), say)
     else:
         raise PlanError(f"source is {source!r}; it is 'reference' or 'here'", "choose one of the two")
-    order = {attack.plan_hash: index for index, attack in enumerate(plan.attacks)}
-    chosen = [kept for kept in found if kept["plan_hash"] in order]
-    if not chosen:
+    runs = of_plan(plan, found)
+    if runs.empty:
         raise MachineError(
             f"there is no record of the plan {plan.name!r} as it is",
             "change the parameters back, or build what it needs with `python -m harness.foreign`",
         )
+    return runs
+
+
+def of_plan(plan: AttackPlan, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Those of a plan as a frame (see :func:`frame`), in its order, with its scenarios as ``variant``."""
+    order = {attack.plan_hash: index for index, attack in enumerate(plan.attacks)}
+    chosen = [kept for kept in records if kept["plan_hash"] in order]
+    if not chosen:
+        return pd.DataFrame()
     names = dict(zip((attack.plan_hash for attack in plan.attacks), plan.names, strict=True))
     runs = frame(sorted(chosen, key=lambda kept: order[kept["plan_hash"]]))
     variants = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.names)), ordered=True)
@@ -65,25 +72,17 @@ def frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([_line(kept) for kept in records])
 
 
-def read(reference: Path = store.REFERENCE) -> list[dict[str, Any]]:
-    """All records of the reference data; none where there is no such file."""
-    path = reference / REFERENCE
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def publish(data: Path, reference: Path = store.REFERENCE) -> int:
     """Put the records in ``data`` that belong to a plan of the collection in place of older ones; how many there are.
 
     Of other machines, and of attacks that were not run here, the older records stay.
     """
-    from harness.foreign.run import records
-
     wanted = {attack.plan_hash for plan in collection() for attack in plan.attacks}
-    fresh = [kept for kept in records(data) if kept["plan_hash"] in wanted]
+    fresh = [kept for kept in recorded(data) if kept["plan_hash"] in wanted]
     replaced = {(kept["plan_hash"], kept["host"]["host_id"]) for kept in fresh}
     older = [
         kept
-        for kept in read(reference)
+        for kept in published(reference)
         if kept["plan_hash"] in wanted and (kept["plan_hash"], kept["host"]["host_id"]) not in replaced
     ]
     lines = sorted([*older, *fresh], key=lambda kept: str(kept["run_id"]))

@@ -20,14 +20,13 @@ from harness.errors import MachineError, StormLabError
 from harness.foreign import said, tools
 from harness.foreign.attack import Attack, AttackPlan
 from harness.foreign.chamber import OUTPUT, PORT, RESULTS, SERVER_LOG, Job
+from harness.foreign.records import FOLDER, recorded
 from harness.foreign.said import Said
 from harness.host import this_host
 from harness.servers import catalogue
 from harness.servers.build import run_step
 from harness.store import cannot_write, write_whole
 
-FOLDER = "attacks"
-"""Beside the runs of a data folder."""
 LOG_KEPT = 400
 
 
@@ -100,14 +99,9 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None]) -> list[
     return [record for attack in possible for record in known.get(identity(attack), [])[: plan.repeats]]
 
 
-def records(data: Path) -> list[dict[str, Any]]:
-    """All records of a data folder, oldest first."""
-    return [json.loads(path.read_text()) for path in sorted((data / FOLDER).glob("*.json"))]
-
-
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     known: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records(data):
+    for record in recorded(data):
         key = (record["plan_hash"], record["host"]["host_id"], record["binary_hash"])
         known.setdefault(key, []).insert(0, record)
     return known

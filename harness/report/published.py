@@ -81,7 +81,7 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     deaf = ipv4_only(attacks)
     lines = []
     for (tool, target), same in attacks[deaf].groupby(["tool", "target"], sort=False):
-        refused, failed = int(_refused(same).sum()), int((same["requests"] - same["answered"]).sum())
+        refused, failed = int(refused_on_ipv6(same).sum()), int((same["requests"] - same["answered"]).sum())
         kind = f"; {refused:,} of {failed:,} failures are refusals on `[::1]`" if failed else ""
         answered, servers = mean_and_interval(same["success_rate"], percent), ", ".join(dict.fromkeys(same["server"]))
         lines.append(
@@ -102,7 +102,7 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
         f"connections in it, which left room for {room:,.0f} more; it overflowed {overflows} times."
     )
     if mine["syns_ipv6"].notna().all():
-        equal = int((mine["syns_ipv6"] == _refused(mine)).sum())
+        equal = int((mine["syns_ipv6"] == refused_on_ipv6(mine)).sum())
         lines.append(
             f"- **The kernel** saw as many SYNs leave for `[::1]` as the tool says were refused there, in {equal} of "
             f"{len(mine)} attacks."
@@ -321,7 +321,7 @@ def _ipv6_share(attacks: pd.DataFrame) -> str:
     return SHARE(sent["syns_ipv6"] / sent.sum()) if sent.sum() else "an unknown share"
 
 
-def _refused(attacks: pd.DataFrame) -> pd.Series:
+def refused_on_ipv6(attacks: pd.DataFrame) -> pd.Series:
     """Requests that were refused on the address where nobody listened."""
     return pd.Series([kinds.get("refused on [::1]", 0) for kinds in attacks["kinds"]], attacks.index)
 

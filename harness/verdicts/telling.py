@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -24,9 +24,9 @@ def pending(name: str, reason: str = "No storms are recorded that say anything o
     return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {notebook} -p source here`.")
 
 
-def undecided(name: str, reason: str, runs: pd.DataFrame) -> Verdict:
-    """There are storms, and they do not decide."""
-    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs))
+def undecided(name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = ()) -> Verdict:
+    """There are storms, and they do not decide; ``more_runs`` are ids of what is in no such frame."""
+    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs, more_runs))
 
 
 def decided(
@@ -38,6 +38,7 @@ def decided(
     runs: pd.DataFrame,
     *,
     name_open: bool = True,
+    more_runs: Iterable[str] = (),
 ) -> Verdict:
     """With its number, and with the conditions that are left open. A number that has no end is null."""
     ends = found.ends if found is not None else (math.nan, math.nan)
@@ -45,7 +46,7 @@ def decided(
     interval = (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
     if name_open and told(findings, None):
         statement += f" Undecided: {told(findings, None)}."
-    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs))
+    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs, more_runs))
 
 
 def number(verdict: Verdict) -> str:
@@ -72,8 +73,8 @@ def title(server: str) -> str:
     return _TITLES.get(server, server)
 
 
-def _ids(runs: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted(set(runs["run_id"])))
+def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*runs["run_id"], *more}))
 
 
 def _point(share: float) -> str:

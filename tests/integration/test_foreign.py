@@ -13,6 +13,7 @@ from harness.errors import MachineError
 from harness.foreign import attack as attacks
 from harness.foreign import record, run, tools
 from harness.foreign.attack import Attack, load_attacks
+from harness.foreign.records import recorded
 from harness.plan import Server
 
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
@@ -55,7 +56,7 @@ def test_the_old_vegeta_is_refused_on_the_address_where_nobody_listens(tmp_path:
     if seen["syns"] is not None:
         assert seen["syns"]["syns_ipv6"] == said["kinds"]["refused on [::1]"]
         assert seen["syns"]["syns_ipv4"] >= said["answered"]
-    assert run.records(tmp_path) == [kept], "what is kept is what was returned"
+    assert recorded(tmp_path) == [kept], "what is kept is what was returned"
 
 
 def test_at_the_literal_address_it_is_not(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import nbformat
 import pytest
 
 from harness import results, store
-from harness.foreign import record as attacks
 from harness.foreign import tools
+from harness.foreign.records import REFERENCE, published
 from harness.notebooks import collection
 from harness.plan import PLANS, load_plan
 
@@ -54,7 +54,7 @@ def test_executed_afresh_it_says_what_is_committed(notebook: Path, tmp_path: Pat
 def test_its_figures_are_committed_with_what_they_were_made_from(notebook: Path) -> None:
     folder = store.PROJECT / "figures" / notebook.stem
     known = set(results.read(store.REFERENCE / results.RUNS)["run_id"])
-    known |= {attack["run_id"] for attack in attacks.read()}
+    known |= {attack["run_id"] for attack in published()}
     names = {path.stem for path in folder.iterdir()}
     assert len(names) >= 2
     for name in names:
@@ -118,11 +118,11 @@ def test_other_data_gives_another_answer(
 def test_other_words_of_a_tool_give_another_answer(tmp_path: Path) -> None:
     """A generator that finds its server is no longer the cause of anything."""
     copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
-    kept = attacks.read(copy)
+    kept = published(copy)
     for attack in kept:
         attack["said"] |= {"answered": attack["said"]["requests"], "errors": {}, "kinds": {}}
     assert kept
-    (copy / attacks.REFERENCE).write_text("".join(json.dumps(attack) + "\n" for attack in kept))
+    (copy / REFERENCE).write_text("".join(json.dumps(attack) + "\n" for attack in kept))
     done = execute(tmp_path, "08-original-benchmark", environment={"STORMLAB_REFERENCE": str(copy)})
     assert done.returncode == 0, done.stderr
     text = json.dumps(words_of(tmp_path / "report" / "08-original-benchmark.ipynb"))
