@@ -16,7 +16,8 @@ from harness.verdicts.telling import title, with_ends
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""
-STORMS = ("08-timeouts", "08-files")
+FILES = "08-files"
+STORMS = ("08-timeouts", FILES)
 OF_HYPER = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
@@ -53,9 +54,8 @@ def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame
 def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
     """Storms of the lab on the published program, kind by kind."""
     for plan in STORMS:
-        runs = evidence.of_plan(plan, "server", "timeout_s", "nofile")
-        chosen = runs[runs["server"].astype(str).str.startswith(OF_HYPER)].sort_values(["timeout_s", "nofile"])
-        for _, storms in chosen.groupby("plan_hash", sort=False):
+        runs = of_program(evidence, plan).sort_values(["timeout_s", "nofile"])
+        for _, storms in runs.groupby("plan_hash", sort=False):
             first = storms.iloc[0]
             files = "" if pd.isna(first["nofile"]) else f", {first['nofile']:,.0f} files"
             name = f"{first['variant']} in a storm, timeout {first['timeout_s']:g} s{files}"
@@ -64,6 +64,12 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
             if not clean(storms):
                 blameless = mean_of_runs([1 - _servers_doing(each) for each in storms["outcomes"]])
             yield Kind(name, answered, blameless, tuple(storms["run_id"]))
+
+
+def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
+    """The lab's storms on the published program, with their timeouts and limits of open files."""
+    runs = evidence.of_plan(plan, "server", "timeout_s", "nofile")
+    return runs[runs["server"].astype(str).str.startswith(OF_HYPER)]
 
 
 def told(evidence: Evidence) -> str:
