@@ -19,7 +19,7 @@ FAILURE_LOOK: dict[str, tuple[str, str]] = {
     "refused": ("#D55E00", "s"),
     "client_out_of_files": ("#525252", "X"),
     "client_out_of_ports": ("#969696", "P"),
-    "timed_out": ("#E69F00", "D"),
+    "timed_out": ("#F0E442", "d"),
     "connect_timeout": ("#E69F00", "D"),
     "answer_timeout": ("#CC79A7", "^"),
     "closed_early": ("#56B4E9", "<"),
