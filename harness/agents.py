@@ -79,10 +79,10 @@ class Agents:
             children.signal_group(agent.pid, signal.SIGSTOP if stop else signal.SIGCONT)
 
     def attempted(self) -> int:
-        """Clients that have issued their first connect, or tried to and could not."""
+        """Clients, or places of a pool, that have issued their first connect, or tried to and could not."""
         # An agent lets every client connect once before any does so again.
         made = zip(self.slices, self.rows, strict=True)
-        return sum(min(slice_.clients, rows.header["connections"][0]) for slice_, rows in made)
+        return sum(min(slice_.places, rows.header["connections"][0]) for slice_, rows in made)
 
     def progress(self) -> dict[str, int]:
         read = [rows.counters() for rows in self.rows]

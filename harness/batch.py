@@ -13,6 +13,7 @@ from harness import store
 from harness.errors import MachineError
 from harness.host import files_limit, this_host
 from harness.journal import Journal
+from harness.nft import MISSING, nft_path
 from harness.plan import Plan, Trial
 from harness.servers import catalogue
 from harness.store import Run
@@ -113,8 +114,12 @@ def _why_not(trial: Trial, say: Say) -> str | None:
     missing = catalogue.missing(entry, trial.server)
     if missing is not None:
         return f"{missing.reason}; {missing.next_step}"
+    if trial.load.http2 and not entry.may_speak_http2:
+        return "it does not speak HTTP/2"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
+    if (trial.faults.syn_loss or trial.faults.hold_ms) and nft_path() is None:
+        return f"it loses packets on purpose, and {MISSING}"
     files, most = trial.server.nofile_hard or trial.server.nofile, files_limit()[1]
     if files is not None and files > most:
         return f"it takes {files} open files; the hard limit here is {most}"
@@ -129,7 +134,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
 
 def identity(trial: Trial) -> tuple[str, str, str]:
     """What a run of this trial, here and now, would have as :attr:`harness.store.Run.identity`."""
-    return trial.plan_hash, this_host().host_id, catalogue.identity_hash(catalogue.find(trial.server), trial.server)
+    made_of = catalogue.identity_hash(catalogue.find(trial.server), trial.server, http2=trial.load.http2)
+    return trial.plan_hash, this_host().host_id, made_of
 
 
 def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:

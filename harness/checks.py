@@ -43,7 +43,7 @@ def check_run(
 ) -> list[Check]:
     """All checks of one run, in the order in which they are shown."""
     return [
-        conservation(requests, load),
+        conservation(requests, load, connections),
         time_order(
             (connections, ("scheduled_us", "issued_us", "established_us", "first_byte_us", "closed_us")),
             # The server may have accepted a connection before the client looked whether it is established.
@@ -58,13 +58,20 @@ def check_run(
     ]
 
 
-def conservation(requests: pa.Table, load: Load) -> Check:
-    """Each planned request has one row and ends in one outcome."""
+def conservation(requests: pa.Table, load: Load, connections: pa.Table | None = None) -> Check:
+    """Each planned request has one row and ends in one outcome; where it was tried again, in its last attempt's."""
     rows, without_outcome = len(requests), requests["outcome"].null_count
     per_client = pc.value_counts(requests["client"]).field("counts")
     uneven = len(per_client) != load.clients or pc.any(pc.not_equal(per_client, load.requests_per_client)).as_py()
     holds = rows == load.planned and not without_outcome and not uneven
-    return Check("conservation", "pass" if holds else "fail", f"{load.planned} planned, {rows} rows with an outcome")
+    detail = f"{load.planned} planned, {rows} rows with an outcome"
+    if connections is not None and load.carries_one and load.retries.attempts > 1:
+        tried = requests.filter(pc.is_valid(requests["connection"]))
+        ended = pc.take(connections["outcome"].cast(pa.string()), tried["connection"])
+        otherwise = pc.sum(pc.not_equal(tried["outcome"].cast(pa.string()), ended)).as_py() or 0
+        holds = holds and not otherwise
+        detail += f", {otherwise} of them another than their last attempt's"
+    return Check("conservation", "pass" if holds else "fail", detail)
 
 
 def time_order(*tables: tuple[pa.Table, Sequence[str]]) -> Check:

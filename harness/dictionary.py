@@ -34,8 +34,8 @@ Generated from the schemas by `python -m harness.dictionary`; a test holds it to
 | file | holds |
 |---|---|
 | `manifest.json` | plan and its hash, host, server and versions, kernel settings, counters, agents' reports |
-| `connections.parquet` | a row for every planned connection, whatever became of it |
-| `requests.parquet` | a row for every planned request, if a connection carries several |
+| `connections.parquet` | a row for every planned connection, whatever became of it; with retries, for each attempt |
+| `requests.parquet` | a row for every planned request, if a connection carries several, or a request is tried again |
 | `samples.parquet` | queue and open files, server, counters: every 1 ms (5 ms on fewer than 4 CPUs), 20 ms and 50 ms |
 | `trace.parquet` | with `--trace`: what the kernel's tracepoints said of each connection |
 | `server.log` | what the server wrote |

@@ -43,6 +43,38 @@ class Stall:
             self._resume()
 
 
+class Outage:
+    """The server is stopped in the middle of the storm, for a while."""
+
+    def __init__(
+        self, stop: Callable[[], None], resume: Callable[[], None], start_ns: int, at_s: float, lasts_ms: float
+    ) -> None:
+        self._stop, self._resume = stop, resume
+        self._start_ns = start_ns
+        self._at_ns = start_ns + int(at_s * 1e9)
+        self._lasts_ns = int(lasts_ms * 1e6)
+        self._since_ns: int | None = None
+        self.over = False
+
+    def step(self, now_ns: int, attempted: Callable[[], int]) -> dict[str, Any]:
+        if self._since_ns is None:
+            if now_ns < self._at_ns:
+                return {}
+            self._since_ns = now_ns
+            self._stop()
+            return {"stalled_us": [(now_ns - self._start_ns) // 1000, None]}
+        if now_ns - self._since_ns < self._lasts_ns:
+            return {}
+        self.end()
+        return {"stalled_us": [(since - self._start_ns) // 1000 for since in (self._since_ns, now_ns)]}
+
+    def end(self) -> None:
+        if not self.over:
+            self.over = True
+            if self._since_ns is not None:
+                self._resume()
+
+
 class ClientPause:
     """All agents are stopped for a while, as soon as half of the clients have tried to connect."""
 

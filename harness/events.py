@@ -35,7 +35,7 @@ class Column:
 
 CONNECTIONS = (
     Column("connection", pa.int32(), "", "number of the connection within the run, from 0"),
-    Column("client", pa.int32(), "", "the client that made it, from 0"),
+    Column("client", pa.int32(), "", "the client that made it, from 0; of a pool, the place in it"),
     Column(
         "attempt",
         pa.int32(),
@@ -49,7 +49,7 @@ CONNECTIONS = (
         "scheduled_us",
         pa.int64(),
         "µs",
-        "the pacing slot of its first request; null in bursts and closed loops, which have none",
+        "the pacing slot of its first request; null in bursts, closed loops and pools, and of later attempts",
     ),
     Column("issued_us", pa.int64(), "µs", "just before connect(); null where no SYN left the client"),
     Column(
@@ -100,12 +100,20 @@ REQUESTS = (
     Column("connection", pa.int32(), "", "the connection that carried it; null where it never left the client"),
     Column("client", pa.int32(), "", "the client that made it"),
     Column("sequence", pa.int32(), "", "which of the client's requests it is, from 0"),
-    Column("scheduled_us", pa.int64(), "µs", "its pacing slot; null in bursts and closed loops, which have none"),
+    Column(
+        "attempts", pa.int16(), "", "how often it was tried; what follows is of its last attempt, but for issued_us"
+    ),
+    Column(
+        "scheduled_us",
+        pa.int64(),
+        "µs",
+        "when it was wanted: its pacing slot, or with a pool the start; null in other bursts and in closed loops",
+    ),
     Column(
         "issued_us",
         pa.int64(),
         "µs",
-        "just before connect() for the first on a connection, else just before it was sent",
+        "just before connect() for the first on a connection, else just before it was sent; of its first attempt",
     ),
     Column("accepted_us", pa.int64(), "µs", "when the server got its connection, by its own stamp"),
     Column("first_byte_us", pa.int64(), "µs", "when the client read the first byte of its answer"),
@@ -199,6 +207,7 @@ def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> 
         if not one_each:
             asked = {name: _copy(rows.request[name]) for name in REQUEST_COLUMNS}
             asked["connection"] = np.where(asked["issued_ns"] > 0, asked["connection"] + first_connection, -1)
+            asked["attempts"] = np.maximum(asked["attempts"], asked["issued_ns"] > 0)
             asked["request"] = np.arange(first_request, first_request + slice_.requests, dtype=np.int32)
             asked["client"] = np.repeat(_clients(slice_), slice_.requests_per_client)
             asked["sequence"] = np.tile(np.arange(slice_.requests_per_client, dtype=np.int32), slice_.clients)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from harness import cause
 from harness.episodes import activity
 from harness.phases import PHASES
-from harness.remedies import Facts, drivers, most_waiting, remedies
+from harness.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
 from harness.stats import TIMELINE_STEP_S, pulses
 from harness.summary import OUT_OF_FILES, Summary
 from harness.traced import Traced, compare, differences
@@ -31,6 +31,7 @@ def explain(summary: Summary) -> dict[str, Any]:
         "server": manifest["server"]["name"],
         "planned": summary.load.planned,
         "connections": len(summary.connections),
+        "attempts": summary.attempts,
         "checks": [asdict(check) for check in sorted(summary.checks, key=lambda check: order[check.status])],
         "outcomes": summary.outcomes,
         "causes": _causes(summary, counted),
@@ -134,6 +135,7 @@ def _facts(summary: Summary) -> Facts:
         pc.min(summary.connections["issued_us"].filter(chosen)).as_py(),
         pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
     )
+    queued, given_up = held_for_the_gone(summary.connections, summary.episodes)
     return Facts(
         backlog=manifest["server"]["backlog_effective"],
         somaxconn=None if somaxconn is None else int(somaxconn),
@@ -143,4 +145,7 @@ def _facts(summary: Summary) -> Facts:
         idle=f"the server was {idle[0]} meanwhile: {idle[1]}" if idle is not None else "it was not sampled meanwhile",
         has_ledger=summary.syn_evidence == "ledger",
         ended_without_files=summary.run.server_ended and bool(summary.run.log_lines(OUT_OF_FILES)),
+        tried_again=max(0, summary.attempts - summary.load.planned),
+        queued=queued,
+        given_up=given_up,
     )

@@ -87,7 +87,8 @@ def lay_out(trial: Trial, *, isolated: bool, port: int | None, folder: Path) -> 
     if port is None:
         port = PRIVATE_PORT if isolated else free_port(in_use)
     target = str(socket.getaddrinfo(load.target_host, port, type=socket.SOCK_STREAM)[0][4][0])
-    stalled_burst = trial.faults.stall_ms is not None and load.is_burst
+    faults = trial.faults
+    stalled_burst = faults.stall_ms is not None and faults.stall_at_s is None and load.is_burst
     server_cpus, client_cpus = place(trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
     source = None
     if load.source_ports == "assigned":

@@ -92,4 +92,4 @@ def pairs(slices: Iterable[Slice]) -> Iterator[tuple[int, int, nft.Pair]]:
 
 def _counted(slice_: Slice) -> int:
     """How many of a slice's connections are counted: all, but of kept ones only the first few of each client."""
-    return min(slice_.connection_rows, RECONNECTIONS * slice_.clients)
+    return min(slice_.connection_rows, RECONNECTIONS * slice_.places)

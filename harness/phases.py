@@ -23,7 +23,7 @@ class Life:
         self.end = rows["closed_us"]
         self.reference = np.where(np.isnan(rows["scheduled_us"]), self.issued, rows["scheduled_us"])
         # With several requests each has a deadline of its own, which is not in this table.
-        timeout_us = load.timeout_s * 1e6 if load.requests_per_client == 1 else np.inf
+        timeout_us = np.inf if load.connection_timeout_s is None else load.connection_timeout_s * 1e6
         self.deadline = self.reference + timeout_us
         self.timed_out: Bools = np.isin(rows.outcome, TIMEOUTS)
         self.answered: Bools = rows.outcome == "answered"

@@ -30,7 +30,7 @@ class Remedy:
 
 def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
     """The largest first; nothing is proposed for what the evidence does not show."""
-    found = [*_of_full_queues(causes, episodes, facts)]
+    found = [*_of_full_queues(causes, episodes, facts), *_of_retries(facts)]
     cut_off = CUT_OFF if facts.ended_without_files else ()
     if concerned := sum(causes[cause] for cause in cut_off):
         change = "raise the server's limit of open files (--nofile), and have it go on when accept() fails"
@@ -56,6 +56,21 @@ class Facts:
     has_ledger: bool
     ended_without_files: bool = False
     """Whether the server ended during the storm, after its log had said that it was out of files."""
+    tried_again: int = 0
+    """Attempts beyond the first of each request."""
+    queued: int = 0
+    """Connections in the queue when it was full, at the end of the episode with most drops."""
+    given_up: int = 0
+    """Of these, given up by their clients: the server has still to take them out."""
+
+    @property
+    def works_for_the_gone(self) -> bool:
+        """Whether clients had given up most of what a full queue held, and tried again behind it.
+
+        A queue is first in, first out. Whoever stands behind what was given up waits longer still: more room would only
+        hold more that nobody waits for any longer.
+        """
+        return self.tried_again > 0 and 2 * self.given_up > self.queued
 
 
 def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
@@ -67,6 +82,36 @@ def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
         for name in ("syn_wait_us", "ghost_wait_us", "queue_wait_us")
     )
     return stats.peak_overlap(begins, begins + waits)
+
+
+def held_for_the_gone(connections: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
+    """How many connections a full queue held, and how many of them their clients had given up; of the end of the
+    episode with most drops, (0, 0) without one.
+
+    The kernel keeps in the queue what its client has closed, until it is accepted. What the queue holds is sampled;
+    whose clients still wait, say the rows: established, neither accepted nor closed.
+    """
+    worst = max(episodes, key=lambda episode: episode.overflows or 0, default=None)
+    if worst is None:
+        return 0, 0
+    established, accepted, closed = (
+        connections[name].to_numpy().astype(float) for name in ("established_us", "accepted_us", "closed_us")
+    )  # comparisons with null, a NaN here, are false
+    end = worst.end_us
+    waiting = int(np.count_nonzero((established <= end) & ~(closed <= end) & ~(accepted <= end)))
+    return worst.deepest, max(0, worst.deepest - waiting)
+
+
+def _of_retries(facts: Facts) -> Iterator[Remedy]:
+    """Clients gave up what lay in the queue and tried again behind it: the server works for those that have gone."""
+    if facts.works_for_the_gone:
+        yield Remedy(
+            "have clients wait longer before they try again, and not all at once (--backoff-ms, --jitter full), or let "
+            "them try less often (--retry-budget); a larger backlog would only hold more of that work",
+            f"they tried {facts.tried_again:,} times again, and had given up {facts.given_up:,} of {facts.queued:,} "
+            "connections in the full queue: what the server takes out first is work for clients that have gone",
+            facts.tried_again,
+        )
 
 
 def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
@@ -83,7 +128,7 @@ def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], fact
             part = round(concerned * row["overflows"] / total)
             yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
     enough = facts.most_waiting - 1  # a queue holds one more than its backlog
-    if facts.backlog is not None and enough > facts.backlog:
+    if facts.backlog is not None and enough > facts.backlog and not facts.works_for_the_gone:
         limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
         capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
         yield Remedy(

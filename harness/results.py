@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from harness import cause
 from harness.errors import PlanError
 from harness.events import Column
-from harness.plan import OPTIONS, Plan
+from harness.plan import OPTIONS, Plan, Retries
 from harness.store import write_table
 from harness.summary import Summary
 
@@ -80,6 +80,23 @@ COLUMNS = (
         "µs",
         "what bind() and connect() took: medians of 500 connections each, in order of issue; null in older runs",
     ),
+    Column("connections_made", pa.int32(), "connections", "null in older runs, as all that follows"),
+    Column("attempts_made", pa.int32(), "attempts", "of all requests"),
+    Column(
+        "wanted_p50_ms", pa.float64(), "ms", "as p50_ms, from when a request was wanted: in a burst, the storm's start"
+    ),
+    Column("wanted_p99_ms", pa.float64(), "ms", "in the same way"),
+    Column("goodput_per_s", pa.list_(pa.int32()), "1/s", "answers in each second from the start"),
+    Column("connects_per_s", pa.list_(pa.int32()), "1/s", "connections begun in each second from the start"),
+    Column("trigger_over_s", pa.float64(), "s", "end of a stall in mid-run; null where there was none"),
+    Column("protocol", pa.string(), "", "what the agents heard: HTTP/1.1 or HTTP/2"),
+    Column("protocol_evidence", pa.string(), "", "what of it they heard, and with which library"),
+    Column(
+        "requests_at_once",
+        pa.int32(),
+        "requests",
+        "the most that one connection had under way at one moment; null where they were tried again",
+    ),
 )
 
 _SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
@@ -134,7 +151,22 @@ def line(summary: Summary) -> dict[str, object]:
         "server_ended": manifest["server"].get("ended"),
         "rss_per_step": summary.memory,
         "connect_us_per_step": summary.connect_costs,
+        "connections_made": summary.connections_made,
+        "attempts_made": summary.attempts,
+        "wanted_p50_ms": summary.since_wanted.quantile(0.5),
+        "wanted_p99_ms": summary.since_wanted.quantile(0.99),
+        "goodput_per_s": summary.goodput_per_s.astype(np.int32),
+        "connects_per_s": summary.connects_per_s.astype(np.int32),
+        "trigger_over_s": _trigger_over_s(manifest),
+        "protocol": summary.protocol.name,
+        "protocol_evidence": summary.protocol.evidence,
+        "requests_at_once": summary.requests_at_once,
     }
+
+
+def _trigger_over_s(manifest: Mapping[str, Any]) -> float | None:
+    over_us = manifest.get("stalled_us", (None, None))[1]
+    return None if over_us is None else over_us / 1e6
 
 
 def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
@@ -182,6 +214,8 @@ def with_counters(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 def _option(plan: Mapping[str, Any], name: str) -> Any:
     part = OPTIONS[name]
+    if part == "retries":
+        return plan["load"].get("retries", {}).get(name, getattr(Retries(), name))
     if part == "trial":
         return plan.get({"sysctl": "sysctls", "host_sysctl": "host_sysctls"}.get(name, name))
     return plan[part].get("name" if name == "server" else name)

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from harness import cause, stats
+from harness import cause, goodput, stats
 from harness.checks import Check, check_run
 from harness.episodes import Episode, episodes
 from harness.events import OUTCOMES
 from harness.generator import Generator, judge
 from harness.plan import Load
+from harness.protocol import Protocol, heard
 from harness.store import Run
 
 NOT_TOLD = ("command", "accept_stamp", "is_the_labs")
@@ -60,10 +61,55 @@ class Summary:
 
     @functools.cached_property
     def latencies(self) -> stats.Latencies:
-        """From the reference time (the slot in open loops, else the issue) to the last byte."""
-        reference = "scheduled_us" if self.load.rate is not None else "issued_us"
+        """From the reference time (when it was wanted in open loops and pools, else the issue) to the last byte."""
+        reference = "scheduled_us" if self.load.rate is not None or self.load.pooled else "issued_us"
         elapsed_us = _numbers(self.answered, "last_byte_us") - _numbers(self.answered, reference)
         return stats.Latencies(np.sort(elapsed_us / 1000), self.load.planned - len(self.answered))
+
+    @functools.cached_property
+    def since_wanted(self) -> stats.Latencies:
+        """From when it was wanted to the last byte: in a burst that is the start, whenever it is issued."""
+        if not self.load.is_burst or self.load.pooled or self.load.requests_per_client > 1:
+            return self.latencies
+        ends_ms = np.sort(_numbers(self.answered, "last_byte_us") / 1000)
+        return stats.Latencies(ends_ms, self.latencies.unanswered)
+
+    @functools.cached_property
+    def attempts(self) -> int:
+        """Of all requests; one for each that was issued, unless they were tried again."""
+        if "attempts" in self.requests.column_names:
+            return int(pc.sum(self.requests["attempts"]).as_py() or 0)
+        return int(len(self.requests) - self.requests["issued_us"].null_count)
+
+    @functools.cached_property
+    def requests_at_once(self) -> int | None:
+        """The most requests that were under way on one connection at one moment; of those that were answered.
+
+        None where requests were tried again, as they are issued with their first attempt and carried by the last.
+        """
+        if self.load.retries.attempts > 1:
+            return None
+        begins, ends = (_numbers(self.answered, name) for name in ("issued_us", "last_byte_us"))
+        apart = _numbers(self.answered, "connection").astype(np.int64) * (1 + ends.max(initial=0))
+        return stats.peak_overlap(begins + apart, ends + apart)
+
+    @property
+    def connections_made(self) -> int:
+        return int(len(self.connections) - self.connections["issued_us"].null_count)
+
+    @functools.cached_property
+    def goodput_per_s(self) -> NDArray[np.int64]:
+        """Answers in each second from the start."""
+        return goodput.per_second(_numbers(self.answered, "last_byte_us"))
+
+    @functools.cached_property
+    def connects_per_s(self) -> NDArray[np.int64]:
+        """Connections that were begun in each second from the start."""
+        return goodput.per_second(self.connections["issued_us"].drop_null().to_numpy())
+
+    @functools.cached_property
+    def protocol(self) -> Protocol:
+        return heard(self.run.manifest["agents"])
 
     @functools.cached_property
     def generator(self) -> Generator:
@@ -230,7 +276,10 @@ class Summary:
             "faults": manifest["plan"]["faults"],
             "planned": self.load.planned,
             "issued": self.load.planned - self.requests["issued_us"].null_count,
-            "connections": len(self.connections) - self.connections["issued_us"].null_count,
+            "protocol": asdict(self.protocol),
+            "attempts": self.attempts,
+            "connections": self.connections_made,
+            "requests_at_once": self.requests_at_once,
             "outcomes": self.outcomes,
             "causes": cause.counts(self.causes),
             "success_rate": self.success_rate,

@@ -21,11 +21,12 @@ from typing import Any
 from harness import children, host
 from harness.agents import Agents
 from harness.conclude import conclude
-from harness.disturbances import ClientPause, Disturbance, Stall
+from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
+from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
-from harness.nft import nft_path
+from harness.nft import Nft, nft_path
 from harness.path_loss import PathLoss
 from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
@@ -124,6 +125,7 @@ class Supervisor:
         planned = self.trial.server
         about = self.manifest["server"]
         entry = Entry(name=about["name"], title=about["title"], command=about["command"])
+        load = self.trial.load
         about |= {
             "backlog_requested": planned.backlog,
             "backlog_effective": None,
@@ -139,14 +141,14 @@ class Supervisor:
             )
         about["nofile"] = files[0]
         self.manifest["status"] = "running"
-        command = argv(entry, planned, self.ground.target, self.ground.port)
+        command = argv(entry, planned, self.ground.target, self.ground.port, http2=load.http2)
         log = self.partial.path / SERVER_LOG
         environment = allocators.preloading(about["preloaded"]) if about["preloaded"] else {}
         self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files, environment)
         about["pid"] = self.server.pid
         self.partial.write_manifest(self.manifest)
         _say(phase="waiting for the server")
-        self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.port, self.trial.load.path)
+        self.server.wait_until_ready(planned.ready, self.ground.target, self.ground.port, load.path, http2=load.http2)
         self._read_backlog()
         about["version"] = about["version"] or self.server.announced_version()
         self._prove_allocator()
@@ -206,6 +208,10 @@ class Supervisor:
             self.witnesses.open_ledger(self.ground.port, slices)
 
     def _lose_packets(self) -> None:
+        if self.trial.faults.hold_ms is not None:
+            why_not = HeldConnection.impossible(self.ground.slices, self.manifest["kernel"]["isolated"])
+            if why_not is not None:
+                raise MachineError(f"--hold-ms was asked for; {why_not}", "see `stormlab doctor`")
         share = self.trial.faults.syn_loss
         if share is None:
             return
@@ -222,7 +228,7 @@ class Supervisor:
         assert self.server is not None
         stall_ms = self.trial.faults.stall_ms
         before, used_before = counters.read_counters(), self.server.usage()
-        if stall_ms is not None:
+        if stall_ms is not None and self.trial.faults.stall_at_s is None:
             self.server.stall()
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
         self.manifest["start_ns"] = start_ns
@@ -266,12 +272,20 @@ class Supervisor:
         assert self.server is not None
         load, faults = self.trial.load, self.trial.faults
         found: list[Disturbance] = []
-        if faults.stall_ms is not None:
+        if faults.stall_ms is not None and faults.stall_at_s is not None:
             found.append(
-                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.clients if load.is_burst else 0)
+                Outage(self.server.stall, self.server.resume, start_ns, faults.stall_at_s, lasts_ms=faults.stall_ms)
             )
+        elif faults.stall_ms is not None:
+            found.append(
+                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
+            )
+        if faults.hold_ms is not None and faults.hold_at_s is not None:
+            slices, rules = self.ground.slices, Nft(children.keep_network_rights)
+            times = (start_ns, faults.hold_at_s, faults.hold_ms)
+            found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
         if faults.client_pause_ms is not None:
-            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.clients // 2))
+            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.places // 2))
         return found
 
     def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:

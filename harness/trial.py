@@ -82,7 +82,7 @@ def recover(data: Path) -> list[Run]:
 def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     entry = catalogue.find(trial.server)
     # What cannot be started is refused before anything is made.
-    binary_hash = catalogue.identity_hash(entry, trial.server)
+    binary_hash = catalogue.identity_hash(entry, trial.server, http2=trial.load.http2)
     library = catalogue.preloaded(entry, trial.server)
     partial = Partial.create(
         data,

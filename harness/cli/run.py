@@ -41,12 +41,25 @@ def add_to(commands: Commands) -> None:
     load("--requests-per-client", type=_count, metavar="N", help="(default: 1)")
     load("--concurrency", type=int, metavar="N", help="closed loop: this many clients at a time")
     load("--rate", type=float, metavar="N", help="open loop: this many requests a second")
+    load("--connections", type=_count, metavar="N", help="a pool of so many kept ones (default: one per client)")
+    load("--http2", action="store_true", default=None, help="HTTP/2 with prior knowledge, many requests a connection")
+    load("--spread-ms", type=float, metavar="D", help="open the pool's first connections over D ms, not at once")
     load("--timeout", dest="timeout_s", type=float, metavar="S", help="seconds each request may take (default: 10)")
     load("--processes", type=int, metavar="N", help="agents (default: as many as it takes)")
     load("--target-host", metavar="HOST", help="127.0.0.1 (default), ::1 or localhost")
     load("--path", metavar="PATH", help="what is asked for (default: /)")
     load("--source-ports", metavar="HOW", help="assigned (default), or searched by the kernel")
     load("--fast-open", action="store_true", default=None, help="requests in the SYN (TCP_FASTOPEN_CONNECT)")
+
+    retries = parser.add_argument_group("retries").add_argument
+    retries("--attempts", type=int, metavar="N", help="how often a failed request is tried, in all (default: 1)")
+    retries(
+        "--attempt-timeout", dest="attempt_timeout_s", type=float, metavar="S", help="seconds each of them may take"
+    )
+    retries("--backoff-ms", type=float, metavar="D", help="wait before the second, twice as long before each further")
+    retries("--backoff-cap-ms", type=float, metavar="D", help="the longest such wait (default: 30000)")
+    retries("--jitter", metavar="HOW", help="none (default), or full: a random part of each wait")
+    retries("--retry-budget", type=float, metavar="SHARE", help="each request earns this much of a retry for all")
 
     server = parser.add_argument_group("server").add_argument
     server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
@@ -70,6 +83,9 @@ def add_to(commands: Commands) -> None:
 
     faults = parser.add_argument_group("faults and kernel").add_argument
     faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
+    faults("--stall-at-s", type=float, metavar="S", help="begin that stall S seconds after the start instead")
+    faults("--hold-ms", type=float, metavar="D", help="lose all packets of one connection for D ms")
+    faults("--hold-at-s", type=float, metavar="S", help="begin that S seconds after the start")
     faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")
     faults("--client-nofile", type=int, metavar="N", help="the agents' limit of open files (default: all there are)")
     faults("--syn-loss", type=float, metavar="SHARE", help="lose this share of the SYNs on the way")

@@ -32,6 +32,12 @@ class AgentReport:
     waited_s: float
     """Of ``ran_s``, how long it had nothing to do: what is left is how long the load was limited by this agent."""
     late_us: list[tuple[int, int]]
+    protocol: str
+    """What it heard, as ``HTTP/1.1``; empty where it heard nothing."""
+    frames: dict[str, int]
+    """With HTTP/2, how many of each kind it received."""
+    library: str
+    """What it reads and writes the protocol with."""
 
 
 def drive(storm: Storm, start_ns: int) -> AgentReport:
@@ -46,6 +52,9 @@ def drive(storm: Storm, start_ns: int) -> AgentReport:
         ran_s=(time.monotonic_ns() - start_ns) / 1e9,
         waited_s=storm.waited_ns / 1e9,
         late_us=sorted(storm.late_us.items()),
+        protocol=storm.connections.protocol,
+        frames=dict(storm.connections.frames),
+        library=storm.connections.library,
     )
 
 

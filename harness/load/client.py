@@ -29,11 +29,14 @@ class Client:
         "begun",
         "deadline_ns",
         "due_ns",
+        "final_ns",
         "index",
         "received",
+        "request",
         "row",
         "socket",
         "state",
+        "tries",
         "under_way",
         "unheard",
     )
@@ -50,6 +53,13 @@ class Client:
         self.due_ns: deque[int] | None = None
         """Open loop: slots that have come, of requests not begun."""
         self.attempts = 0
+        """Connections made so far."""
+        self.request = -1
+        """The row of the request under way, where requests have rows of their own."""
+        self.tries = 0
+        """Attempts of the request under way, where there may be several."""
+        self.final_ns = 0
+        """Until when that request must have ended, whatever its attempts."""
         self.state = State.CLOSED
         self.row = -1
         self.received = 0

@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from collections import Counter
 from time import monotonic_ns
 
 import httptools
 
 from harness.load.client import Client, State
-from harness.load.http1 import Answer, request_bytes
+from harness.load.http1 import LIBRARY, Answer, protocol_of, request_bytes
 from harness.load.record import ANSWERED, CONNECTING, WAITING, ConnectionRecord, RequestRecord
 from harness.load.rows import Outcome, Rows
 from harness.load.schedule import Schedule
@@ -25,15 +26,15 @@ RECEIVES_IN_A_ROW = 8
 RECEIVE_BYTES = 1 << 18
 _NEW_SOCKET = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _ANSWER = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_CONNECTED = _ANSWER | select.EPOLLOUT
-_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
-_HUNG_UP = select.EPOLLRDHUP
+UNTIL_CONNECTED = _ANSWER | select.EPOLLOUT
+READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+HUNG_UP = select.EPOLLRDHUP
 
 CLOSED, IDLE = State.CLOSED, State.IDLE
 BAD_ANSWER, CLOSED_EARLY = Outcome.bad_answer, Outcome.closed_early
 NOT_ISSUED, OTHER_ERROR = Outcome.not_issued, Outcome.other_error
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = Outcome.connect_timeout, Outcome.answer_timeout
-_OUTCOME_OF_ERRNO = {
+OUTCOME_OF_ERRNO = {
     errno.ECONNREFUSED: Outcome.refused,
     errno.ECONNRESET: Outcome.reset,
     errno.EPIPE: Outcome.reset,
@@ -48,7 +49,7 @@ class Connections:
         self.slice = slice_
         self.schedule = schedule
         self.record = ConnectionRecord(slice_, rows)
-        self.requests = RequestRecord(slice_, rows) if slice_.requests_per_client > 1 else None
+        self.requests = None if slice_.one_each else RequestRecord(rows)
         """None: each connection carries one request, and its row is the request's."""
         self.per_client = slice_.requests_per_client
         self.timeout_ns = schedule.timeout_ns
@@ -59,10 +60,14 @@ class Connections:
         if slice_.source is not None:
             self.addresses = slice_.source.addresses
             slice_.pair(0)  # what it lays out for the first connection is laid out now
-        self.request = request_bytes(slice_.target, slice_.port, slice_.path, close=self.requests is None)
+        self.request = request_bytes(slice_.target, slice_.port, slice_.path, close=slice_.carries_one)
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         self.epoll = select.epoll()
         self.open: dict[int, Client] = {}
+        self.protocol = ""
+        """How the first answer began."""
+        self.frames: Counter[str] = Counter()
+        self.library = LIBRARY
         self.made_so_far = rows.header["connections"]
         self.made = 0
         self.issued = 0
@@ -75,6 +80,8 @@ class Connections:
         """Issue a client's next request, over the connection it has or a new one."""
         client.begun += 1
         client.under_way = client.unheard = True
+        if self.requests is not None:
+            client.request = self.schedule.request_of(client)
         scheduled_ns = self.schedule.slot_of(client) if self.schedule.paced else 0
         if client.state is IDLE:
             self._issued(client, scheduled_ns, monotonic_ns())
@@ -117,7 +124,7 @@ class Connections:
         issued_ns = monotonic_ns()
         code = connection.connect_ex(self.target)
         record.connect_us[row] = (monotonic_ns() - begun_ns) // 1000
-        if code and code != errno.EINPROGRESS and code not in _OUTCOME_OF_ERRNO:
+        if code and code != errno.EINPROGRESS and code not in OUTCOME_OF_ERRNO:
             connection.close()
             self._end(client, NOT_ISSUED, monotonic_ns(), code)
             return
@@ -126,8 +133,8 @@ class Connections:
         self._issued(client, scheduled_ns, issued_ns)
         if not self.addresses:
             record.local_port[row] = connection.getsockname()[1]
-        if code in _OUTCOME_OF_ERRNO:
-            self._end(client, _OUTCOME_OF_ERRNO[code], monotonic_ns(), code)
+        if code in OUTCOME_OF_ERRNO:
+            self._end(client, OUTCOME_OF_ERRNO[code], monotonic_ns(), code)
             return
         # On loopback the handshake is mostly over when connect() returns, though it says EINPROGRESS.
         self._try_established(client)
@@ -135,7 +142,7 @@ class Connections:
             file = connection.fileno()
             self.open[file] = client
             # A socket that can be written to is an event at once, of no use to who has sent all there is to send.
-            self.epoll.register(file, _CONNECTED if client.state is CONNECTING else _ANSWER)
+            self.epoll.register(file, UNTIL_CONNECTED if client.state is CONNECTING else _ANSWER)
 
     def _new_socket(self) -> socket.SocketType:
         return socket.SocketType(self.family, _NEW_SOCKET, 0)
@@ -157,9 +164,9 @@ class Connections:
         """Do what an event on a connection allows."""
         if client.state is CONNECTING:
             self._try_established(client)
-        if mask & _READABLE and (client.state is WAITING or client.state is IDLE):
+        if mask & READABLE and (client.state is WAITING or client.state is IDLE):
             self._receive(client)
-        if mask & _HUNG_UP and client.state is IDLE:  # the server's last answer on this connection
+        if mask & HUNG_UP and client.state is IDLE:  # the server's last answer on this connection
             self._close(client, ANSWERED, monotonic_ns(), 0)
 
     def _try_established(self, client: Client) -> None:
@@ -179,7 +186,7 @@ class Connections:
 
     def _fail(self, client: Client, error: OSError) -> None:
         code = error.errno or 0
-        self._end(client, _OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
+        self._end(client, OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
 
     def _receive(self, client: Client) -> None:
         """Read until the answer is complete or nothing is left: with edges, what is left unread stays unread."""
@@ -226,6 +233,8 @@ class Connections:
         client.unheard = False
         if not client.received:
             self.record.first_byte(client, now_ns)
+            if not self.protocol:
+                self.protocol = protocol_of(self.buffer)
         if self.requests is not None:
             self.requests.first_byte(client, now_ns)
 

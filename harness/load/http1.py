@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httptools
 
+LIBRARY = f"httptools {httptools.__version__}"
 NO_ANSWER = 0
 ACCEPT_STAMP = b"x-accept-ns"
 """Header in which the lab's servers say when they got the connection."""
@@ -70,6 +71,12 @@ class Answer:
             return
         self.complete = True
         self.keep_alive = self.parser.should_keep_alive()
+
+
+def protocol_of(answer: memoryview) -> str:
+    """The version with which an answer begins, as ``HTTP/1.1``; empty where it is no HTTP."""
+    begins = bytes(answer[:8]).decode("latin-1")
+    return begins if begins.startswith("HTTP/") else ""
 
 
 def request_bytes(host: str, port: int, path: str, *, close: bool) -> bytes:

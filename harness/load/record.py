@@ -25,7 +25,7 @@ class ConnectionRecord:
     """The columns of the connections, by row."""
 
     def __init__(self, slice_: Slice, rows: Rows) -> None:
-        self.one_each = slice_.requests_per_client == 1
+        self.carries_one = slice_.carries_one
         columns = rows.connection
         self.client = columns["client"]
         self.attempt = columns["attempt"]
@@ -54,7 +54,7 @@ class ConnectionRecord:
         """Write before the storm what does not depend on it; rows that were never tried are null in the tables."""
         for column in (self.syn_retransmits, self.total_retransmits, self.unacked):
             column[:] = array("H", [NOT_READ]) * len(column)
-        if self.one_each:
+        if slice_.one_each:
             last = slice_.first_client + slice_.clients * slice_.stride
             self.client[:] = array("i", range(slice_.first_client, last, slice_.stride))
 
@@ -69,7 +69,7 @@ class ConnectionRecord:
     def first_byte(self, client: Client, now_ns: int) -> None:
         row = client.row
         self.first_byte_ns[row] = now_ns
-        if not self.one_each and now_ns - self.established_ns[row] > RESENT_FROM_NS:
+        if not self.carries_one and now_ns - self.established_ns[row] > RESENT_FROM_NS:
             info = tcp_info(client.socket)  # later it would be another request's
             self._resent(row, info.retransmits, info.last_sent_ms_ago)
 
@@ -84,7 +84,7 @@ class ConnectionRecord:
             self.synack_ns[row] = monotonic_ns() - ack_ms_ago * 1_000_000
         if client.state is not WAITING:
             return
-        if retransmits and (self.one_each or not self.first_byte_ns[row]):
+        if retransmits and (self.carries_one or not self.first_byte_ns[row]):
             self._resent(row, retransmits, sent_ms_ago)
         answer = client.answer
         # The end of the stream counts as a byte.
@@ -117,10 +117,9 @@ class ConnectionRecord:
 
 
 class RequestRecord:
-    """The columns of the requests, where a connection carries several."""
+    """The columns of the requests, where they have rows of their own."""
 
-    def __init__(self, slice_: Slice, rows: Rows) -> None:
-        self._per_client = slice_.requests_per_client
+    def __init__(self, rows: Rows) -> None:
         columns = rows.request
         self.scheduled_ns = columns["scheduled_ns"]
         self.issued_ns = columns["issued_ns"]
@@ -131,21 +130,34 @@ class RequestRecord:
         self.status = columns["status"]
         self.errno = columns["errno"]
         self.outcome = columns["outcome"]
+        self.attempts = columns["attempts"]
 
     def begun(self, client: Client, scheduled_ns: int, issued_ns: int) -> None:
         """The request has left or is leaving the client."""
-        request = client.index * self._per_client + client.begun - 1
+        request = client.request
         if scheduled_ns:
             self.scheduled_ns[request] = scheduled_ns
         self.issued_ns[request] = issued_ns
         self.connection[request] = client.row
 
+    def failed(self, client: Client, outcome: Outcome, error: int) -> None:
+        """An attempt has; unless there is another, so has the request."""
+        self.errno[client.request] = error
+        self.outcome[client.request] = outcome
+
+    def tried_again(self, client: Client) -> None:
+        """From here on it is another attempt's that is written down; when it was first issued stays."""
+        request = client.request
+        self.connection[request] = client.row
+        self.attempts[request] = client.tries
+        for column in (self.accepted_ns, self.first_byte_ns, self.status, self.errno):
+            column[request] = 0
+
     def first_byte(self, client: Client, now_ns: int) -> None:
-        self.first_byte_ns[client.index * self._per_client + client.begun - 1] = now_ns
+        self.first_byte_ns[client.request] = now_ns
 
     def ended(self, client: Client, outcome: Outcome, now_ns: int, error: int) -> None:
-        request = client.index * self._per_client + client.begun - 1
-        answer = client.answer
+        request, answer = client.request, client.answer
         if answer is not None:
             self.status[request] = answer.status
             if answer.accepted_ns:

@@ -71,6 +71,7 @@ REQUEST_COLUMNS: dict[str, Code] = {
     "first_byte_ns": "q",
     "last_byte_ns": "q",
     "connection": "i",
+    "attempts": "h",
     "status": "h",
     "errno": "h",
     "outcome": "B",

@@ -22,40 +22,51 @@ class Schedule:
         self.per_client = slice_.requests_per_client
         self.timeout_ns = int(slice_.timeout_s * 1e9)
         self.paced = slice_.rate is not None
+        """Whether a request may have a moment at which it is wanted, before it is issued."""
+        self.admits = self.paced
+        """Whether :meth:`admit_due` is to be called in each turn of the loop."""
+        self.never_issued = 0
+        """Requests whose time was over before there was a connection for them."""
         self.ready: deque[Client] = deque()
         """Clients whose next request can be issued at once."""
         # One timeout for all and reference times in order: the oldest deadline is always in front.
         self.deadlines: deque[tuple[int, Client, int]] = deque()
         """(deadline, client, which of its requests), also of requests that have ended."""
-        self.next_slot: tuple[int, Client] | None = None
-        self._slots: Iterator[tuple[int, Client]] = iter(())
-        self._newcomers = map(Client, range(slice_.clients))
+        self.next_slot: tuple[int, int] | None = None
+        """(due time in ns, request)"""
+        self._slots: Iterator[tuple[int, int]] = iter(())
+        self._newcomers: Iterator[Client] = iter(())
         """Clients that have not begun; a closed loop lets one in as another is done."""
         self._paced_clients: list[Client] = []
-        # Here, not in start(): thousands of clients are not made while a storm waits for them.
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Here, not in :meth:`start`: thousands of clients are not made while a storm waits for them."""
+        self._newcomers = map(Client, range(self.slice.clients))
         if self.paced:
             self._paced_clients = list(self._newcomers)
         else:
-            at_once = slice_.clients if slice_.concurrency is None else slice_.concurrency
+            at_once = self.slice.clients if self.slice.concurrency is None else self.slice.concurrency
             self.ready.extend(itertools.islice(self._newcomers, at_once))
 
     def start(self, start_ns: int) -> None:
         if self.slice.rate is not None:
-            self._slots = self._pace(start_ns, self._paced_clients, self.slice.rate)
+            self._slots = self._pace(start_ns, self.slice.rate)
             self.next_slot = next(self._slots, None)
 
-    def _pace(self, start_ns: int, clients: list[Client], rate: float) -> Iterator[tuple[int, Client]]:
-        """The slots of this agent in time order: (due time in ns, client)."""
+    def _pace(self, start_ns: int, rate: float) -> Iterator[tuple[int, int]]:
+        """The slots of this agent in time order: (due time in ns, request)."""
         slice_ = self.slice
         for sequence in range(self.per_client):
-            for client in clients:
-                slot = sequence * slice_.planned_clients + slice_.first_client + client.index * slice_.stride
-                yield start_ns + int(slot / rate * 1e9), client
+            for index in range(slice_.clients):
+                slot = sequence * slice_.planned_clients + slice_.first_client + index * slice_.stride
+                yield start_ns + int(slot / rate * 1e9), index * self.per_client + sequence
 
     def admit_due(self) -> None:
         """Open loop: whose slot has come is ready, unless a request before it still holds the client."""
         while self.next_slot is not None and self.next_slot[0] <= monotonic_ns():
-            due_ns, client = self.next_slot
+            due_ns, request = self.next_slot
+            client = self._paced_clients[request // self.per_client]
             client.due_ns = client.due_ns or deque()
             client.due_ns.append(due_ns)
             self.deadlines.append((due_ns + self.timeout_ns, client, client.begun + len(client.due_ns)))
@@ -64,6 +75,10 @@ class Schedule:
             self.next_slot = next(self._slots, None)
             if len(self.ready) >= ISSUES_BETWEEN_POLLS:
                 break
+
+    def request_of(self, client: Client) -> int:
+        """The row of the request that its client has just begun."""
+        return client.index * self.per_client + client.begun - 1
 
     def slot_of(self, client: Client) -> int:
         """The slot of the request that its client has just begun, in ns; 0 where there are none."""

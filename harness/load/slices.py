@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from harness.errors import MachineError
-from harness.plan import Load
+from harness.plan import Load, Retries
 
 FILES_RESERVED = 64
 """Open files an agent needs beside its connections, generously."""
@@ -68,7 +68,7 @@ def source_pool(target: str, load: Load, ports_in_use: Sequence[int], first_addr
                 "use --target-host 127.0.0.1, which has many source addresses, or fewer clients",
             )
         return SourcePool((target,), spans)
-    addresses = -(-load.planned // per_address)
+    addresses = -(-load.most_connections // per_address)
     return SourcePool(tuple(str(FIRST_SOURCE_V4 + first_address + index) for index in range(addresses)), spans)
 
 
@@ -96,19 +96,39 @@ class Slice:
     cpus: tuple[int, ...]
     rows_path: str
     fast_open: bool = False
+    pool: int | None = None
+    """How many connections its requests share; None: each client has its own."""
+    spread_ms: float = 0.0
+    http2: bool = False
+    retries: Retries = field(default_factory=Retries)
 
     @property
     def requests(self) -> int:
         return self.clients * self.requests_per_client
 
     @property
+    def places(self) -> int:
+        """How many connections it may have at a time."""
+        return self.clients if self.pool is None else self.pool
+
+    @property
+    def carries_one(self) -> bool:
+        """Whether a connection carries one request and is closed."""
+        return self.requests_per_client == 1 and self.pool is None
+
+    @property
+    def one_each(self) -> bool:
+        """Whether, moreover, each request has one connection: then its row is the request's."""
+        return self.carries_one and self.retries.attempts == 1
+
+    @property
     def connection_rows(self) -> int:
-        """At worst every request of a client needs a connection of its own, because the server closes after each."""
-        return self.requests
+        """At worst every attempt needs a connection of its own, because the server closes after each answer."""
+        return self.requests * self.retries.attempts
 
     @property
     def request_rows(self) -> int:
-        return self.requests if self.requests_per_client > 1 else 0
+        return 0 if self.one_each else self.requests
 
     def pair(self, row: int) -> tuple[int, int]:
         """The (index of the source address, source port) of the connection in a row; different in all slices."""
@@ -126,7 +146,8 @@ class Slice:
         source = document["source"]
         if source is not None:
             source = SourcePool(tuple(source["addresses"]), tuple(range(*span) for span in source["ports"]))
-        return cls(**{**document, "source": source, "cpus": tuple(document["cpus"])})
+        retries = Retries(**document["retries"])
+        return cls(**{**document, "source": source, "cpus": tuple(document["cpus"]), "retries": retries})
 
 
 def agents_needed(load: Load, client_cpus: int, files_limit: int, one_cpu: bool) -> int:
@@ -145,7 +166,7 @@ def agents_needed(load: Load, client_cpus: int, files_limit: int, one_cpu: bool)
             )
         return load.processes
     for_cpus = 1 if one_cpu else max(1, client_cpus // 2)
-    return max(for_files, min(for_cpus, load.concurrency or load.clients))
+    return max(for_files, min(for_cpus, load.concurrency or min(load.places, load.clients)))
 
 
 def cut(
@@ -154,9 +175,7 @@ def cut(
     """Cut a load into one slice for each agent; every client is in exactly one."""
     slices = []
     for agent in range(agents):
-        concurrency = load.concurrency
-        if concurrency is not None:
-            concurrency = concurrency // agents + (agent < concurrency % agents)
+        concurrency = None if load.concurrency is None else len(range(agent, load.concurrency, agents))
         slices.append(
             Slice(
                 agent=agent,
@@ -175,6 +194,10 @@ def cut(
                 cpus=cpus,
                 rows_path=f"{folder}/agent-{agent}.rows",
                 fast_open=load.fast_open,
+                pool=len(range(agent, load.places, agents)) if load.pooled else None,
+                spread_ms=load.spread_ms,
+                http2=load.http2,
+                retries=load.retries,
             )
         )
     return slices

@@ -11,10 +11,9 @@ import select
 from collections import Counter
 from time import monotonic_ns
 
-from harness.load.connections import Connections
-from harness.load.fast_open import FastOpenConnections
+from harness.load.drivers import driver
 from harness.load.rows import Rows
-from harness.load.schedule import ISSUES_BETWEEN_POLLS, Schedule
+from harness.load.schedule import ISSUES_BETWEEN_POLLS
 from harness.load.slices import Slice
 
 EVENTS_PER_POLL = 256
@@ -30,19 +29,17 @@ class Storm:
     def __init__(self, slice_: Slice, rows: Rows) -> None:
         self.slice = slice_
         self.header = rows.header
-        self.schedule = Schedule(slice_)
-        kind = FastOpenConnections if slice_.fast_open else Connections
-        self.connections = kind(slice_, rows, self.schedule)
+        self.schedule, self.connections = driver(slice_, rows)
         self.waited_ns = 0
         self._lags_us: Counter[int] = Counter()
 
     def run(self, start_ns: int) -> None:
         self.schedule.start(start_ns)
-        connections = self.connections
+        connections, schedule = self.connections, self.schedule
         clients = connections.open
         planned = self.slice.requests
         looked_ns = expired_ns = monotonic_ns()
-        while connections.finished < planned:
+        while connections.finished + schedule.never_issued < planned:
             self._issue()
             events, polled_ns, slept = self._poll()
             for file, mask in events:
@@ -56,12 +53,12 @@ class Storm:
             if saw_all:
                 looked_ns = polled_ns
             if saw_all or polled_ns - expired_ns > EXPIRE_EVERY_NS:
-                for client in self.schedule.overdue(polled_ns):
+                for client in schedule.overdue(polled_ns):
                     connections.expire(client)
                 expired_ns = polled_ns
             if self.header["asked_to_stop"][0]:
-                connections.give_up()
                 break
+        connections.give_up()
         self._publish()
 
     @property
@@ -73,7 +70,7 @@ class Storm:
         return found
 
     def _issue(self) -> None:
-        if self.schedule.next_slot is not None:
+        if self.schedule.admits:
             self.schedule.admit_due()
         ready, begin = self.schedule.ready, self.connections.begin
         for _ in range(min(ISSUES_BETWEEN_POLLS, len(ready))):
@@ -86,7 +83,7 @@ class Storm:
         header["issued"][0] = connections.issued
         header["connections"][0] = connections.made
         header["answered"][0] = connections.answered
-        header["failed"][0] = connections.finished - connections.answered
+        header["failed"][0] = connections.finished + self.schedule.never_issued - connections.answered
 
     def _poll(self) -> tuple[list[tuple[int, int]], int, bool]:
         """What is ready, when that was asked, and whether the loop slept before."""

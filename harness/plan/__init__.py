@@ -1,6 +1,7 @@
 """What to run: frozen values that describe one storm, each with a hash of its content, and plans made of them.
 
-A :class:`Trial` is composed of a :class:`Server`, a :class:`Load`, a :class:`Placement` and :class:`Faults`.
+A :class:`Trial` is composed of a :class:`Server`, a :class:`Load`, a :class:`Placement` and :class:`Faults`; a load
+says with :class:`Retries` what its clients do when an attempt fails.
 Nothing here touches the machine; a value that cannot mean anything is refused when it is made.
 """
 
@@ -11,6 +12,7 @@ from harness.plan.faults import Faults
 from harness.plan.load import MAX_REQUESTS, Load
 from harness.plan.options import OPTIONS, trial_from_options
 from harness.plan.placement import Placement
+from harness.plan.retries import Retries
 from harness.plan.scenarios import read_scenarios
 from harness.plan.server import Allocator, Ready, Server
 from harness.plan.trial import Trial
@@ -26,6 +28,7 @@ __all__ = [
     "Placement",
     "Plan",
     "Ready",
+    "Retries",
     "Server",
     "Trial",
     "content_hash",

@@ -11,15 +11,22 @@ from harness.plan.bounds import require
 from harness.plan.faults import Faults
 from harness.plan.load import Load
 from harness.plan.placement import Placement
+from harness.plan.retries import Retries
 from harness.plan.server import Server
 from harness.plan.trial import Trial
 
-_PARTS: dict[str, type] = {"server": Server, "load": Load, "placement": Placement, "faults": Faults}
+_PARTS: dict[str, type] = {
+    "server": Server,
+    "load": Load,
+    "retries": Retries,
+    "placement": Placement,
+    "faults": Faults,
+}
 OPTIONS: dict[str, str] = {
     item.name: part
     for part, cls in _PARTS.items()
     for item in dataclasses.fields(cls)
-    if (part, item.name) != ("server", "name")
+    if (part, item.name) not in (("server", "name"), ("load", "retries"))
 } | {
     "server": "server",
     "sysctl": "trial",
@@ -60,7 +67,7 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     try:
         return Trial(
             server=Server(**parts["server"]),
-            load=Load(**parts["load"]),
+            load=Load(**parts["load"], retries=Retries(**parts["retries"])),
             placement=Placement(**parts["placement"]),
             faults=Faults(**parts["faults"]),
             probe=bool(options.get("probe", True)),

@@ -13,6 +13,7 @@ from harness.plan.content import content_hash
 from harness.plan.faults import Faults
 from harness.plan.load import Load
 from harness.plan.placement import Placement
+from harness.plan.retries import Retries
 from harness.plan.server import Server
 
 MAX_SETTLE_S = 60.0
@@ -63,10 +64,10 @@ class Trial:
         def cpus(value: Iterable[int] | None) -> tuple[int, ...] | None:
             return None if value is None else tuple(value)
 
-        placement = document["placement"]
+        placement, load = document["placement"], document["load"]
         return cls(
             server=Server(**document["server"]),
-            load=Load(**document["load"]),
+            load=Load(**{**load, "retries": Retries(**load.get("retries", {}))}),
             placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
             faults=Faults(**document["faults"]),
             probe=document.get("probe", True),

@@ -19,7 +19,7 @@ def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
     ended = limited[limited["server_ended"].notna()].groupby("server", sort=False).size()
     rests = crowd.groupby("server", sort=False)[["pause_ms", "longest_rest_ms"]].median().dropna()
     closes = crowd.loc[crowd["ended"] > 0, "server"].drop_duplicates()
-    never = limited.loc[~_ran_out(limited).groupby(limited["server"]).transform("any"), "server"].drop_duplicates()
+    never = limited.loc[~ran_out(limited).groupby(limited["server"]).transform("any"), "server"].drop_duplicates()
     return (
         "**What each does when files run out**: "
         + "; ".join(
@@ -51,13 +51,13 @@ def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
         hit, free = [], []
         for name, each in storms.groupby("server", sort=False):
             limited, without = each[each["limit"] != spare], each[each["limit"] == spare]
-            ran_out = _ran_out(limited)
-            if not ran_out.any():
+            short = ran_out(limited)
+            if not short.any():
                 free.append(f"`{name}`")
                 continue
             ended = int(limited["server_ended"].notna().sum())
             hit.append(
-                f"`{name}` ran out in {ran_out.sum()} of {len(limited)} storms"
+                f"`{name}` ran out in {short.sum()} of {len(limited)} storms"
                 + (f", which ended it in {ended}" if ended else "")
                 + f", and answered {_share(limited)} instead of {_share(without)}, the last hundredth after "
                 + f"{span(limited['p99_ms'], quantile)} instead of {span(without['p99_ms'], quantile)}"
@@ -126,7 +126,7 @@ def on_the_client(client: pd.DataFrame) -> str:
     return "**The client's side**: " + ("; ".join(said) or "nothing was short") + "."
 
 
-def _ran_out(storms: pd.DataFrame) -> pd.Series:
+def ran_out(storms: pd.DataFrame) -> pd.Series:
     """Which storms ran out of files, by the server's log or by a sample."""
     return (storms["out_of_files_lines"] > 0) | (storms["peak_server_files"] >= storms["server_files_limit"])
 

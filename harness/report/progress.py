@@ -106,5 +106,5 @@ def _lasts_at_most_s(trial: Trial) -> float:
     load = trial.load
     if load.rate is not None:
         return load.planned / load.rate + load.timeout_s
-    issued_at_once = load.is_burst and load.requests_per_client == 1
+    issued_at_once = load.is_burst and (load.requests_per_client == 1 or load.pooled)
     return load.timeout_s if issued_at_once else math.inf

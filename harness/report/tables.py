@@ -97,7 +97,8 @@ def print_run(summary: Summary) -> None:
     latency, only = run["latency_ms"], run["latency_ms"]["answered_only"]
     asked = "its default" if server["backlog_requested"] is None else server["backlog_requested"]
     counters = kernel.get("counters", {})
-    reference = "connect" if run["load"]["rate"] is None else "the slot in which it was due"
+    wanted = "the start, when all were wanted" if summary.load.pooled else "connect"
+    reference = wanted if run["load"]["rate"] is None else "the slot in which it was due"
     agents = f"{run['generator']['agents']} agent" + ("s" if run["generator"]["agents"] > 1 else "")
     facts = [
         ("run", run["run_id"]),
@@ -118,6 +119,8 @@ def print_run(summary: Summary) -> None:
         ("of the answered", f"p50 {quantile(only['p50'])}, p99 {quantile(only['p99'])}, max {quantile(only['max'])}"),
         ("answers/s", or_dash(run["throughput_per_s"], ",.0f")),
         *_memory(server),
+        ("protocol", f"{run['protocol']['name'] or NO_VALUE}: {run['protocol']['evidence']}"),
+        ("connections", f"{run['connections']:,} made, for {run['attempts']:,} attempts"),
         ("in flight", f"{run['peak_in_flight']:,} connections at the most"),
         ("kernel", ", ".join(f"{name} {counters.get(name, 0):,}" for name in SHOWN_COUNTERS) if counters else NO_VALUE),
         (
@@ -144,12 +147,22 @@ def describe_load(load: dict[str, Any]) -> str:
         how = f"{load['concurrency']:,} at a time"
     elif load["rate"]:
         how = f"{load['rate']:,.0f} requests a second"
+    if load["connections"] is not None:
+        how += f", over a pool of {load['connections']:,} connections"
+    if load["http2"]:
+        how += ", HTTP/2"
+    retries = load["retries"]
+    if retries["attempts"] > 1:
+        how += f", tried up to {retries['attempts']} times"
     return f"{load['clients']:,} clients{many}, {how}, timeout {load['timeout_s']:g} s, to {load['target_address']}"
 
 
 def brief_load(summary: Summary) -> str:
     load, stall_ms = summary.load, summary.run.trial.faults.stall_ms
     how = f", {load.rate:,.0f}/s" if load.rate else f", {load.concurrency:,} at a time" if load.concurrency else ""
+    how += f" over {load.connections:,}" if load.connections is not None else ""
+    how += ", HTTP/2" if load.http2 else ""
+    how += f", {load.retries.attempts} attempts" if load.retries.attempts > 1 else ""
     return f"{load.clients:,} × {load.requests_per_client:,}{how}" + (f", stall {stall_ms:g} ms" if stall_ms else "")
 
 

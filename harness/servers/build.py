@@ -156,22 +156,34 @@ def build_variants(say: Callable[[str], None]) -> None:
 
 @functools.cache
 def locked_versions(unit: str | None) -> Mapping[str, str]:
-    """Package → version as the unit's lock file pins it; empty for units without one."""
+    """Package → version as the unit's lock file pins it; empty for units without one.
+
+    Where there are several of a package, ``parent > package`` is the one that the parent has.
+    """
     lock = SOURCES / (unit or "") / "Cargo.lock"
     if unit is None or not lock.is_file():
         return {}
     packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
-    return {package["name"]: package["version"] for package in packages}
+    found = {package["name"]: package["version"] for package in packages}
+    for package in packages:
+        # A dependency is named with its version only where there are several.
+        for dependency in package.get("dependencies", ()):
+            name, _, version = dependency.partition(" ")
+            if version:
+                found[f"{package['name']} > {name}"] = version
+    return found
 
 
 # ---- units ------------------------------------------------------------------------------------------------------
 
 
 RUST_PROGRAMS = ("hyper", "actix", "tokio")
+HTTP2_PROGRAMS = ("hyper", "actix")
 
 
 def _build_rust() -> None:
     _cargo_build()
+    _cargo_build("--features", "http2", *(f"--bin={program}-http2" for program in HTTP2_PROGRAMS))
 
 
 def _cargo_build(*words: str) -> None:

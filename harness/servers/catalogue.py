@@ -31,6 +31,8 @@ _CONTRACT = (
     "--workers {workers} --stamps {stamps}"
 )
 """What ``{options}`` stands for: the contract of the lab's own servers (servers/README.md)."""
+_HTTP2 = " --http 2"
+"""And with it, where HTTP/2 is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Entry:
     packages: tuple[str, ...] = ()
     own_allocator: bool = False
     """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
+    http2: bool = False
+    """Whether it speaks HTTP/2 with prior knowledge when told to."""
     accept_stamp: str = "handed_over"
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
@@ -60,6 +64,11 @@ class Entry:
         )
 
     @property
+    def may_speak_http2(self) -> bool:
+        """Of the user's own that is the user's affair, and seen when it is asked."""
+        return self.http2 or self.unit is None
+
+    @property
     def has_variants(self) -> bool:
         """Whether each allocator has a program of its own, instead of being preloaded."""
         return "{variant}" in self.command
@@ -68,7 +77,7 @@ class Entry:
     def version(self) -> str:
         """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
         locked = build.locked_versions(self.unit)
-        return ", ".join(f"{package} {locked[package]}" for package in self.packages if package in locked)
+        return ", ".join(f"{package.split()[-1]} {locked[package]}" for package in self.packages if package in locked)
 
 
 def absent_program(command: str) -> str | None:
@@ -163,12 +172,20 @@ def known(server: Server) -> Entry:
     return entries[server.name]
 
 
-def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
+def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = False) -> list[str]:
     """The command line that starts it.
 
     Raises:
-        PlanError: an option was asked for that its command has no placeholder for, or the command is malformed.
+        PlanError: an option was asked for that its command has no placeholder for, or the command is malformed; or
+            HTTP/2, which it does not speak.
     """
+    if http2 and not entry.may_speak_http2:
+        speaking = ", ".join(name for name, known in catalogue().items() if known.http2)
+        raise PlanError(f"{entry.name} does not speak HTTP/2", f"leave --http2 out, or take one of {speaking}")
+    if http2 and server.allocator != "system" and entry.has_variants:
+        raise PlanError(
+            f"{entry.name} is not built for HTTP/2 with {server.allocator}", "leave --http2 or --allocator out"
+        )
     values = {
         "host": host,
         "port": str(port),
@@ -180,10 +197,11 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
+        "http": "-http2" if http2 else "",
         "variant": "" if server.allocator == "system" else f"-{server.allocator}",
     }
     default = Server()
-    command = entry.command.replace("{options}", _CONTRACT)
+    command = entry.command.replace("{options}", _CONTRACT + (_HTTP2 if http2 else ""))
     for option in _OPTIONAL:
         if getattr(server, option) != getattr(default, option) and f"{{{option}}}" not in command:
             flag = "--" + option.replace("_", "-")
@@ -200,13 +218,13 @@ def argv(entry: Entry, server: Server, host: str, port: int) -> list[str]:
         ) from error
 
 
-def identity_hash(entry: Entry, server: Server) -> str:
+def identity_hash(entry: Entry, server: Server, *, http2: bool = False) -> str:
     """Hash of what a server is made of: what a run's identity needs to know of it.
 
     Raises:
         PlanError: as :func:`argv`.
     """
-    command = argv(entry, server, "127.0.0.1", 1)  # the address does not matter for that
+    command = argv(entry, server, "127.0.0.1", 1, http2=http2)  # the address does not matter for that
     library = preloaded(entry, server)
     return binary_hash(command if library is None else [*command, str(library)])
 
@@ -238,7 +256,7 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    known = {"title", "command", "unit", "packages", "own_allocator", "accept_stamp"}
+    known = {"title", "command", "unit", "packages", "own_allocator", "accept_stamp", "http2"}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
     if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
         raise PlanError(
@@ -259,6 +277,7 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
         command=fields["command"],
         unit=fields.get("unit"),
         packages=tuple(fields.get("packages", ())),
+        http2=bool(fields.get("http2", False)),
         own_allocator=bool(fields.get("own_allocator", False)),
         accept_stamp=str(fields.get("accept_stamp", "handed_over")),
     )

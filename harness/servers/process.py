@@ -5,29 +5,22 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import httptools
-
 from harness import children
 from harness.errors import ServerError
-from harness.load.http1 import Answer, request_bytes
 from harness.plan import Ready
 from harness.probe.listener import Listener, listening_on
 from harness.probe.usage import Usage
 from harness.servers import allocators, listener_options
 from harness.servers.allocators import Found
+from harness.servers.readiness import answers
 
 READY_WITHIN_S = 15.0
-ANSWERS_WITHIN_S = 2.0
-"""How long one request for readiness may take before another is tried."""
-CLOSES_WITHIN_S = 0.5
-"""How long the server may take to close that connection after its answer, before the lab does."""
 STOPPED_WITHIN_S = 5.0
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 8, 4096
 _READY_LINE = re.compile(r"^ready \S+:\d+ (.+)$", re.MULTILINE)
@@ -84,14 +77,14 @@ class RunningServer:
             return f"killed by {signal.Signals(-code).name}"
         return f"killed by signal {-code}"
 
-    def wait_until_ready(self, ready: Ready, host: str, port: int, path: str) -> None:
+    def wait_until_ready(self, ready: Ready, host: str, port: int, path: str, *, http2: bool = False) -> None:
         """Wait until it can take the storm, in the sense of ``ready``.
 
         Raises:
             ServerError: it ended, or was not ready in time.
         """
         checks: dict[Ready, Callable[[], bool]] = {
-            "answered": lambda: _answers(host, port, path),
+            "answered": lambda: answers(host, port, path, http2=http2),
             "listening": lambda: bool(self.listeners(port)),
             "none": lambda: True,
         }
@@ -165,27 +158,3 @@ class RunningServer:
             log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
             lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:]) if lines else "; its log is empty"
-
-
-def _answers(host: str, port: int, path: str) -> bool:
-    """Whether a real request is answered, with whatever status; of a stream without end the head is enough."""
-    answer = Answer()
-    deadline = time.monotonic() + ANSWERS_WITHIN_S
-    with (
-        suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
-        socket.create_connection((host, port), timeout=ANSWERS_WITHIN_S) as connection,
-    ):
-        connection.sendall(request_bytes(host, port, path, close=True))
-        while (left_s := deadline - time.monotonic()) > 0:
-            connection.settimeout(left_s)
-            data = connection.recv(1 << 16)
-            if not data:
-                return answer.ends_with_stream
-            answer.feed(memoryview(data))
-            if answer.complete:
-                # Who closes first keeps the port for a minute, and the storm may need each of them.
-                connection.settimeout(CLOSES_WITHIN_S)
-                with suppress(OSError):
-                    connection.recv(1)
-                return True
-    return answer.headers_complete

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness import store
-from harness.verdicts import allocators, backlog, limits, symptoms
+from harness.verdicts import allocators, backlog, connections, limits, symptoms
 from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import pending
 from harness.verdicts.verdict import CLAIMS, Verdict
@@ -23,8 +23,10 @@ RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
     "F1": backlog.f1,
     "F2": allocators.f2,
     "F3": limits.f3,
+    "A1": connections.a1,
+    "A2": connections.a2,
 }
-"""The advice, A1 to A4, has none yet."""
+"""Of the advice, A3 and A4 have none yet."""
 
 
 def judge(evidence: Evidence) -> list[Verdict]:

@@ -79,7 +79,7 @@ def _summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     used = {run_id for verdict in verdicts for run_id in verdict.run_ids}
     return (
         f"The article's {len(verdicts)} claims, put to the test in {len(used)} storms on {evidence.host}: {words}. "
-        "No verdict rests on a single storm, on a speed where the generator was the limit, or on a backlog while this "
+        "No verdict rests on a single storm, on a speed that may be the generator's own, or on a backlog while this "
         "host's own input queue dropped packets."
     )
 

@@ -43,8 +43,8 @@ CLAIMS = {
         Claim("F1", "Fix: `listen(4096)`", "02-backlog-sweep", "storms-first-try"),
         Claim("F2", "Fix: jemalloc as the global allocator", "03-allocator-comparison", "effects"),
         Claim("F3", "Fix: more open files, a wider port range, TCP Fast Open", "06-kernel-tuning", "settings"),
-        Claim("A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations"),
-        Claim("A2", "Advice: connection pools", "07-mitigations"),
+        Claim("A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations", "pools"),
+        Claim("A2", "Advice: connection pools", "07-mitigations", "pools"),
         Claim("A3", "Advice: rate limiting and queueing at the load balancer", "07-mitigations"),
         Claim("A4", "Advice: load-test to find the best configuration", "07-mitigations"),
     )

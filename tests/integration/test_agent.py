@@ -51,14 +51,18 @@ class Server:
             pass  # the client has gone
 
 
-def outcomes(behave: Behaviour, load: Load, folder: Path) -> tuple[Counter[str], Rows, Server]:
+def outcomes(
+    behave: Behaviour, load: Load, folder: Path, meanwhile: Callable[[Rows], None] = lambda rows: None
+) -> tuple[Counter[str], Rows, Server]:
     server = Server(behave)
     (slice_,) = cut(load, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(folder))
     rows = Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True)
+    meanwhile(rows)
     drive(Storm(slice_, rows), time.monotonic_ns())
     server.listener.close()
     table = rows.request if slice_.request_rows else rows.connection
-    assert rows.counters()["answered"] + rows.counters()["failed"] == load.planned
+    ended = rows.counters()["answered"] + rows.counters()["failed"]
+    assert ended == load.planned or rows.counters()["asked_to_stop"]
     return Counter(Outcome(outcome).name for outcome in table["outcome"]), rows, server
 
 

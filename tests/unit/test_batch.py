@@ -89,3 +89,19 @@ def test_what_takes_more_open_files_than_the_machine_allows_is_left_out() -> Non
     assert batch.runnable([modest, raised], said.append) == [modest]
     assert len(said) == 1
     assert "999999999 open files" in said[0]
+
+
+def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "nft_path", lambda: None)
+    held = trial_from_options({"server": "python", "hold_ms": 100.0, "hold_at_s": 1.0})
+    said: list[str] = []
+    assert batch.runnable([held, *PYTHON], said.append) == PYTHON
+    assert "nft is not installed" in said[0]
+
+
+def test_a_server_without_http2_is_left_out_of_a_plan_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "missing", lambda unit: None)
+    trials = [trial_from_options({"server": name, "http2": True}) for name in ("python", "tokio")]
+    said: list[str] = []
+    assert batch.runnable(trials, said.append) == trials[:1]
+    assert said == ["left out: tokio: it does not speak HTTP/2"]

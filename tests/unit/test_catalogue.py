@@ -30,6 +30,27 @@ def test_lab_servers_take_every_option_of_the_contract() -> None:
     assert default[default.index("--backlog") + 1] == "default"
 
 
+def test_http2_is_asked_for_where_it_is_wanted_and_nowhere_else() -> None:
+    entries = catalogue()
+    assert "--http" not in argv(entries["go"], Server("go"), "::1", 81)
+    words = argv(entries["go"], Server("go"), "::1", 81, http2=True)
+    assert words[words.index("--http") + 1] == "2"
+    with pytest.raises(PlanError, match="does not speak HTTP/2"):
+        argv(entries["tokio"], Server("tokio"), "::1", 81, http2=True)
+    program, plain = (argv(entries["hyper"], Server("hyper"), "::1", 81, http2=http2)[0] for http2 in (True, False))
+    assert program == f"{plain}-http2", "linking it in changes what HTTP/1.1 costs"
+    with pytest.raises(PlanError, match="not built for HTTP/2 with jemalloc"):
+        argv(entries["hyper"], Server("hyper", allocator="jemalloc"), "::1", 81, http2=True)
+    own = Server(command="prog {port}")
+    assert argv(known(own), own, "::1", 81, http2=True) == ["prog", "81"], "whether one's own speaks it is seen"
+
+
+def test_of_two_versions_of_a_library_each_server_names_its_own() -> None:
+    entries = catalogue()
+    assert "h2 0.4." in entries["hyper"].version
+    assert "h2 0.3." in entries["actix"].version
+
+
 def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "servers.toml").write_text("[mine]\ncommand = \"sh 'a b' --port {port}\"\n")
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
 from harness.generator import judge
-from harness.plan import Load
+from harness.plan import Load, Retries
 from harness.stats import Latencies
 
 LATENCIES = Latencies(np.full(100, 100.0), 0)
@@ -24,6 +24,15 @@ def test_conservation() -> None:
     assert conservation(requests([0, 1, 1]), Load(clients=3)).status == "fail"
     assert conservation(requests([0, 0, 1, 1]), Load(clients=2, requests_per_client=2)).status == "pass"
     assert conservation(requests([0, 0, 0, 1]), Load(clients=2, requests_per_client=2)).status == "fail"
+
+
+def test_a_request_that_was_tried_again_must_end_as_its_last_attempt_did() -> None:
+    attempts = pa.table({"outcome": ["reset", "answered", "answered"]})
+    tried = requests([0, 1]).append_column("connection", pa.array([1, 2]))
+    load = Load(clients=2, retries=Retries(attempts=2))
+    assert conservation(tried, load, attempts).status == "pass"
+    otherwise = tried.set_column(2, "connection", pa.array([0, 2]))
+    assert conservation(otherwise, load, attempts).status == "fail"
 
 
 def test_an_outcome_must_be_there() -> None:

@@ -17,7 +17,7 @@ from harness.episodes import Episode
 from harness.explain import explain
 from harness.phases import PHASES
 from harness.plan import Load, Trial
-from harness.remedies import Facts, Remedy, most_waiting, remedies
+from harness.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
 from harness.store import Run
 from harness.summary import Summary
 from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
@@ -149,6 +149,42 @@ def test_most_waiting_counts_those_that_were_not_yet_accepted() -> None:
     waits |= {"queue_wait_us": [490, 890, 890, 90, None]}
     table = pa.table({name: pa.array(waits.get(name, [0, 0, 0, 0, None]), pa.int64()) for name in PHASES})
     assert most_waiting(rows, table) == 3
+
+
+def test_no_larger_backlog_where_the_queue_holds_what_was_given_up_and_tried_again() -> None:
+    """Who stands behind what was given up waits longer still."""
+    causes, facts = took(syn_dropped=50, never_accepted=100), replace(FACTS, queued=129, given_up=100)
+    assert "a larger backlog than" in changes(remedies(causes, [], facts)), "nobody tried again"
+    storm = changes(remedies(causes, [], replace(facts, tried_again=900)))
+    assert "a larger backlog than" not in storm
+    assert "--backoff-ms" in storm
+    assert "--retry-budget" in storm
+    (retries,) = [one for one in remedies(causes, [], replace(facts, tried_again=900)) if "--jitter" in one.change]
+    assert retries.connections == 900, "each attempt that was made again"
+    assert "100 of 129" in retries.because
+    assert "900" in retries.because
+
+
+def test_a_larger_backlog_where_most_of_what_the_queue_held_was_answered() -> None:
+    facts = replace(FACTS, tried_again=900, queued=129, given_up=60)
+    (remedy,) = remedies(took(syn_dropped=50), [], facts)
+    assert "a larger backlog than" in remedy.change
+    (remedy,) = remedies(took(syn_dropped=50), [], replace(facts, queued=0, given_up=0))
+    assert "a larger backlog than" in remedy.change
+
+
+def test_what_a_full_queue_holds_for_the_gone_is_what_no_client_waits_for() -> None:
+    """129 in it, as sampled; of these two wait, as the rows say. Later episodes with fewer drops do not count."""
+    waits = unanswered(established_us=300_000, closed_us=900_000)
+    accepted_later = answered(established_us=310_000, accepted_us=600_000, closed_us=610_000)
+    given_up = unanswered(established_us=200_000, closed_us=450_000)
+    others = (answered(), answered(established_us=501_000, closed_us=900_000), never_established())
+    rows = connections(waits, accepted_later, given_up, *others)
+    full = episode("stalled", 100, begin_ms=250, end_ms=500)
+    assert held_for_the_gone(rows, [full]) == (129, 127)
+    assert held_for_the_gone(rows, [full, episode("accept_bound", 10, begin_ms=700, end_ms=800)]) == (129, 127)
+    assert held_for_the_gone(connections(*[waits] * 140), [full]) == (129, 0), "ghosts wait too, and are not in it"
+    assert held_for_the_gone(rows, []) == (0, 0)
 
 
 # ---- the story ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from harness import plots
 from harness.pulses import request_schedule
+from harness.stats import GRID_MS
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,24 @@ def test_a_plane_of_which_nothing_was_answered_can_be_drawn() -> None:
     values = pd.DataFrame({25.0: [np.inf, np.nan], 50.0: [np.inf, np.inf]}, index=[16, 64])
     figure = plots.planes({"p99": values}, 2_000, "title", {"p99": str})
     assert [text.get_text() for text in figure.axes[0].texts] == ["never"] * 4
+
+
+def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
+    grid = np.array(GRID_MS)
+    shares = [
+        np.where(grid < 10, 0.0, np.where(grid < limit, 0.9, ends)) for limit, ends in ((1_000, 1.0), (500, 0.95))
+    ]
+    runs = pd.DataFrame({"variant": ["over 10", "over 1"], "planned": 1_000, "latency_shares": shares})
+    figure = plots.slower_than_by_variant(runs, "title")
+    ends, lost = figure.axes[0].lines
+    assert ends.get_xdata().max() < 1_000 <= lost.get_xdata().max(), "what is never answered has no end"
+    assert lost.get_ydata()[-1] == pytest.approx(0.05)
+    assert legend(figure) == ["over 10", "over 1"]
+    assert ends.get_color() != lost.get_color()
+
+
+def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
+    runs = pd.DataFrame({"server": "go", "over": "pool", "pool": [1, 10], "generator": "ok"})
+    runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
+    for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
+        assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected

@@ -32,9 +32,10 @@ func main() {
 	workUs := flag.Uint("work-us", 0, "busy work per request, in microseconds")
 	flag.Func("workers", "`N|default`: GOMAXPROCS", numberOrDefault(&workers, 1))
 	stamps := flag.String("stamps", "on", "`on|off`: whether answers carry their connection's accept time")
+	version := flag.String("http", "1", "`1|2`: the version of HTTP; 2 is with prior knowledge, without TLS")
 	flag.Parse()
-	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || (*stamps != "on" && *stamps != "off") {
-		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 and on or off as --stamps")
+	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || (*stamps != "on" && *stamps != "off") || (*version != "1" && *version != "2") {
+		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535, on or off as --stamps and 1 or 2 as --http")
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -53,6 +54,10 @@ func main() {
 	}
 
 	server := &http.Server{Handler: answer(*bodyBytes, time.Duration(*workUs)*time.Microsecond)}
+	if *version == "2" {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetUnencryptedHTTP2(true)
+	}
 	if *stamps == "on" {
 		listener = stampingListener{listener.(*net.TCPListener), monotonicZero()}
 		server.ConnContext = withConn

@@ -27,6 +27,7 @@ function options() {
         'work-us': text('0'),
         workers: text('default'),
         stamps: text('on'),
+        http: text('1'),
       },
     }));
   } catch (error) {
@@ -45,6 +46,7 @@ function options() {
   }
   if (!net.isIP(values.host)) fail(`--host ${values.host}: not an IP address`, 2);
   if (!['on', 'off'].includes(values.stamps)) fail(`--stamps ${values.stamps}: not on or off`, 2);
+  if (!['1', '2'].includes(values.http)) fail(`--http ${values.http}: not 1 or 2`, 2);
   return {
     host: values.host,
     port: number('port', 1, 65535),
@@ -53,17 +55,20 @@ function options() {
     workUs: number('work-us', 0),
     workers: orDefault('workers') ?? 1,
     stamps: values.stamps === 'on',
+    // Loaded only where it is asked for; without TLS it speaks nothing else.
+    library: values.http === '2' ? require('node:http2') : http,
   };
 }
 
-function announce(host, port) {
-  console.log(`ready ${net.isIPv6(host) ? `[${host}]` : host}:${port} node ${process.version}`);
+function announce({ host, port, library }) {
+  const frames = library !== http ? `, nghttp2 ${process.versions.nghttp2}` : '';
+  console.log(`ready ${net.isIPv6(host) ? `[${host}]` : host}:${port} node ${process.version}${frames}`);
 }
 
-function serve({ host, port, backlog, bodyBytes, workUs, stamps }) {
+function serve({ host, port, backlog, bodyBytes, workUs, stamps, library }) {
   const body = Buffer.alloc(bodyBytes, 'x');
   const headers = { 'Content-Type': 'text/plain', 'Content-Length': bodyBytes };
-  const server = http.createServer((request, response) => {
+  const server = library.createServer((request, response) => {
     if (workUs > 0) {
       const end = performance.now() + workUs / 1000;
       while (performance.now() < end);
@@ -85,11 +90,12 @@ function serve({ host, port, backlog, bodyBytes, workUs, stamps }) {
   return server;
 }
 
-function supervise({ host, port, workers }) {
+function supervise(asked) {
+  const { workers } = asked;
   let listening = 0;
   cluster.on('listening', () => {
     listening += 1;
-    if (listening === workers) announce(host, port);
+    if (listening === workers) announce(asked);
   });
   let running = workers;
   let stopping = false;
@@ -114,5 +120,5 @@ if (cluster.isWorker) {
   supervise(asked);
 } else {
   process.on('SIGTERM', () => process.exit(0));
-  serve(asked).on('listening', () => announce(asked.host, asked.port));
+  serve(asked).on('listening', () => announce(asked));
 }

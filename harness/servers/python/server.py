@@ -1,4 +1,4 @@
-"""Storm Lab's Python server: asyncio streams, no HTTP library, standard library only."""
+"""Storm Lab's Python server: asyncio streams, no HTTP library; only HTTP/2 takes one (frames.py)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Options:
     work_us: int
     workers: int | None
     stamps: bool
+    http: str
 
 
 def number(least: int, most: int = MAX_INT) -> Callable[[str], int]:
@@ -66,6 +67,7 @@ def parse_options() -> Options:
     add("--work-us", type=number(0), default=0, metavar="N")
     add("--workers", type=number_or_default(1), metavar="N|default")
     add("--stamps", choices=("on", "off"), default="on")
+    add("--http", choices=("1", "2"), default="1")
     given = parser.parse_args()
     given.stamps = given.stamps == "on"
     options = Options(**vars(given))
@@ -169,7 +171,14 @@ async def serve(options: Options, listener: socket.socket | None, announcing: bo
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(accept_failures_once_a_second())
 
-    connection = Answers.of(options).connection
+    connection: Callable[[], asyncio.BaseProtocol] = Answers.of(options).connection
+    library = ""
+    if options.http == "2":
+        from frames import LIBRARY, FramedConnection  # type: ignore[import-not-found] # beside this script
+
+        body, work_ns = b"x" * options.body_bytes, options.work_us * 1000
+        connection = functools.partial(FramedConnection, body, work_ns, options.stamps)
+        library = f", {LIBRARY}"
     backlog: dict[str, Any] = {}
     if options.backlog is not None:
         # The kernel cuts it to this too; asyncio, out of descriptors, would try to accept 2**31 times.
@@ -181,7 +190,7 @@ async def serve(options: Options, listener: socket.socket | None, announcing: bo
 
     if announcing:
         host = f"[{options.host}]" if options.host.version == 6 else options.host
-        print(f"ready {host}:{options.port} python {platform.python_version()}", flush=True)
+        print(f"ready {host}:{options.port} python {platform.python_version()}{library}", flush=True)
     await server.serve_forever()
 
 

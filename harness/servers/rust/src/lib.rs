@@ -27,6 +27,18 @@ pub enum Stamps {
     Off,
 }
 
+/// What a program says that was built without the feature `http2`.
+pub const NO_HTTP2: &str = "this program is built without HTTP/2";
+
+/// Which HTTP is spoken: 2 means with prior knowledge, without TLS.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Http {
+    #[value(name = "1")]
+    One,
+    #[value(name = "2")]
+    Two,
+}
+
 #[derive(Clone, Copy, Parser)]
 pub struct Options {
     /// IP address to listen on
@@ -50,6 +62,9 @@ pub struct Options {
     /// Whether answers carry their connection's accept time
     #[arg(long, default_value = "on")]
     pub stamps: Stamps,
+    /// The version of HTTP
+    #[arg(long, default_value = "1")]
+    pub http: Http,
 }
 
 /// The options of a server that makes its own listener.

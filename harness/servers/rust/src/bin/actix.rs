@@ -4,7 +4,7 @@ use actix_web::http::header::HeaderValue;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use clap::Parser;
-use storm_servers::{Asked, Error, Options, STAMP, Stamps, announce, monotonic_ns, spin};
+use storm_servers::{Asked, Error, Http, Options, STAMP, Stamps, announce, monotonic_ns, spin};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[actix_web::main]
@@ -45,9 +45,14 @@ async fn main() -> Result<(), Error> {
     }
 
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = server
-        .bind(address)
-        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let bound = match options.http {
+        Http::One => server.bind(address),
+        #[cfg(feature = "http2")]
+        Http::Two => server.bind_auto_h2c(address),
+        #[cfg(not(feature = "http2"))]
+        Http::Two => return Err(storm_servers::NO_HTTP2.into()),
+    };
+    let server = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let bound = server.addrs()[0];
     // Actix answers SIGTERM by waiting up to 30 s for open connections to end.
     let server = server.disable_signals().run();

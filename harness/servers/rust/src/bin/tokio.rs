@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use storm_servers::{Error, RuntimeOptions, STAMP, announce, spin};
+use storm_servers::{Error, Http, RuntimeOptions, STAMP, announce, spin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf, sink};
 use tokio::net::TcpStream;
 
@@ -15,6 +15,9 @@ fn main() -> Result<(), Error> {
 }
 
 async fn serve(options: RuntimeOptions) -> Result<(), Error> {
+    if options.shared.http == Http::Two {
+        return Err("no HTTP library, and HTTP/1.1 is all that is spoken here".into());
+    }
     let listener = options.listen().await?;
     announce(listener.local_addr()?, "tokio");
 

@@ -1,0 +1,157 @@
+"""A1 and A2 follow the data: for each the opposite is planted in storms of the plans of notebook 07."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import store
+from harness.plan import PLANS, load_plan
+from harness.stats import GRID_MS
+from harness.verdicts.connections import HELD, MULTIPLEXED, POOLS, UNSHARED
+from harness.verdicts.evidence import Evidence, gather
+from harness.verdicts.judge import RULES
+from harness.verdicts.verdict import Verdict
+from tests.planted import changed, recorded, with_runs
+
+STORMS = 5
+PLAIN_MS, PLAIN_CPU_S = 4_000.0, 3.0
+Measured = Callable[[Any], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Evidence:
+    return gather(store.REFERENCE)
+
+
+def storms(
+    reference: Evidence, time: float = 0.2, cpu: float = 0.2, slow: Mapping[str, float] | None = None, **columns: Any
+) -> Evidence:
+    """All three plans: latency and CPU time with fewer connections as multiples of the plain storm's, and the share of
+    slow requests by the scenario in which a connection stalls."""
+
+    def measured(trial: Any, scenario: str) -> dict[str, Any]:
+        fewer = trial.load.pooled
+        speeds = {"wanted_p99_ms": PLAIN_MS * (time if fewer else 1)} | {"peak_rss_bytes": 1e8 / (10 if fewer else 1)}
+        speeds |= {"server_cpu_s": PLAIN_CPU_S * (cpu if fewer else 1), "success_rate": 1.0, "generator": "ok"}
+        return speeds
+
+    like = reference.runs.iloc[0].copy()
+    like["planned"], like["lo_rx_dropped"], like["out_of_files_lines"] = 50_000, 0, 0
+    like["server_files_limit"], like["peak_server_files"] = 20_000, 100
+    plans = {name: load_plan(PLANS / f"{name}.toml") for name in (POOLS, MULTIPLEXED, HELD)}
+    runs = pd.concat([recorded(plan, STORMS, like, measured) for plan in plans.values()], ignore_index=True)
+    runs["protocol"] = ["HTTP/2" if json.loads(plan)["load"]["http2"] else "HTTP/1.1" for plan in runs["plan"]]
+    names = {
+        trial.plan_hash: name for plan in plans.values() for trial, name in zip(plan.trials, plan.names, strict=True)
+    }
+    shares = [(slow or {}).get(names[one], 0.0) for one in runs["plan_hash"]]
+    steps = np.array(GRID_MS)
+    runs["latency_shares"] = [np.where(steps < 1, 0, np.where(steps < 1_500, 1 - share, 1)) for share in shares]
+    return with_runs(reference, runs.assign(**columns))
+
+
+def load(evidence: Evidence, **equal: object) -> pd.Series:
+    """Which runs have these values in their loads."""
+    loads = [json.loads(plan)["load"] for plan in evidence.runs["plan"]]
+    return pd.Series([all(one[name] == value for name, value in equal.items()) for one in loads])
+
+
+def judged(claim: str, evidence: Evidence) -> Verdict:
+    found = RULES[claim](evidence)
+    assert found.claim == claim
+    assert set(found.run_ids) <= set(evidence.runs["run_id"])
+    return found
+
+
+@pytest.mark.parametrize("claim", ["A1", "A2"])
+def test_fewer_connections_are_judged_by_latency_and_by_cpu_time(reference: Evidence, claim: str) -> None:
+    better = judged(claim, storms(reference))
+    assert better.verdict == "reproduced"
+    assert better.value == pytest.approx(0.2, rel=0.05)
+    assert judged(claim, storms(reference, time=1.0, cpu=1.0)).verdict == "not_reproduced"
+    assert judged(claim, storms(reference, time=2.0, cpu=3.0)).verdict == "not_reproduced"
+    only_cheaper = judged(claim, storms(reference, time=2.0))
+    assert only_cheaper.verdict == "true_under_conditions"
+    assert only_cheaper.value == pytest.approx(2.0, rel=0.05)
+    assert "not with" in only_cheaper.statement.partition("better off")[2]
+
+
+@pytest.mark.parametrize("claim", ["A1", "A2"])
+def test_who_is_answered_only_then_is_better_off(reference: Evidence, claim: str) -> None:
+    """However long it takes; and the unanswered wait for ever."""
+    evidence = storms(reference, time=1.0, cpu=1.0)
+    failing = changed(evidence, load(evidence, connections=None), success_rate=0.6)
+    assert "better off in 0 of" in judged(claim, evidence).statement
+    assert re.search(r"better off in (\d+) of \1 ", judged(claim, failing).statement)
+    lost = changed(evidence, load(evidence, connections=None), wanted_p99_ms=np.nan)
+    assert re.search(r"better off in (\d+) of \1 ", judged(claim, lost).statement), "beyond the timeout"
+
+
+@pytest.mark.parametrize(("claim", "http2"), [("A1", True), ("A2", False)])
+def test_a_generator_at_its_limit_can_only_make_times_longer(reference: Evidence, claim: str, http2: bool) -> None:
+    def limited(evidence: Evidence, chosen: pd.Series) -> Verdict:
+        return judged(claim, changed(evidence, chosen, generator="limiting"))
+
+    faster, slower = storms(reference), storms(reference, time=2.0, cpu=1.0)
+    fewer = load(faster, http2=http2) & ~load(faster, connections=None)
+    assert limited(faster, fewer).verdict == "reproduced", "shorter even so"
+    assert "at most" in limited(faster, fewer).statement
+    assert "CPU time" in limited(faster, fewer).measure, "a bound is not told as the number"
+    assert "undecided" in limited(slower, fewer).statement, "it may be the generator that is slower"
+    plain = limited(storms(reference, cpu=1.0), load(faster, connections=None))
+    assert plain.verdict == "not_reproduced"
+    assert "better off in 0 of" in plain.statement
+
+
+def test_http2_is_what_was_heard_and_not_what_was_asked_for(reference: Evidence) -> None:
+    found = judged("A1", storms(reference, protocol="HTTP/1.1"))
+    assert found.verdict == "undecidable_here"
+    assert "something else was spoken" in found.statement
+
+
+def test_what_a_stalled_connection_takes_along_counts_against_few_of_them(reference: Evidence) -> None:
+    shared = {UNSHARED: 0.001, "HTTP/2 over 10": 0.01, "HTTP/2 over 2": 0.08, "HTTP/2 over 1": 0.15}
+    found = judged("A1", storms(reference, slow=shared))
+    assert found.verdict == "true_under_conditions"
+    assert "15.0% with HTTP/2 over 1" in found.statement
+    assert judged("A1", storms(reference, slow=dict.fromkeys(shared, 0.01))).verdict == "reproduced"
+    plan = load_plan(PLANS / f"{HELD}.toml")
+    evidence = storms(reference)
+    without = evidence.runs[~evidence.runs["plan_hash"].isin([trial.plan_hash for trial in plan.trials])]
+    assert "is not recorded" in judged("A1", with_runs(evidence, without)).statement
+
+
+def test_a_pool_larger_than_the_servers_files_is_said(reference: Evidence) -> None:
+    evidence = storms(reference)
+    assert "open files" not in judged("A2", evidence).statement
+    large = load(evidence, connections=50_000)
+    out = changed(evidence, large, success_rate=0.4, wanted_p99_ms=np.nan, out_of_files_lines=1)
+    found = judged("A2", out)
+    assert found.verdict == "true_under_conditions"
+    assert "In 25 of 25 storms over 50,000 connections the server ran out of open files" in found.statement
+    assert "50,000 (all stacks)" in found.statement
+
+
+def test_the_knee_is_told(reference: Evidence) -> None:
+    evidence = storms(reference)
+    for few in (1, 10):
+        evidence = changed(evidence, load(evidence, connections=few, http2=False), wanted_p99_ms=3_000.0)
+    assert "best pool's: " in judged("A2", evidence).statement
+    assert "Hyper 100" in judged("A2", evidence).statement.partition("best pool's: ")[2]
+
+
+@pytest.mark.parametrize(("claim", "plan"), [("A1", MULTIPLEXED), ("A2", POOLS)])
+def test_they_are_pending_exactly_while_their_storms_are_missing(reference: Evidence, claim: str, plan: str) -> None:
+    evidence = storms(reference)
+    own = evidence.runs["plan_hash"].isin([trial.plan_hash for trial in load_plan(PLANS / f"{plan}.toml").trials])
+    assert judged(claim, with_runs(evidence, evidence.runs[~own])).verdict == "pending"
+    assert judged(claim, with_runs(evidence, evidence.runs[own].iloc[:1])).verdict == "undecidable_here"
+    plain = load(evidence, connections=None)
+    assert "no plain storm" in judged(claim, with_runs(evidence, evidence.runs[~plain])).statement
