@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import store
 from harness.verdicts import allocators, backlog, connections, limits, symptoms
 from harness.verdicts.evidence import Evidence
-from harness.verdicts.telling import pending
+from harness.verdicts.telling import unasked
 from harness.verdicts.verdict import CLAIMS, Verdict
 
 RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
@@ -31,7 +31,7 @@ RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
 
 def judge(evidence: Evidence) -> list[Verdict]:
     """A verdict on each claim, with the figure that shows its runs; those without a rule are pending."""
-    verdicts = [RULES[name](evidence) if name in RULES else pending(name) for name in CLAIMS]
+    verdicts = [RULES[name](evidence) if name in RULES else unasked(name) for name in CLAIMS]
     return [dataclasses.replace(verdict, figure=_figure(evidence, verdict)) for verdict in verdicts]
 
 

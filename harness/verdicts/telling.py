@@ -10,18 +10,19 @@ import pandas as pd
 from harness.inference import Interval
 from harness.report.notebook import percent
 from harness.report.tables import NO_VALUE, quantile
-from harness.store import PROJECT
 from harness.verdicts.verdict import CLAIMS, Finding, Unit, Verdict, told, word
 
 _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
 
 
 def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
-    """The statement names the notebook to run, or says that there is none yet."""
-    notebook = CLAIMS[name].notebook
-    if not (PROJECT / "notebooks" / f"{notebook}.ipynb").exists():
-        return Verdict(name, "pending", f"The notebook {notebook}, which is to ask this, does not exist yet.")
-    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {notebook} -p source here`.")
+    """The statement names the notebook to run."""
+    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {CLAIMS[name].notebook} -p source here`.")
+
+
+def unasked(name: str) -> Verdict:
+    """There is no rule: nothing that could be run would decide it."""
+    return Verdict(name, "pending", f"The part of {CLAIMS[name].notebook} that is to ask this does not exist yet.")
 
 
 def undecided(name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = ()) -> Verdict:
