@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.foreign.attack import collection
+from harness.foreign.records import published
 from harness.host import Host
 from harness.plan import Plan
 
@@ -28,7 +30,7 @@ figure draws them.
 | plan | question | kinds of storm | storms | rows kept |
 |---|---|---|---|---|
 {plans}
-
+{attacks}
 ## Servers
 
 | server | version |
@@ -60,6 +62,7 @@ def card(runs: pd.DataFrame, plans: Sequence[Plan], reference: Path) -> str:
         hosts="\n".join(f"- {host.caption}; {host.distribution}, Python {host.python}" for host in hosts),
         kept=len(folders),
         plans="\n".join(_plan(plan, runs, folders) for plan in plans),
+        attacks=_attacks(reference),
         servers="\n".join(f"| {name} | {version} |" for name, version in versions.itertuples(index=False)),
         cpus=" or ".join(sorted({str(host.cpus) for host in hosts})),
         limiting=int((runs["generator"] == "limiting").sum()),
@@ -72,3 +75,30 @@ def _plan(plan: Plan, runs: pd.DataFrame, folders: set[str]) -> str:
     chosen = runs[runs["plan_hash"].isin({trial.plan_hash for trial in plan.trials})]
     kinds, rows = chosen["plan_hash"].nunique(), chosen["run_id"].isin(folders).sum()
     return f"| `{plan.name}` | {plan.question} | {kinds} | {len(chosen)} | {rows} |"
+
+
+def _attacks(reference: Path) -> str:
+    """What other generators drove; nothing where they drove nothing."""
+    kept = published(reference)
+    if not kept:
+        return ""
+    versions = sorted({f"{one['tool']['name'].partition('-')[0]} {one['tool']['version']}" for one in kept})
+    hashes = [one["plan_hash"] for one in kept]
+    rows = [
+        f"| `{plan.name}` | {plan.question} | {len(known)} | {sum(hashes.count(each) for each in known)} |"
+        for plan in collection()
+        if (known := {attack.plan_hash for attack in plan.attacks} & set(hashes))
+    ]
+    return _ATTACKS.format(count=len(kept), versions=", ".join(versions), rows="\n".join(rows))
+
+
+_ATTACKS = """
+### Driven by other generators
+
+{count:,} storms that {versions} drove, a line of `attacks.jsonl` each: what the tool said, in numbers and in its own
+words, and what the kernel counted meanwhile. They have no rows.
+
+| plan | question | kinds of storm | storms |
+|---|---|---|---|
+{rows}
+"""

@@ -12,12 +12,9 @@ from harness import cause
 from harness.episodes import activity
 from harness.phases import PHASES
 from harness.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
-from harness.stats import TIMELINE_STEP_S
+from harness.stats import TIMELINE_STEP_S, pulses
 from harness.summary import OUT_OF_FILES, Summary
 from harness.traced import Traced, compare, differences
-
-LEAST_PULSE = 0.01
-"""A pulse is a stretch of answers without a silent step in it that holds at least this share of them."""
 
 
 def explain(summary: Summary) -> dict[str, Any]:
@@ -119,17 +116,14 @@ def _timeline(summary: Summary) -> dict[str, Any]:
 
 def _pulses(summary: Summary) -> list[dict[str, Any]]:
     """Stretches of answers between silences of a step or more."""
-    counts = summary.timeline
-    heard = np.flatnonzero(counts)
-    if not len(heard):
-        return []
-    found = []
-    for steps in np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1):
-        answers = int(counts[steps].sum())
-        if answers >= LEAST_PULSE * counts.sum():
-            begin, end = float(steps[0]) * TIMELINE_STEP_S, float(steps[-1] + 1) * TIMELINE_STEP_S
-            found.append({"begin_s": round(begin, 1), "end_s": round(end, 1), "answers": answers})
-    return found
+    return [
+        {
+            "begin_s": round(first * TIMELINE_STEP_S, 1),
+            "end_s": round((last + 1) * TIMELINE_STEP_S, 1),
+            "answers": answers,
+        }
+        for first, last, answers in pulses(summary.timeline)
+    ]
 
 
 def _facts(summary: Summary) -> Facts:

@@ -18,8 +18,11 @@ from pathlib import Path
 
 from harness.errors import MachineError
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 """include/uapi/linux/sched.h"""
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+"""include/uapi/linux/mount.h"""
+HOSTS = Path("/etc/hosts")
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 _SYSCTL = Path("/proc/sys")
 HOST_ONLY = ("net.core.netdev_max_backlog", "net.ipv4.tcp_mem")
@@ -90,6 +93,23 @@ def _bring_loopback_up() -> None:
         request = fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         (flags,) = struct.unpack_from("16xh", request)
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
+
+
+def use_hosts(file: Path) -> None:
+    """Have this process and its children see ``file`` in the place of :data:`HOSTS`: nobody else does.
+
+    To be called after :func:`enter`, whose rights it takes.
+
+    Raises:
+        MachineError: the kernel does not allow it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    private = libc.unshare(CLONE_NEWNS) == 0 and libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
+    if not private or libc.mount(bytes(file), bytes(HOSTS), None, MS_BIND, None) != 0:
+        raise MachineError(
+            f"a private {HOSTS} was asked for: {os.strerror(ctypes.get_errno())}",
+            "allow user namespaces or run as root; see `stormlab doctor`",
+        )
 
 
 def read_settings() -> dict[str, str]:

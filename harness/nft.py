@@ -43,6 +43,12 @@ class Nft:
             counted[address, port] = entry["elem"]["counter"]["packets"]
         return counted
 
+    def counters(self, table: str) -> dict[str, int]:
+        """Packets counted by each named counter of a table. Raises: MachineError."""
+        document: dict[str, Any] = json.loads(self._run(None, "-j", "list", "counters", "table", "inet", table))
+        found = [item["counter"] for item in document["nftables"] if "counter" in item]
+        return {counter["name"]: counter["packets"] for counter in found}
+
     def _run(self, script: str | None, *words: str) -> str:
         done = subprocess.run(
             [nft_path() or "nft", *words],

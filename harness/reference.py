@@ -2,7 +2,7 @@
 
 Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``. Lines of
 other machines and of plans that were not run here stay; those of no plan any more go. Where a plan says so, the rows of
-a few runs are kept too.
+a few runs are kept too. What other generators said (:mod:`harness.foreign`) becomes lines of ``attacks.jsonl``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 
 from harness import results, store
 from harness.datacard import card
+from harness.foreign import record as attacks
 from harness.plan import PLANS, Plan, load_plan
 from harness.search import SEARCHES, load_search
 from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
@@ -50,6 +51,7 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
         for run in [run for run in chosen if run.identity[0] == plan_hash][:number]:
             _keep_rows(run, reference)
     results.write(lines, path)
+    attacks.publish(data, reference)
     write_whole(reference / CARD, card(lines, plans, reference))
     return lines
 

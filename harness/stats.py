@@ -82,6 +82,20 @@ def silent_share(answers_per_step: NDArray[np.int64]) -> float:
     return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
 
 
+LEAST_PULSE = 0.01
+"""A pulse is a stretch of answers without a silent step in it that holds at least this share of them."""
+
+
+def pulses(answers_per_step: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """(first step, last step, answers) of each stretch of answers between silences of a step or more."""
+    heard = np.flatnonzero(answers_per_step)
+    if not len(heard):
+        return []
+    stretches = np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1)
+    found = [(int(steps[0]), int(steps[-1]), int(answers_per_step[steps].sum())) for steps in stretches]
+    return [pulse for pulse in found if pulse[2] >= LEAST_PULSE * answers_per_step.sum()]
+
+
 def recovered_after_s(answers_per_step: NDArray[np.int64], rate_per_s: float, begin_s: float, end_s: float) -> float:
     """How long after ``begin_s`` the answers keep up with a steady rate, from then on until ``end_s``; NaN if never.
 

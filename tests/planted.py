@@ -33,7 +33,7 @@ def changed(evidence: Evidence, chosen: pd.Series, **values: Any) -> Evidence:
 
 def of_plan(evidence: Evidence, name: str, **equal: Any) -> pd.Series:
     """Which of the runs are of a plan, and have these values in its columns and options."""
-    options = [option for option in equal if option in ("backlog", "stall_ms")]
+    options = [option for option in equal if option in ("backlog", "stall_ms", "timeout_s", "server")]
     runs = evidence.of_plan(name, *options)
     for column, value in equal.items():
         runs = runs[runs[column].isin(value if isinstance(value, list) else [value])]

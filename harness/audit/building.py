@@ -12,7 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,18 @@ class Unit:
     kind: str
     version: str | None = None
     package: str | None = None
+    sources: Path = field(default=SOURCES, repr=False)
+    """The folder its own sources are in, if it has any."""
 
     @property
     def program(self) -> str | None:
         """The program that gets it, if it takes one."""
-        return {"cargo": "cargo", "go": "go", "npm": "npm", "pip": None}[self.kind]
+        programs = {"cargo": "cargo", "crate": "cargo", "go": "go", "module": "go", "npm": "npm", "pip": None}
+        return programs[self.kind]
 
 
-def units(document: Mapping[str, Mapping[str, Any]]) -> dict[str, Unit]:
-    return {name: Unit(name, **fields) for name, fields in document.items()}
+def units(document: Mapping[str, Mapping[str, Any]], sources: Path = SOURCES) -> dict[str, Unit]:
+    return {name: Unit(name, **fields, sources=sources) for name, fields in document.items()}
 
 
 def place(unit: Unit) -> Path:
@@ -88,7 +91,7 @@ def build(needed: Iterable[Unit], say: Callable[[str], None]) -> None:
 def package_versions(unit: Unit) -> Mapping[str, str]:
     """Package → version, as the unit's lock file or requirements pin it."""
     if unit.kind == "cargo":
-        packages = tomllib.loads((SOURCES / "rust" / unit.name / "Cargo.lock").read_text())["package"]
+        packages = tomllib.loads((unit.sources / "rust" / unit.name / "Cargo.lock").read_text())["package"]
         return {package["name"]: package["version"] for package in packages}
     if unit.kind == "pip":
         pins = (line.partition("==") for line in _REQUIREMENTS.read_text().splitlines() if "==" in line)
@@ -101,9 +104,23 @@ _REQUIREMENTS = SOURCES / "python" / "requirements.txt"
 
 def _cargo(unit: Unit, folder: Path) -> None:
     environment = {**PATIENCE, "CARGO_TARGET_DIR": str(folder)}
-    project = SOURCES / "rust" / unit.name
+    project = unit.sources / "rust" / unit.name
     run_step(["cargo", "fetch", "--locked"], project, environment, FETCH_LIMIT_S)
     run_step(["cargo", "build", "--locked", "--offline"], project, environment, BUILD_LIMIT_S)
+
+
+def _crate(unit: Unit, folder: Path) -> None:
+    what = [str(unit.package), "--version", f"={unit.version}", "--locked", "--no-track", "--force"]
+    environment = {**PATIENCE, "CARGO_TARGET_DIR": str(folder / "target")}
+    try:
+        run_step(["cargo", "install", "--root", str(folder), *what], folder, environment, FETCH_LIMIT_S + BUILD_LIMIT_S)
+    finally:
+        shutil.rmtree(folder / "target", ignore_errors=True)  # many times the size of the program
+
+
+def _module(unit: Unit, folder: Path) -> None:
+    environment = {"GOBIN": str(folder / "bin"), "CGO_ENABLED": "0"}
+    run_step(["go", "install", f"{unit.package}@{unit.version}"], folder, environment, FETCH_LIMIT_S + BUILD_LIMIT_S)
 
 
 def _go(unit: Unit, folder: Path) -> None:
@@ -126,7 +143,14 @@ def _pip(unit: Unit, folder: Path) -> None:
     run_step([str(folder / "bin" / "python"), "-m", "pip", "install", *options], folder, {}, FETCH_LIMIT_S)
 
 
-_HOW: Mapping[str, Callable[[Unit, Path], None]] = {"cargo": _cargo, "go": _go, "npm": _npm, "pip": _pip}
+_HOW: Mapping[str, Callable[[Unit, Path], None]] = {
+    "cargo": _cargo,
+    "crate": _crate,
+    "go": _go,
+    "module": _module,
+    "npm": _npm,
+    "pip": _pip,
+}
 
 
 def _package(unit: Unit) -> str:
@@ -139,10 +163,10 @@ def _stamp_of(unit: Unit) -> str:
     digest = hashlib.sha256(repr(unit).encode())
     folders = {"cargo": ["rust/src", f"rust/{unit.name}"], "go": ["go"], "pip": ["python/requirements.txt"]}
     for name in folders.get(unit.kind, ()):
-        path = SOURCES / name
+        path = unit.sources / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and file.suffix in (".rs", ".toml", ".lock", ".go", ".mod", ".txt"):
-                digest.update(os.fsencode(file.relative_to(SOURCES)) + b"\0" + file.read_bytes())
+                digest.update(os.fsencode(file.relative_to(unit.sources)) + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -82,19 +82,30 @@ def _environment(subject: Subject, folder: str) -> dict[str, str]:
 
 
 def _observe(subject: Subject, job: Job) -> Observed:
+    return Observed.from_json(call_chamber("harness.audit.chamber", job.to_json(), subject.name)["observed"])
+
+
+def call_chamber(module: str, job: dict[str, Any], name: str) -> dict[str, Any]:
+    """Run a chamber, a process that enters a private network, and return its answer; ``name`` is said in errors.
+
+    Raises:
+        StormLabError: it answered with an error.
+        MachineError: it did not answer.
+        KeyboardInterrupt: interrupted; everything is ended.
+    """
     process = None
     try:
         with children.uninterrupted():
             # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
             process = children.start(
-                [sys.executable, "-m", "harness.audit.chamber"],
+                [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=PROJECT,
                 prepared=_listening_to_signals,
             )
-        output, errors = process.communicate(json.dumps(job.to_json()))
+        output, errors = process.communicate(json.dumps(job))
     except BaseException:
         if process is not None:
             with children.uninterrupted():
@@ -102,13 +113,13 @@ def _observe(subject: Subject, job: Job) -> Observed:
         raise
     if not output:
         last = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-        raise MachineError(f"{subject.name} could not be audited: {last}", "see `stormlab doctor`")
-    answer = json.loads(output)
+        raise MachineError(f"{name} could not be run in a network of its own: {last}", "see `stormlab doctor`")
+    answer: dict[str, Any] = json.loads(output)
     if "interrupted" in answer:
         raise KeyboardInterrupt
     if "error" in answer:
         raise StormLabError.from_json(answer["error"])
-    return Observed.from_json(answer["observed"])
+    return answer
 
 
 def _listening_to_signals() -> None:

@@ -10,14 +10,16 @@ from harness.plan.content import content_hash
 from harness.plan.experiment import PLANS, Plan, load_plan
 from harness.plan.faults import Faults
 from harness.plan.front import Front
-from harness.plan.load import Load
+from harness.plan.load import MAX_REQUESTS, Load
 from harness.plan.options import OPTIONS, trial_from_options
 from harness.plan.placement import Placement
 from harness.plan.retries import Retries
+from harness.plan.scenarios import read_scenarios
 from harness.plan.server import Allocator, Ready, Server
 from harness.plan.trial import Trial
 
 __all__ = [
+    "MAX_REQUESTS",
     "MAX_SECONDS",
     "OPTIONS",
     "PLANS",
@@ -33,5 +35,6 @@ __all__ = [
     "Trial",
     "content_hash",
     "load_plan",
+    "read_scenarios",
     "trial_from_options",
 ]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import PlanError
 from harness.plan.bounds import require
 from harness.plan.options import trial_from_options
+from harness.plan.scenarios import read_scenarios, table
 from harness.plan.trial import Trial
 
 PLANS = Path(__file__).parents[2] / "plans"
@@ -58,9 +57,6 @@ class Plan:
         )
 
 
-_TABLES = ("base", "vary", "scenario", "control", "keep")
-
-
 def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
@@ -72,52 +68,17 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot read the plan {path}: {error.strerror}", "give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
-    document = _merge(document, changes or {})
-    unknown = set(document) - {"question", "repeats", "keep_rows", *_TABLES}
-    require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
-    base, vary, scenarios, control, keep = (_table(path, document, key) for key in _TABLES)
-    for option, values in vary.items():
-        lists = isinstance(values, list) and bool(values)
-        require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
-    combined = [
-        (name, {**base, **scenario, **dict(zip(vary, values, strict=True))})
-        for name, scenario in (scenarios or {"": {}}).items()
-        for values in itertools.product(*vary.values())
-    ]
-    named = [(name, trial_from_options(options)) for name, options in combined]
-    repeats, keep_rows = document.get("repeats", 1), document.get("keep_rows", 0)
-    for name, value in (("repeats", repeats), ("keep_rows", keep_rows)):
-        require(isinstance(value, int), f"{name} in {path} must be a number, not {value!r}")
-    names, trials = zip(*named, strict=True)
+    document, combined = read_scenarios(path, changes, keys=("control", "keep"))
+    trials = [trial_from_options(options) for _, options in combined]
+    control, keep = (table(path, document, key) for key in ("control", "keep"))
 
     def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
-        found = tuple(
-            itertools.compress(
-                trials, (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
-            )
-        )
+        held = (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+        found = tuple(itertools.compress(trials, held))
         require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
         return found
 
+    names = tuple(name for name, _ in combined)
     twice, kept = chosen("control", control) if control else (), chosen("keep", keep) if keep else None
-    return Plan(path.stem, str(document.get("question", "")), trials, repeats, keep_rows, names, twice, kept)
-
-
-def _table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    table = document.get(key, {})
-    require(isinstance(table, dict), f"{key} in {path} must be a table")
-    return table  # type: ignore[no-any-return]
-
-
-def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    question, repeats, keep_rows = document["question"], document["repeats"], document["keep_rows"]
+    return Plan(path.stem, question, tuple(trials), repeats, keep_rows, names, twice, kept)

@@ -2,6 +2,7 @@
 
 from harness.plots.causes import causes_by_variant
 from harness.plots.comparison import compare_stacks
+from harness.plots.conditions import answered_by_condition
 from harness.plots.distribution import all_and_answered, latency_distributions
 from harness.plots.effects import effects_at_a_glance
 from harness.plots.endings import how_requests_end
@@ -29,6 +30,7 @@ __all__ = [
     "all_and_answered",
     "all_mitigations",
     "answer_timelines",
+    "answered_by_condition",
     "backlog_sweep",
     "causes_by_variant",
     "compare_stacks",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -29,10 +32,11 @@ def goodput_over_time(runs: pd.DataFrame, title: str, columns: int = 2) -> Figur
         )
         for axes, variant in zip(grid.flat, variants, strict=False):
             storms = runs[runs["variant"] == variant]
-            for run in storms.to_dict("records"):
-                _draw(axes, np.asarray(run["goodput_per_s"]), _ANSWERS, "-")
-                _draw(axes, np.asarray(run["connects_per_s"]), _CONNECTS, "--")
             first = storms.iloc[0]
+            offered_s = math.ceil(first["planned"] / first["rate"])
+            for run in storms.to_dict("records"):
+                _draw(axes, run["goodput_per_s"], offered_s, _ANSWERS, "-")
+                _draw(axes, run["connects_per_s"], offered_s, _CONNECTS, "--")
             axes.axvspan(first["stall_at_s"], first["trigger_over_s"], color="#dddddd", linewidth=0)
             axes.axhline(first["rate"], color="#444444", linestyle=":", linewidth=0.8)
             axes.set_xlim(0, float(first["planned"] / first["rate"]))
@@ -53,8 +57,10 @@ def goodput_over_time(runs: pd.DataFrame, title: str, columns: int = 2) -> Figur
     return figure
 
 
-def _draw(axes: Axes, per_second: np.ndarray[tuple[int], np.dtype[np.int64]], colour: str, line: str) -> None:
-    axes.plot(np.arange(len(per_second)) + 0.5, per_second, color=colour, linestyle=line, linewidth=1.0, alpha=0.75)
+def _draw(axes: Axes, per_second: Sequence[int], offered_s: int, colour: str, line: str) -> None:
+    """Counts end with the last that is not zero; what is offered goes on, and then nothing came of it."""
+    counts = np.pad(per_second, (0, max(0, offered_s - len(per_second))))
+    axes.plot(np.arange(len(counts)) + 0.5, counts, color=colour, linestyle=line, linewidth=1.0, alpha=0.75)
 
 
 def _handles() -> list[Line2D]:

@@ -21,11 +21,13 @@ SERVER_LOOK: dict[str, tuple[str, str]] = {
     "tokio": ("#E69F00", "-"),
     "tokio-std": ("#E69F00", "--"),
     "actix": ("#CC79A7", "-"),
+    "hyper-today": ("#D55E00", "-"),
+    "hyper-2024": ("#D55E00", "--"),
     "go": ("#0072B2", "-"),
     "node": ("#009E73", "-"),
     "python": ("#000000", "-"),
 }
-"""Colour and line of each stack: std's listener is dashed; an unknown server is grey and dotted."""
+"""Colour and line of each stack: std's listener and former times are dashed; an unknown server is grey and dotted."""
 OTHER_LOOK = ("#777777", ":")
 ALLOCATOR_LOOK: dict[str, tuple[str, str]] = {
     "system": ("#000000", "-"),

@@ -120,6 +120,12 @@ def missing(entry: Entry, server: Server) -> build.Missing | None:
     """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
     if server.command is None and entry.missing is not None:
         return entry.missing
+    if server.command is not None and "{build}" in server.command:
+        for word in argv(entry, server, "127.0.0.1", 1):
+            if word.startswith(str(build.BUILT)) and not Path(word).exists():
+                return build.Missing(
+                    f"{Path(word).relative_to(build.BUILT)} is not built", "`python -m harness.foreign` builds it"
+                )
     if server.allocator == "system":
         return None
     if entry.own_allocator:

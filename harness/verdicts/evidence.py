@@ -18,6 +18,9 @@ import pandas as pd
 
 from harness import results, store
 from harness.effects import LIMITED_TOO_OFTEN, fewest_blocks
+from harness.foreign.attack import ATTACKS, load_attacks
+from harness.foreign.record import of_plan
+from harness.foreign.records import published, recorded
 from harness.host import Host
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
@@ -37,6 +40,8 @@ class Evidence:
 
     runs: pd.DataFrame
     audit: Sequence[Mapping[str, Any]]
+    attacks: Sequence[Mapping[str, Any]]
+    """Records of what other generators drove (:mod:`harness.foreign`)."""
     folder: Path
     """Where rows of single connections are looked for first."""
     other_hosts: int = 0
@@ -57,6 +62,10 @@ class Evidence:
         chosen = self.runs[self.runs["plan_hash"].isin([trial.plan_hash for trial in plan.trials])]
         named = results.with_options(results.with_variants(chosen, plan), "host_sysctl", *options)
         return named.assign(wide=named["host_sysctl"].map(bool).astype(bool))
+
+    def attacks_of(self, name: str) -> pd.DataFrame:
+        """The attacks of a plan of the collection, as :func:`harness.foreign.record.of_plan` has them."""
+        return of_plan(load_attacks(ATTACKS / f"{name}.toml"), self.attacks)
 
     def lives(self, run_id: str) -> pd.DataFrame:
         """The rows of a run's connections. Raises: PlanError: there are none."""
@@ -87,7 +96,9 @@ def gather(folder: Path) -> Evidence:
     builds = of_host["binary_hash"].fillna("")
     last = builds.eq(builds.groupby(of_host["plan_hash"]).transform("last"))
     rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
-    return Evidence(of_host[last], rows, folder, len(runs) - len(of_host))
+    attacks = [*(published if table.exists() else recorded)(folder)]
+    same_host = [kept for kept in attacks if len(hosts) and kept["host"]["host_id"] == hosts.index[0]]
+    return Evidence(of_host[last], rows, same_host, folder, len(runs) - len(of_host))
 
 
 def _recorded(folder: Path) -> Iterator[Summary]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.inference import CONFIDENCE, Difference
 from harness.verdicts.evidence import Evidence, difference, gains
+from harness.verdicts.published import FILES, of_program
 from harness.verdicts.telling import decided, pending, points, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
 
@@ -28,7 +29,7 @@ Changes = Mapping[str, Difference | None]
 
 def c2(evidence: Evidence) -> Verdict:
     """Open files: of each stack, are fewer clients answered under a low limit than under a high one?"""
-    runs = [evidence.of_plan(name, "nofile") for name in (USUAL, SHORT)]
+    runs = [evidence.of_plan(USUAL, "nofile"), evidence.of_plan(SHORT, "nofile"), of_program(evidence, FILES)]
     every = pd.concat(runs)
     if every.empty:
         return pending("C2")
@@ -39,14 +40,16 @@ def c2(evidence: Evidence) -> Verdict:
 
 def f3(evidence: Evidence) -> Verdict:
     """More files, more ports, Fast Open: does each bring more clients through?"""
-    files, ports, settings = evidence.of_plan(USUAL, "nofile"), evidence.of_plan(PORTS), evidence.of_plan(SETTINGS)
+    files, program = evidence.of_plan(USUAL, "nofile"), of_program(evidence, FILES)
+    ports, settings = evidence.of_plan(PORTS), evidence.of_plan(SETTINGS)
     if ports.empty and settings.empty:
         return pending("F3")
     exhausted = {"a wider port range, more clients than ports": _scenarios(ports, "success_rate", SEARCHED)}
-    changes = _files(files) | {
+    other = {
         "a wider port range, ports to spare": _scenarios(settings, "success_rate", SEARCHED_IN_A_STORM),
         "Fast Open, at the first try": _scenarios(settings, "first_try_share", FAST_OPEN),
     }
+    changes = _files(files) | _files(program) | other
     findings = [Finding(condition, gains(change)) for condition, change in changes.items() if change is not None]
     # How many more clients there are than ports is the plan's choice: any gain shows that it mends what it should.
     findings += [
@@ -54,7 +57,7 @@ def f3(evidence: Evidence) -> Verdict:
         for condition, change in exhausted.items()
         if change is not None
     ]
-    return _verdict("F3", findings, exhausted | changes, pd.concat([files, ports, settings]))
+    return _verdict("F3", findings, exhausted | changes, pd.concat([files, program, ports, settings]))
 
 
 def _verdict(name: str, findings: Sequence[Finding], changes: Changes, runs: pd.DataFrame) -> Verdict:

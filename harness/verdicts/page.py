@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import get_args
 
 from harness.errors import PlanError
 from harness.report.tables import NO_VALUE
 from harness.store import PROJECT, write_whole
-from harness.verdicts.evidence import Evidence, on_clean_ground
+from harness.verdicts import published
+from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import number
 from harness.verdicts.verdict import CLAIMS, Verdict, Word
 
 README = PROJECT / "README.md"
 _WIDTH = 120
-FIGURE = "figures/02-backlog-sweep/storms-first-try"
-"""Storms of which nobody stopped the server, on all stacks: what a backlog does, and when there is nothing to do."""
+FIGURE = "figures/08-original-benchmark/address"
+"""The published attack, and the same with one thing changed: what made the published servers fail."""
 
 _FINDING = """\
 ![{alt}]({figure}.png)
@@ -42,7 +43,7 @@ def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> st
         PlanError: a marker is missing.
     """
     about = json.loads((PROJECT / f"{FIGURE}.json").read_text(encoding="utf-8"))
-    sentence = textwrap.fill(f"*{_sentence(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
+    sentence = textwrap.fill(f"*{published.finding(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
     finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
     summary = textwrap.fill(_summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
     rows = "\n".join(map(_row, verdicts))
@@ -72,20 +73,6 @@ def _put(text: str, name: str, part: str) -> str:
     return before + begin + part + end + after
 
 
-def _sentence(evidence: Evidence) -> str:
-    """What the figure shows, of the median storm of all stacks, where this host's input queue dropped nothing."""
-    storms = on_clean_ground(evidence.of_plan("02-backlog-storms", "backlog"))
-    medians = storms.groupby(["cpu", "backlog"])["first_try_share"].median()
-    few, many = storms["backlog"].min(), storms["backlog"].max()
-    said = [
-        f"{medians[regime, few]:.0%} with a backlog of {few:,.0f} and {medians[regime, many]:.0%} with {many:,.0f} "
-        f"where server and clients {sharing}"
-        for regime, sharing in _SHARING.items()
-    ]
-    lead = "Answered without any retransmission, in the median of all storms in which this host dropped nothing"
-    return f"{lead}: {'; '.join(said)}."
-
-
 def _summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     counted = Counter(verdict.verdict for verdict in verdicts)
     words = ", ".join(f"{counted[word]} {plain(word)}" for word in get_args(Word) if counted[word])
@@ -108,6 +95,3 @@ def _row(verdict: Verdict) -> str:
 def plain(word: Word) -> str:
     """A verdict's word as one says it."""
     return word.replace("_", " ")
-
-
-_SHARING: Mapping[str, str] = {"shared": "share the CPUs", "disjoint": "have CPUs of their own"}

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from harness.inference import Interval
 from harness.report.notebook import percent
 from harness.report.tables import NO_VALUE, quantile
-from harness.store import PROJECT
 from harness.verdicts.verdict import CLAIMS, Finding, Unit, Verdict, told, word
 
 _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
 
 
 def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
-    """The statement names the notebook to run, or says that there is none yet."""
-    notebook = CLAIMS[name].notebook
-    if not (PROJECT / "notebooks" / f"{notebook}.ipynb").exists():
-        return Verdict(name, "pending", f"The notebook {notebook}, which is to ask this, does not exist yet.")
-    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {notebook} -p source here`.")
+    """The statement names the notebook to run."""
+    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {CLAIMS[name].notebook} -p source here`.")
 
 
-def undecided(name: str, reason: str, runs: pd.DataFrame) -> Verdict:
-    """There are storms, and they do not decide."""
-    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs))
+def undecided(name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = ()) -> Verdict:
+    """There are storms, and they do not decide; ``more_runs`` are ids of what is in no such frame."""
+    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs, more_runs))
 
 
 def decided(
@@ -38,6 +34,7 @@ def decided(
     runs: pd.DataFrame,
     *,
     name_open: bool = True,
+    more_runs: Iterable[str] = (),
 ) -> Verdict:
     """With its number, and with the conditions that are left open. A number that has no end is null."""
     ends = found.ends if found is not None else (math.nan, math.nan)
@@ -45,7 +42,7 @@ def decided(
     interval = (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
     if name_open and told(findings, None):
         statement += f" Undecided: {told(findings, None)}."
-    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs))
+    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs, more_runs))
 
 
 def number(verdict: Verdict) -> str:
@@ -72,8 +69,8 @@ def title(server: str) -> str:
     return _TITLES.get(server, server)
 
 
-def _ids(runs: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted(set(runs["run_id"])))
+def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*runs["run_id"], *more}))
 
 
 def _point(share: float) -> str:

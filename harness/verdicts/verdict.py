@@ -27,8 +27,8 @@ CLAIMS = {
         Claim(
             "S2",
             "50,000 short connections: Hyper answers 25 %, and is slower than Node.js",
-            "01-stack-comparison",
-            "short-success",
+            "08-original-benchmark",
+            "address",
         ),
         Claim("S3", "The server works in pulses: a batch, then a pause", "04-queue-overflow-root-cause", "pulses"),
         Claim("S4", "Go and Node.js: all answered, at a steady low latency", "01-stack-comparison", "short-latency"),

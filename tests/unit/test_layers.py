@@ -8,7 +8,7 @@ import sys
 import pytest
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
-INSTRUMENTS += ["harness.kernel", "harness.tracing.table"]
+INSTRUMENTS += ["harness.kernel", "harness.tracing.table", "harness.foreign.chamber"]
 THOUGHT = [
     "harness.stats",
     "harness.generator",
@@ -32,6 +32,7 @@ THOUGHT = [
     "harness.datacard",
     "harness.settings",
     "harness.record",
+    "harness.foreign.record",
     "harness.plots",
     "harness.verdicts.judge",
 ]

@@ -12,6 +12,7 @@ from harness.stats import (
     last_per_step,
     median_of_runs,
     peak_overlap,
+    pulses,
     recovered_after_s,
     silent_share,
     timeline,
@@ -81,6 +82,12 @@ def test_the_last_value_of_each_step_counts_and_what_was_before_the_start_does_n
     times_us = np.array([-5_000, 120_000, 150_000, 320_000])
     assert last_per_step(times_us, np.array([1, 2, 3, 4])) == [None, 3, 3, 4]
     assert last_per_step(times_us[:1], np.array([1])) == []
+
+
+def test_pulses_are_stretches_with_silence_between_them() -> None:
+    assert pulses(np.array([0, 50, 50, 0, 100, 0])) == [(1, 2, 100), (4, 4, 100)]
+    assert pulses(np.array([200, 200, 0, 1])) == [(0, 1, 400)], "a straggler is no pulse"
+    assert pulses(np.array([0, 0])) == []
 
 
 @pytest.mark.parametrize(

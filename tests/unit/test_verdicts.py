@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,9 @@ import pandas as pd
 import pytest
 
 from harness import results, store
+from harness.foreign.records import REFERENCE
 from harness.store import PROJECT
-from harness.verdicts import allocators, backlog, limits, symptoms
+from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
@@ -48,7 +50,7 @@ def of(evidence: Evidence, claim: str) -> Word:
 
 def test_fourteen_claims_each_with_all_the_contract_asks_for(reference: Evidence, judged: list[Verdict]) -> None:
     assert " ".join(verdict.claim for verdict in judged) == "S1 S2 S3 S4 C1 C2 C3 F1 F2 F3 A1 A2 A3 A4"
-    known = set(reference.runs["run_id"])
+    known = {*reference.runs["run_id"], *(attack["run_id"] for attack in reference.attacks)}
     for verdict in judged:
         document = verdict.to_json()
         assert set(document) >= COLUMNS
@@ -87,8 +89,7 @@ def test_without_data_all_are_pending_and_say_what_to_run(reference: Evidence) -
         assert verdict.verdict == "pending"
         notebook = CLAIMS[verdict.claim].notebook
         assert notebook in verdict.statement
-        there = (PROJECT / "notebooks" / f"{notebook}.ipynb").exists()
-        assert ("stormlab notebooks" in verdict.statement) == there
+        assert ("stormlab notebooks" in verdict.statement) == (verdict.claim in RULES)
 
 
 @pytest.mark.parametrize(("plans", "claims"), [((STACKS,), "S1 S2 S4"), ((CAUSE,), "S3"), ((CAUSE, PLANE), "C1")])
@@ -101,12 +102,12 @@ def test_a_claim_whose_data_are_missing_is_pending(reference: Evidence, plans: t
 
 
 def test_one_storm_of_each_kind_is_no_evidence(reference: Evidence) -> None:
-    single = with_runs(reference, reference.runs.drop_duplicates("plan_hash"))
+    single = without_attacks(with_runs(reference, reference.runs.drop_duplicates("plan_hash")))
     clean = changed(single, single.runs["lo_rx_dropped"] >= 0, lo_rx_dropped=0, generator="ok")
     for claim in ("S1", "S2", "S3", "S4"):
         assert of(clean, claim) == "undecidable_here"
     for place in range(0, len(reference.runs), 50):
-        one = with_runs(reference, reference.runs.iloc[place : place + 1])
+        one = dataclasses.replace(with_runs(reference, reference.runs.iloc[place : place + 1]), attacks=())
         for claim in RULES:
             assert of(one, claim) in OPEN
 
@@ -130,6 +131,22 @@ def test_a_kind_is_left_out_whole_if_one_of_its_storms_says_nothing(reference: E
 # ---- the opposite, planted ------------------------------------------------------------------------------------------
 
 
+def without_attacks(evidence: Evidence) -> Evidence:
+    """Without the published benchmark, which fails for a reason of its own."""
+    hashes = pd.concat([evidence.of_plan(plan) for plan in published.STORMS])["plan_hash"]
+    runs = evidence.runs[~evidence.runs["plan_hash"].isin(hashes)]
+    return dataclasses.replace(with_runs(evidence, runs), attacks=())
+
+
+def answering(evidence: Evidence, share: float) -> Evidence:
+    """With so many answers to all attacks of the published generator."""
+    attacks = deepcopy(list(evidence.attacks))
+    for attack in attacks:
+        if attack["tool"]["name"] == published.OLD:
+            attack["said"]["answered"] = round(attack["said"]["requests"] * share)
+    return dataclasses.replace(evidence, attacks=attacks)
+
+
 def kept(evidence: Evidence, server: str | list[str]) -> pd.Series:
     return of_plan(evidence, STACKS, scenario="long", server=server)
 
@@ -145,6 +162,7 @@ def test_s1_is_withheld_where_the_generator_was_the_limit_and_else_decided_by_th
 
 
 def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
+    reference = without_attacks(reference)
     hyper = of_plan(reference, STACKS, scenario="short", server="hyper")
     hyper |= of_plan(reference, STORMS, variant="default", server="hyper")
     node = of_plan(reference, STACKS, scenario="short", server="node")
@@ -155,6 +173,30 @@ def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
     assert of(changed(slower, hyper, p50_ms=2000.0), "S2") == "reproduced"
     blamed_on_the_host = changed(reference, hyper, success_rate=0.25, lo_rx_dropped=1, generator="limiting")
     assert of(blamed_on_the_host, "S2") == "undecidable_here"
+
+
+def test_s2_asks_what_the_published_attack_gets(reference: Evidence) -> None:
+    alone = without_attacks(reference)
+    assert of(alone, "S2") == "not_reproduced"
+    measured = RULES["S2"](dataclasses.replace(alone, attacks=reference.attacks))
+    assert measured.verdict == "true_under_conditions"
+    assert set(measured.run_ids) > set(reference.attacks_of(published.CHANCES)["run_id"])
+    mended = RULES["S2"](answering(dataclasses.replace(alone, attacks=reference.attacks), 0.99))
+    assert mended.verdict == "not_reproduced"
+    assert mended.value == pytest.approx(0.99, abs=0.01) != measured.value
+    assert published.AS_PUBLISHED in mended.statement
+
+
+def test_s2_lays_nothing_at_a_servers_door_that_this_host_may_have_dropped(reference: Evidence) -> None:
+    """A timeout may be a packet that the host lost; a refusal cannot."""
+    evidence = dataclasses.replace(reference, attacks=())
+    storms = of_plan(evidence, "08-timeouts", server="hyper-today", timeout_s=1)
+    for failed_as, decided in (("connect_timeout", False), ("refused", True)):
+        outcomes = json.dumps({"answered": 10, failed_as: 90})
+        planted = changed(evidence, storms, success_rate=0.1, lo_rx_dropped=7, outcomes=outcomes)
+        holds, _, undecided = RULES["S2"](planted).statement.partition("It holds for: ")[2].partition("Undecided: ")
+        kind = "Hyper of today in a storm, timeout 1 s"
+        assert (kind in holds, kind in undecided) == (decided, not decided)
 
 
 class Shifted(Evidence):
@@ -310,9 +352,10 @@ def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> N
 @pytest.mark.parametrize("way", ["--data", "STORMLAB_REFERENCE"])
 def test_changed_data_in_a_copy_change_the_verdict(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
-    evidence = gather(copy)
-    hyper = of_plan(evidence, STACKS, scenario="short", server="hyper")
-    results.write(changed(evidence, hyper, success_rate=0.25, lo_rx_dropped=0).runs, copy / results.RUNS)
+    measured = gather(copy)
+    evidence = answering(dataclasses.replace(without_attacks(measured), attacks=measured.attacks), 1.0)
+    results.write(evidence.runs, copy / results.RUNS)
+    (copy / REFERENCE).write_text("".join(json.dumps(kept) + "\n" for kept in evidence.attacks))
     monkeypatch.setenv("STORMLAB_REFERENCE", str(copy if way != "--data" else store.REFERENCE))
     words = ("--data", str(copy)) if way == "--data" else ()
     done = stormlab_json(tmp_path, "verdicts", *words)
@@ -320,7 +363,7 @@ def test_changed_data_in_a_copy_change_the_verdict(way: str, tmp_path: Path, mon
     assert set(done.document["verdicts"][0]) >= COLUMNS
     verdicts = {row["claim"]: row["verdict"] for row in done.document["verdicts"]}
     assert len(verdicts) == 14
-    assert verdicts["S2"] == "true_under_conditions" != RULES["S2"](gather(store.REFERENCE)).verdict
+    assert verdicts["S2"] == "not_reproduced" != RULES["S2"](gather(store.REFERENCE)).verdict
 
 
 def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""Every condition that was tried in one picture: a row for each, a mark for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from harness.foreign.record import LAB
+from harness.plots.style import percent_axis, storm_style
+
+FAILURE_LOOK: dict[str, tuple[str, str]] = {
+    "none": ("#0072B2", "o"),
+    "refused on [::1]": ("#800000", "v"),
+    "refused": ("#D55E00", "s"),
+    "client_out_of_files": ("#525252", "X"),
+    "client_out_of_ports": ("#969696", "P"),
+    "timed_out": ("#F0E442", "d"),
+    "connect_timeout": ("#E69F00", "D"),
+    "answer_timeout": ("#CC79A7", "^"),
+    "closed_early": ("#56B4E9", "<"),
+    "reset": ("#009E73", ">"),
+}
+"""Colour and mark of what most failures were; ``none`` where as good as all were answered."""
+_OTHER = ("#000000", "*")
+_FEW = 0.005
+_INCH_A_ROW = 0.19
+
+
+def answered_by_condition(
+    conditions: pd.DataFrame, title: str, band: tuple[float, float], lines: Sequence[float] = ()
+) -> Figure:
+    """``conditions`` as in :mod:`harness.report.conditions`; ``band`` of shares is shaded, at ``lines`` others stand.
+
+    Within a group the rows keep their order; the colour says what most of the failures were.
+    """
+    rows = list(conditions.to_dict("records"))
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    heights, labels, headings = [], [], []
+    height = 0.0
+    for group in groups:
+        headings.append((height, group))
+        for row in (each for each in rows if each["group"] == group):
+            height -= 1
+            heights.append((height, row))
+            labels.append(_label(row))
+        height -= 1.4
+    seen: dict[str, tuple[str, str]] = {}
+    with storm_style():
+        figure, axes = plt.subplots(figsize=(7.2, 1.3 - _INCH_A_ROW * height))
+        axes.axvspan(*band, color="#D55E00", alpha=0.12, linewidth=0)
+        for share in lines:
+            axes.axvline(share, color="#777777", linewidth=0.8, linestyle=":")
+        for at, row in heights:
+            failure = next(iter(row["failures"]), "none") if sum(row["failures"].values()) > _FEW else "none"
+            colour, mark = seen.setdefault(failure, FAILURE_LOOK.get(failure, _OTHER))
+            axes.plot(row["shares"], [at] * len(row["shares"]), mark, markersize=4.2, color=colour, alpha=0.75, mew=0)
+        axes.set_yticks([at for at, _ in heights], labels, fontsize=7)
+        for at, group in headings:
+            axes.text(
+                -0.01,
+                at,
+                group,
+                transform=axes.get_yaxis_transform(),
+                ha="right",
+                va="center",
+                fontsize=7.5,
+                fontweight="bold",
+            )
+        axes.set_ylim(height + 0.6, 0.8)
+        axes.set_xlim(-0.03, 1.03)
+        percent_axis(axes, "x")
+        axes.set_xlabel("share of all requests that were answered")
+        axes.tick_params(axis="y", length=0)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        handles = [
+            Line2D([], [], marker=mark, color=colour, linestyle="none", label=_legend(name))
+            for name, (colour, mark) in seen.items()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5)
+    return figure
+
+
+def _label(row: Mapping[Any, Any]) -> str:
+    """What was done: server. The tool is named in full, once."""
+    driver, condition = str(row["driven by"]), str(row["condition"])
+    family = driver.partition("-")[0]
+    if driver == LAB or driver in condition:
+        named = condition
+    elif family in condition:
+        named = condition.replace(family, driver, 1)
+    else:
+        named = f"{condition}, {driver}"
+    return f"{named}: {row['server']}"
+
+
+def _legend(name: str) -> str:
+    return "as good as all answered" if name == "none" else f"most failures: {name}"

@@ -1,0 +1,224 @@
+"""Conditions that were tried, whoever drove them: what was answered, how the rest failed, in pulses or not.
+
+A table of conditions has a row for each, with columns ``group`` (those of one group differ in the server only, or are
+told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests`` and ``shares`` (answered, of each
+run), ``failures`` (word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses``
+(of each run, null where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies
+among the unanswered), ``ended`` (runs in which the server ended by itself) and ``run_ids``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.foreign.record import LAB
+from harness.inference import mean_of_runs
+from harness.report.notebook import mean_and_interval, percent, span
+from harness.report.tables import NO_VALUE, quantile
+
+WHOLE = 0.995
+"""From here on a server answers as good as everything."""
+LEAST_TOLD = 0.0005
+"""A smaller share of failures is not told in a table."""
+IN_PULSES = 2
+"""From so many stretches of answers on, with silence between them."""
+
+
+def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.DataFrame:
+    """The conditions in a frame of attacks (:func:`harness.foreign.record.frame`, with ``variant``); ``form`` makes of
+    its columns what a condition is called.
+    """
+    rows = []
+    for _, same in runs.groupby("plan_hash", sort=False):
+        steps = same["answers_per_step"]
+        rows.append(
+            {
+                "group": group,
+                "condition": form.format(**same.iloc[0]),
+                "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
+                "driven by": same["tool"].iloc[0],
+                "requests": same["requests"].to_list(),
+                "shares": same["success_rate"].to_list(),
+                "failures": mean_shares(same["kinds"], same["requests"]),
+                "causes": {},
+                "pulses": [None if each is None else _pulses(each) for each in steps],
+                "p50_ms": [
+                    math.nan if each is None else _beyond(p50) for each, p50 in zip(steps, same["p50_ms"], strict=True)
+                ],
+                "ended": int(same["server_ended"].notna().sum()),
+                "run_ids": same["run_id"].to_list(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: str = "{}") -> pd.DataFrame:
+    """The conditions in a frame of the lab's runs with ``variant``; ``option`` is a column that was varied, if any."""
+    rows = []
+    keys = ["variant"] if option is None else [option, "variant"]
+    ordered = runs if option is None else runs.sort_values(option, kind="stable")
+    for key, same in ordered.groupby(keys, sort=False, observed=True):
+        failed = [{name: n for name, n in json.loads(text).items() if name != "answered"} for text in same["outcomes"]]
+        unclean = [
+            {name: n for name, n in (json.loads(text) or {}).items() if name != "clean"} for text in same["causes"]
+        ]
+        condition = str(key[-1]) if option is None else form.format(key[0])
+        rows.append(
+            {
+                "group": group,
+                "condition": condition,
+                "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
+                "driven by": LAB,
+                "requests": same["planned"].to_list(),
+                "shares": same["success_rate"].to_list(),
+                "failures": mean_shares(failed, same["planned"]),
+                "causes": mean_shares(unclean, same["planned"]),
+                "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
+                "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
+                "ended": int((same["status"] != "complete").sum()),
+                "run_ids": same["run_id"].to_list(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def server_name(planned: Mapping[str, object]) -> str:
+    """What a planned server is called in these tables: its name, and what its command adds to the published one."""
+    words = str(planned["command"] or "").split()
+    extra = words[words.index("{port}") + 1 :] if "{port}" in words else []
+    jemallocator = ["jemallocator"] if any(word.endswith("published-jemallocator") for word in words) else []
+    allocator = [str(planned["allocator"])] if planned["allocator"] != "system" else []
+    unread = ["output unread"] if any(word.endswith("unread.py") for word in words) else []
+    return ", ".join([str(planned["name"]), *extra, *jemallocator, *allocator, *unread])
+
+
+def table(conditions: pd.DataFrame) -> pd.DataFrame:
+    """A table of conditions as it is printed."""
+    return pd.DataFrame(
+        {
+            "what": conditions["group"] + ": " + conditions["condition"],
+            "server": conditions["server"],
+            "driven by": conditions["driven by"],
+            "runs": conditions["shares"].map(len),
+            "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
+            "answered": [_answered(tuple(shares)) for shares in conditions["shares"]],
+            "failed as": conditions["failures"].map(told),
+            "lab's causes": conditions["causes"].map(lambda causes: told(dict(list(causes.items())[:3]))),
+            "pulses": conditions["pulses"].map(pulses_told),
+            "median latency": [span(pd.Series(each), quantile_or_beyond) for each in conditions["p50_ms"]],
+            "server ended": [
+                f"{ended} of {len(ids)}" if ended else ""
+                for ended, ids in zip(conditions["ended"], conditions["run_ids"], strict=True)
+            ],
+        }
+    )
+
+
+def within(conditions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
+    """Those whose mean share lies between."""
+    return conditions[conditions["shares"].map(np.mean).between(low, high)]
+
+
+def any_run_within(conditions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
+    """Those of which at least one run lies between, whatever the mean is."""
+    return conditions[[any(low <= share <= high for share in shares) for shares in conditions["shares"]]]
+
+
+def in_pulses(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Those of which most runs answered in several stretches with silence between them."""
+    medians = [np.median([n for n in each if n is not None] or [0]) for each in conditions["pulses"]]
+    return conditions[np.array(medians) >= IN_PULSES]
+
+
+def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.DataFrame:
+    """Where both were tried in the same way: who answered more, and whose median latency was lower."""
+    rows = []
+    for (group, condition, driver), same in conditions.groupby(["group", "condition", "driven by"], sort=False):
+        rivals = same[same["server"] == other]
+        for _, mine in same[same["server"].isin(one)].iterrows():
+            for _, theirs in rivals.iterrows():
+                rows.append(
+                    {
+                        "what": f"{group}: {condition}",
+                        "driven by": driver,
+                        "server": mine["server"],
+                        "answered": float(np.mean(mine["shares"])),
+                        f"{other} answered": float(np.mean(theirs["shares"])),
+                        "p50_ms": float(np.median(mine["p50_ms"])),
+                        f"{other} p50_ms": float(np.median(theirs["p50_ms"])),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def as_published(
+    conditions: pd.DataFrame, servers: Sequence[str], others: Sequence[str], low: float, high: float
+) -> pd.DataFrame:
+    """Conditions under which one of ``servers`` answers between ``low`` and ``high`` while all ``others`` answer
+    everything, in the same way.
+    """
+    kept = []
+    for _, same in conditions.groupby(["group", "condition", "driven by"], sort=False):
+        whole = [np.mean(shares) >= WHOLE for shares in same.loc[same["server"].isin(others), "shares"]]
+        if whole and all(whole):
+            kept.append(within(same[same["server"].isin(servers)], low, high))
+    return pd.concat(kept) if kept else conditions.iloc[:0]
+
+
+def told(shares: Mapping[str, float]) -> str:
+    """``refused 49.8%, reset 0.1%``; empty where nothing is worth telling."""
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share >= LEAST_TOLD)
+
+
+def pulses_told(pulses: Iterable[int | None]) -> str:
+    """How many stretches of answers there were."""
+    known = [number for number in pulses if number is not None]
+    if not known:
+        return NO_VALUE
+    low, high = min(known), max(known)
+    if high < IN_PULSES:
+        return "none"
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def quantile_or_beyond(value_ms: float) -> str:
+    return quantile(None if math.isinf(value_ms) else value_ms)
+
+
+def interval(shares: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, low, high); without an interval of fewer than three."""
+    found = mean_of_runs(shares)
+    return found.value, found.low, found.high
+
+
+@functools.cache
+def _answered(shares: tuple[float, ...]) -> str:
+    """The same conditions stand in several tables."""
+    return mean_and_interval(pd.Series(shares), percent)
+
+
+def _pulses(counts: Sequence[int]) -> int:
+    return len(stats.pulses(np.asarray(counts, np.int64)))
+
+
+def _beyond(p50_ms: float | None) -> float:
+    return math.inf if p50_ms is None or math.isnan(p50_ms) else float(p50_ms)
+
+
+def mean_shares(counted: Iterable[Mapping[str, int]], totals: Iterable[int]) -> dict[str, float]:
+    """Word → share of all requests, mean over runs, the largest first."""
+    shares: Counter[str] = Counter()
+    runs = 0
+    for counts, total in zip(counted, totals, strict=True):
+        runs += 1
+        for name, count in counts.items():
+            shares[name] += count / total  # type: ignore[assignment]
+    return {name: share / runs for name, share in shares.most_common() if share}
