@@ -17,7 +17,7 @@ PACKAGE = "haproxy"
 _SUN_PATH_BYTES = 108
 """Size of sockaddr_un.sun_path: HAProxy's ``abns@`` fills it with zeros (include/uapi/linux/un.h)."""
 _CONNECT_S, _IDLE_S = 5, 60
-"""timeout connect, and client and server: those of the examples in HAProxy's manual."""
+"""timeout connect; and client, server and queue, which else would be that of connect. As in its manual's examples."""
 _ANSWERS_WITHIN_S = 2.0
 KEPT = (
     *("scur", "smax", "stot", "slim", "rate_max", "qmax", "econ", "eresp", "wretr", "dreq", "req_tot", "conn_tot"),
@@ -44,8 +44,7 @@ def _lines(front: Front, hops: Hops) -> Iterator[str]:
     yield f"    timeout connect {_CONNECT_S}s"
     yield f"    timeout client {_IDLE_S}s"
     yield f"    timeout server {_IDLE_S}s"
-    if front.queue_s is not None:
-        yield f"    timeout queue {round(front.queue_s * 1000)}ms"
+    yield f"    timeout queue {round((_IDLE_S if front.queue_s is None else front.queue_s) * 1000)}ms"
     yield "frontend clients"
     backlog = "" if front.backlog is None else f" backlog {front.backlog}"
     yield f"    bind {hops.at(hops.port)}{backlog}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ STATUS_PATH = "/stormlab-stub-status"
 KEPT_CONNECTIONS = 128
 """Idle ones to the server that each worker keeps, where connections are reused: nginx wants a number."""
 _ANSWERS_WITHIN_S = 2.0
+_OTHER_FILES = 64
+"""Of a worker, beside its connections: listeners, logs, epoll."""
 _FOLDERS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -33,6 +36,9 @@ def _lines(front: Front, hops: Hops) -> Iterator[str]:
     yield "pid nginx.pid;"
     # A line for each request that is turned away would be load, and megabytes: the clients' rows have them.
     yield "error_log stderr crit;"
+    if front.maxconn is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        yield f"worker_rlimit_nofile {min(front.maxconn + _OTHER_FILES, most)};"
     yield "events {"
     if front.maxconn is not None:
         yield f"    worker_connections {front.maxconn};"
