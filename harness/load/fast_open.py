@@ -14,7 +14,7 @@ from harness.load.connections import Connections
 from harness.load.rows import Rows
 from harness.load.schedule import Schedule
 from harness.load.slices import Slice
-from harness.load.tcp_info import RESOLUTION_NS, tcp_info
+from harness.load.tcp_info import RESOLUTION_NS, TcpInfo, tcp_info
 
 TCP_FASTOPEN_CONNECT = 30
 """include/uapi/linux/tcp.h; Python has no name for it."""
@@ -40,12 +40,16 @@ class FastOpenConnections(Connections):
     def _try_established(self, client: Client) -> None:
         row = client.row
         if row not in self._in_syn:
+            before = tcp_info(client.socket)
             try:
                 client.socket.send(self.request)
             except BlockingIOError:  # without a cookie: the SYN, which has left, asks for one
                 return
             except OSError as error:
                 self._fail(client, error)
+                return
+            if before.state != _SYN_SENT:  # without a cookie: the handshake was over before there was data to send
+                self._established(client, before)
                 return
             self._in_syn.add(row)
         info = tcp_info(client.socket)
@@ -59,8 +63,11 @@ class FastOpenConnections(Connections):
         if info.retransmits and not self._data_arrived(client):
             # A SYN is sent again without its data, which follow once it is answered: they are no SYN.
             info = info._replace(retransmits=info.retransmits - 1)
-        late = monotonic_ns() - self.record.issued_ns[row] > RESOLUTION_NS
-        self.record.established(row, info if late else None)
+        self._established(client, info)
+
+    def _established(self, client: Client, info: TcpInfo) -> None:
+        late = monotonic_ns() - self.record.issued_ns[client.row] > RESOLUTION_NS
+        self.record.established(client.row, info if late else None)
         client.state = State.WAITING
 
     def _data_arrived(self, client: Client) -> bool:

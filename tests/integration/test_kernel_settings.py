@@ -87,6 +87,15 @@ def test_a_syn_with_data_that_is_dropped_is_told_from_its_data_sent_again(storml
     assert pc.min(waited_us).as_py() > 250_000, "not established when the kernel took the request"
 
 
+def test_a_syn_that_asks_for_a_cookie_in_vain_and_is_dropped_counts_as_any_other(stormlab: Call) -> None:
+    """The server gives none, so nothing but the SYN is sent again: no retransmission of theirs is one of data."""
+    storm = run(stormlab, "--fast-open", "--backlog", "32", "--stall-ms", "300")
+    assert not storm["kernel"]["counters"]["TCPFastOpenPassive"]
+    again = connections(storm)["syn_retransmits"]
+    assert pc.sum(pc.greater(again, 0)).as_py() == CLIENTS - 33
+    assert pc.sum(again).as_py() == storm["kernel"]["counters"]["TCPSynRetrans"]
+
+
 def test_deferred_accepts_are_counted(stormlab: Call) -> None:
     storm = run(stormlab, "--defer-accept-s", "5")
     assert storm["server"]["listener_options"]["TCP_DEFER_ACCEPT"] >= 5
