@@ -26,6 +26,11 @@ LIMITED_TOO_OFTEN = 0.5
 """Share of the storms of a kind; from there on nothing is said of the speed of its server."""
 
 
+def limited(storms: pd.DataFrame) -> bool:
+    """Whether the generator was the limit so often that their speed is not the server's."""
+    return bool((storms["generator"] == "limiting").mean() >= LIMITED_TOO_OFTEN)
+
+
 def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The plan's runs with columns ``experiment``, ``load``, ``block``, from 0, ``asked`` and ``compared``.
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from harness.effects import limited
 from harness.errors import PlanError
 from harness.events import OUTCOMES
 from harness.results import with_options
+from harness.stats import TIMELINE_STEP_S
 
 DEMAND = ("clients", "requests_per_client", "rate", "concurrency", "timeout_s", "processes", "body_bytes", "work_us")
 """Options that say what is wanted; mitigations are compared where these are the same."""
@@ -25,45 +30,63 @@ BETTER: Mapping[str, int] = {
     "connections_at_server": -1,
 }
 """Measures, and whether more (1) or less (-1) of them is better."""
+QUANTILES = ("wanted_p50_ms", "wanted_p99_ms")
+SPEEDS = (*QUANTILES, "good_per_s")
+"""Measures that are the generator's where it was the limit."""
 FEWEST_STORMS = 5
 """Of each of two kinds, so that one of them being worse throughout has a chance of less than 1 % without a
 difference: 2 of 252 orders."""
+BY_CHANCE = 2 / comb(2 * FEWEST_STORMS, FEWEST_STORMS)
+TURNED_AWAY = ("429", "502", "503")
+"""Statuses that tell a client that there are too many: RFC 6585, and RFC 9110 of who has a server behind it."""
+Found = Literal["better", "worse", "alike", "too few storms", "not measured", "generator the limit", "fewer answered"]
+"""What a comparison comes to; the last: a goodput that is higher because fewer were answered is none."""
 
 
 def endings(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with what became of their requests, in shares of those planned, and at what price.
 
-    Columns ``turned_away`` (answered, but not with 2xx), ``timed_out``, ``cut_off`` (refused, reset, closed early) and
-    ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s`` (answers) and ``told_per_s`` (answers and
-    refusals, whoever gave them) over the storm's length; ``cpu_us_per_answer`` and ``memory_mib`` of server and load
-    balancer together; ``connections_at_server``.
+    Columns ``turned_away`` (by one of :data:`TURNED_AWAY`), ``timed_out``, ``cut_off`` (refused, reset, closed early)
+    and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s`` (answers) and ``told_per_s`` (those
+    and who was turned away), while the load lasts, or of a burst until the last answer; ``cpu_us_per_answer`` and
+    ``memory_mib`` of server and load balancer together; ``connections_at_server``.
     """
     counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
     outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)
     statuses = [json.loads(text) if isinstance(text, str) else {} for text in runs["statuses"]]
-    told = pd.Series([sum(counts.values()) for counts in statuses], index=runs.index)
     planned, answered = runs["planned"], outcomes["answered"]
     parts = pd.DataFrame(
         {
-            "turned_away": [
-                sum(count for status, count in counts.items() if not status.startswith("2")) for counts in statuses
-            ],
+            "turned_away": [sum(counts.get(status, 0) for status in TURNED_AWAY) for counts in statuses],
             "timed_out": outcomes["connect_timeout"] + outcomes["answer_timeout"],
             "cut_off": outcomes["refused"] + outcomes["reset"] + outcomes["closed_early"],
         },
         index=runs.index,
     ).div(planned, axis=0)
-    cpu_s = runs["server_cpu_s"] + runs["front_cpu_s"].fillna(0)
-    rss_bytes = runs["peak_rss_bytes"] + runs["front_peak_rss_bytes"].fillna(0)
+    no_front = runs["front"].isna()
+    cpu_s = runs["server_cpu_s"] + runs["front_cpu_s"].mask(no_front, 0)
+    rss_bytes = runs["peak_rss_bytes"] + runs["front_peak_rss_bytes"].mask(no_front, 0)
+    rates = with_options(runs, "rate")["rate"].astype(float)
+    seconds = (planned / rates).fillna(answered / runs["throughput_per_s"])
+    good_per_s = [_good_per_s(*of) for of in zip(answered, runs["answers_per_step"], rates, seconds, strict=True)]
     return runs.assign(
         **parts,
         lost_otherwise=(1 - answered / planned - parts.sum(axis=1)).clip(lower=0),
-        good_per_s=answered / runs["wall_s"],
-        told_per_s=told / runs["wall_s"],
+        good_per_s=good_per_s,
+        told_per_s=good_per_s + parts["turned_away"] * planned / seconds,
         cpu_us_per_answer=cpu_s / answered.where(answered > 0) * 1e6,
         memory_mib=rss_bytes / 2**20,
         connections_at_server=runs["connections_to_server"].fillna(runs["connections_made"]),
     )
+
+
+def _good_per_s(answered: float, answers_per_step: Sequence[int], rate: float, seconds: float) -> float:
+    """Of a load that lasts without the answers that come after it: else who queues longest would have most."""
+    if not answered:
+        return 0.0
+    if pd.isna(rate):
+        return answered / seconds
+    return sum(answers_per_step[: round(seconds / TIMELINE_STEP_S)]) / seconds
 
 
 def one_demand(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -84,37 +107,56 @@ def one_demand(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Comparison:
     """One measure of a mitigation against the storms as they are, on one server."""
 
     server: str
     variant: str
     measure: str
-    worse: bool
-    """Else it is better."""
-    ratio: float
-    """Of the medians; infinite where the larger lies among the unanswered."""
+    found: Found
+    ratio: float = np.nan
+    """Of the medians, where one is better or worse; infinite or zero where one of them lies among the unanswered."""
 
 
-def differences(runs: pd.DataFrame, untouched: str) -> list[Difference]:
-    """Where every storm with a mitigation is on the same side of every storm without, on the same server.
+def compared(runs: pd.DataFrame, untouched: str) -> list[Comparison]:
+    """Each measure of each variant on each server, against the storms without.
 
-    The rank test at its plainest, which takes quantiles among the unanswered as larger than any; of fewer than
-    :data:`FEWEST_STORMS` storms it says nothing.
+    Better or worse is what is so for every storm with a mitigation against every storm without: the rank test at its
+    plainest, which takes quantiles among the unanswered as larger than any.
     """
-    found = []
-    for server, of_server in runs.groupby("server", sort=False):
-        plain = of_server[of_server["variant"] == untouched]
-        for variant, storms in of_server.groupby("variant", sort=False, observed=True):
-            if variant == untouched or min(len(storms), len(plain)) < FEWEST_STORMS:
-                continue
-            for measure, better in BETTER.items():
-                with_it, without = (part[measure].fillna(np.inf).to_numpy(float) for part in (storms, plain))
-                above, below = with_it.min() > without.max(), with_it.max() < without.min()
-                if above or below:
-                    ratio = _ratio(float(np.median(with_it)), float(np.median(without)))
-                    found.append(Difference(str(server), str(variant), measure, bool(above) != (better > 0), ratio))
-    return found
+    return [
+        _comparison(str(server), str(variant), measure, storms, of_server[of_server["variant"] == untouched])
+        for server, of_server in runs.groupby("server", sort=False)
+        for variant, storms in of_server.groupby("variant", sort=False, observed=True)
+        if variant != untouched
+        for measure in BETTER
+    ]
+
+
+def _comparison(server: str, variant: str, measure: str, storms: pd.DataFrame, plain: pd.DataFrame) -> Comparison:
+    def told(found: Found, ratio: float = np.nan) -> Comparison:
+        return Comparison(server, variant, measure, found, ratio)
+
+    if min(len(storms), len(plain)) < FEWEST_STORMS:
+        return told("too few storms")
+    with_it, without = (_ranked(part[measure], measure) for part in (storms, plain))
+    if np.isnan(with_it).any() or np.isnan(without).any():
+        return told("not measured")
+    above, below = with_it.min() > without.max(), with_it.max() < without.min()
+    if not (above or below):
+        return told("alike")
+    better = bool(above) == (BETTER[measure] > 0)
+    # Where the generator was the limit, the server could only have been faster.
+    if measure in SPEEDS and limited(plain if better else storms):
+        return told("generator the limit")
+    if measure == "good_per_s" and better and storms["success_rate"].median() < plain["success_rate"].median():
+        return told("fewer answered")
+    return told("better" if better else "worse", _ratio(float(np.median(with_it)), float(np.median(without))))
+
+
+def _ranked(values: pd.Series, measure: str) -> NDArray[np.float64]:
+    """NaN is a quantile among the unanswered, and of other measures what could not be measured."""
+    return (values.fillna(np.inf) if measure in QUANTILES else values).to_numpy(float)
 
 
 def _ratio(one: float, other: float) -> float:

@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from harness.mitigations import TURNED_AWAY
 from harness.plots.style import headline, percent_axis, storm_style
 
 _ENDINGS = {
     "success_rate": ("answered", "#0072B2", ""),
-    "turned_away": ("turned away: 429, 502, 503", "#E69F00", "///"),
+    "turned_away": (f"turned away: {', '.join(TURNED_AWAY)}", "#E69F00", "///"),
     "cut_off": ("refused, reset, closed early", "#CC79A7", "..."),
     "timed_out": ("timed out", "#D55E00", "xxx"),
-    "lost_otherwise": ("otherwise", "#bdbdbd", ""),
+    "lost_otherwise": ("other errors", "#bdbdbd", ""),
 }
 _GOODPUT, _TOLD = "#0072B2", "#444444"
 
@@ -24,7 +25,7 @@ _GOODPUT, _TOLD = "#0072B2", "#444444"
 def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
     """``runs`` of :func:`harness.mitigations.endings` with ``variant``: a row for each, means of shares over storms.
 
-    On the right a mark for each storm: answers a second, and whatever clients were told a second.
+    On the right a mark for each storm: answers a second, and those and refusals a second.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     shares = runs.groupby("variant", sort=False, observed=True)[list(_ENDINGS)].mean()
@@ -56,7 +57,7 @@ def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
         ]
         handles += [
             Line2D([], [], marker="o", color=_GOODPUT, linestyle="none", label="goodput"),
-            Line2D([], [], marker="|", color=_TOLD, linestyle="none", label="all that clients were told"),
+            Line2D([], [], marker="|", color=_TOLD, linestyle="none", label="goodput and refusals"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         headline(figure, title)

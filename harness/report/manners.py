@@ -7,11 +7,12 @@ import math
 
 import pandas as pd
 
+from harness.effects import limited
 from harness.manners import HTTP2, KEPT_DOWN_S, PLAIN, POOL, RECOVERS_WITHIN_S, knee, waited_out
 from harness.report import notebook as say
 from harness.report.emfile import ran_out
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
-from harness.verdicts.evidence import difference, limited, ratio
+from harness.verdicts.evidence import difference, ratio
 from harness.verdicts.telling import points, with_ends
 
 _TIMES = ("wanted_p50_ms", "wanted_p99_ms")

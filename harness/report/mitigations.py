@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from harness.mitigations import Difference
+from harness.mitigations import BY_CHANCE, FEWEST_STORMS, QUANTILES, TURNED_AWAY, Comparison
 from harness.report import notebook as say
 from harness.report.manners import shares, times
 from harness.report.tables import NO_VALUE, UNANSWERED
@@ -28,6 +29,12 @@ _COUNTERS = {
     "nginx": ("accepts", "handled", "requests"),
 }
 """Of each load balancer's own counters, those that show that it was used, and how."""
+_WHY_NOT: Mapping[str, str] = {
+    "too few storms": f"fewer than {FEWEST_STORMS} storms of a kind",
+    "generator the limit": "the generator was the limit",
+    "not measured": "it was not measured",
+}
+"""Why a comparison has no answer."""
 
 
 def evidence(runs: pd.DataFrame) -> pd.DataFrame:
@@ -68,23 +75,24 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
             | {
                 "storms": len(storms),
                 "answered": shares(storms["success_rate"]),
-                "turned away": shares(storms["turned_away"]),
+                f"turned away ({', '.join(TURNED_AWAY)})": shares(storms["turned_away"]),
                 "timed out": shares(storms["timed_out"]),
                 "cut off": shares(storms["cut_off"]),
+                "otherwise": shares(storms["lost_otherwise"]),
                 "p50": times(storms["wanted_p50_ms"]),
                 "p99": times(storms["wanted_p99_ms"]),
                 "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
-                "all that clients were told, 1/s": say.mean_and_interval(storms["told_per_s"], "{:,.0f}".format),
+                "goodput and refusals, 1/s": say.mean_and_interval(storms["told_per_s"], "{:,.0f}".format),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
             }
         )
     return pd.DataFrame(rows)
 
 
-def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame:
+def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame:
     """The table of all mitigations: a row for each server and mitigation, means with intervals over storms.
 
-    The last columns say what is better and what is worse than without, in every storm.
+    *brings* and *costs* say what is better and what is worse than without, in every storm.
     """
     rows = []
     for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True):
@@ -102,31 +110,64 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Difference]) -> pd.DataFrame
                 "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
                 "memory, MiB": say.mean_and_interval(storms["memory_mib"], "{:.0f}".format),
-                "brings": _listed([one for one in here if not one.worse]),
-                "costs": _listed([one for one in here if one.worse]),
+                "brings": _listed([one for one in here if one.found == "better"]),
+                "costs": _listed([one for one in here if one.found == "worse"]),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
             }
         )
     return pd.DataFrame(rows)
 
 
-def backfires(found: Sequence[Difference]) -> list[str]:
-    """A line for each mitigation after which fewer were answered, or later, than without: on which servers."""
+def backfires(found: Sequence[Comparison]) -> list[str]:
+    """A line for each mitigation after which fewer were answered, or later, than without: on which servers.
+
+    And one for what cannot be told.
+    """
+    asked = [one for one in found if one.measure in ("success_rate", *QUANTILES, "good_per_s")]
     seen: dict[str, dict[str, list[str]]] = {}
-    for one in found:
-        if one.worse and one.measure in ("success_rate", "wanted_p50_ms", "wanted_p99_ms", "good_per_s"):
+    for one in asked:
+        if one.found == "worse":
             seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
     named = {
         variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
         for variant, where in seen.items()
     }
-    return [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
+    lines = [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
+    untold = not_told(asked)
+    return lines + ([f"- {untold}"] if untold else [])
+
+
+def not_told(found: Sequence[Comparison]) -> str:
+    """How many of the comparisons have no answer, and why; empty where all have one."""
+    reasons = Counter(one.found for one in found if one.found in _WHY_NOT)
+    if not reasons:
+        return ""
+    why = "; ".join(f"{_WHY_NOT[reason]} in {count}" for reason, count in reasons.items())
+    return f"Of {len(found)} comparisons {reasons.total()} have no answer: {why}."
+
+
+def by_chance(found: Sequence[Comparison]) -> str:
+    """How many comparisons were made, and in how many of them chance alone would show something."""
+    answered = [one for one in found if one.found not in _WHY_NOT]
+    shown = sum(one.found in ("better", "worse") for one in answered)
+    said = f"Of {len(answered)} comparisons {shown} are better or worse in every storm; by chance it would be "
+    return f"{said}{len(answered) * BY_CHANCE:.1f}. {not_told(found)}".strip()
+
+
+def headline_of_p99(found: Sequence[Comparison]) -> str:
+    """On how many mitigations the 99th percentile is shorter or longer on some server."""
+    of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
+    if all(one.found in _WHY_NOT for one in of_p99):
+        return "Whether a mitigation shortens the p99 these storms do not tell"
+    better, worse = (len({one.variant for one in of_p99 if one.found == way}) for way in ("better", "worse"))
+    kinds = len({one.variant for one in of_p99})
+    return f"{better} of {kinds} mitigations shorten the p99 on some stack, {worse} lengthen it"
 
 
 def stranded(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each server and way of accepting: how many clients waited for the loop that stood still.
 
-    ``runs`` has a column ``slow``: how many were not answered before it went on.
+    ``runs`` has a column ``slow``: how many were not answered for most of the time that it stood still.
     """
     groups = runs.groupby(["server", "variant"], sort=False, observed=True)
     slow = groups["slow"]
@@ -172,7 +213,7 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
     kinds = runs.groupby("variant", sort=False, observed=True)
     good = kinds["good_per_s"].median()
     best = str(good.idxmax())
-    said = f"alone {good[alone]:,.0f} answers a second, most with *{best}*, {good[best]:,.0f}"
+    said = f"alone {good[alone]:,.0f} good answers a second, most with *{best}*, {good[best]:,.0f}"
     means = kinds[["timed_out", "turned_away", "cut_off"]].mean().loc[best]
     said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
     worse = [f"*{variant}* {value:,.0f}" for variant, value in good.items() if value < good[alone]]
@@ -186,6 +227,13 @@ def hands(runs: pd.DataFrame) -> str:
         medians = storms.groupby("variant", sort=False, observed=True)["first_try_share"].median()
         lines.append(f"{server}: " + ", ".join(f"*{variant}* {share:.0%}" for variant, share in medians.items()))
     return "; ".join(lines)
+
+
+def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
+    """The share that came through at the first try, with one hand and with that which lets most through; medians."""
+    medians = runs.groupby("variant", observed=True)["first_try_share"].median()
+    best = str(medians.idxmax())
+    return f"Answered at the first try: {medians[alone]:.0%} with {alone}; most, {medians[best]:.0%}, with {best}"
 
 
 def endings_of_servers(runs: pd.DataFrame) -> str:
@@ -205,30 +253,32 @@ def strandings(runs: pd.DataFrame) -> str:
     return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
 
 
-def on_p99(found: Sequence[Difference]) -> str:
+def on_p99(found: Sequence[Comparison]) -> str:
     """With which mitigations the 99th percentile is shorter or longer than without, in every storm of some stack."""
+    of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     said = []
-    for word, worse in (("shorter", False), ("longer", True)):
+    for word, way in (("shorter", "better"), ("longer", "worse")):
         where: dict[str, list[str]] = {}
-        for one in found:
-            if one.measure == "wanted_p99_ms" and one.worse == worse:
+        for one in of_p99:
+            if one.found == way:
                 where.setdefault(one.variant, []).append(one.server)
         named = "; ".join(f"*{variant}* ({', '.join(servers)})" for variant, servers in where.items())
         said.append(f"{word} than as it comes with {named or 'none'}")
-    return f"the 99th percentile is, in every storm, {', and '.join(said)}"
+    return f"the 99th percentile is, in every storm, {', and '.join(said)}. {not_told(of_p99)}".strip().rstrip(".")
 
 
 def _counted(counts: pd.Series) -> str:
     return say.span(counts, "{:,.0f}".format)
 
 
-def _listed(found: Sequence[Difference]) -> str:
+def _listed(found: Sequence[Comparison]) -> str:
     return ", ".join(_named(one) for one in found) or NO_VALUE
 
 
-def _named(one: Difference) -> str:
-    if math.isinf(one.ratio):
-        return f"{MEASURES[one.measure]} {UNANSWERED}"
-    if one.ratio == 0:
-        return f"{MEASURES[one.measure]} no longer {UNANSWERED}"
-    return f"{MEASURES[one.measure]} × {one.ratio:.2g}"
+def _named(one: Comparison) -> str:
+    name = MEASURES[one.measure]
+    if one.measure in QUANTILES and math.isinf(one.ratio):
+        return f"{name} {UNANSWERED}"
+    if one.measure in QUANTILES and one.ratio == 0:
+        return f"{name} no longer {UNANSWERED}"
+    return f"{name}, where there was none" if math.isinf(one.ratio) else f"{name} × {one.ratio:.2g}"

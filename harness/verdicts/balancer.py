@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.effects import limited
 from harness.inference import Difference, Effect
 from harness.mitigations import endings
 from harness.results import with_options
-from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, limited, ratio, reduces
+from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, ratio, reduces
 from harness.verdicts.telling import decided, pending, points, title, undecided, with_ends
 from harness.verdicts.verdict import Finding, Verdict, told
 
@@ -42,19 +43,28 @@ class Comparison:
     answered: Difference | None
     time: Effect | None
     """Of the 99th percentile; None too where the generator was the limit of one of the two."""
-    clean: bool
+    clean_alone: bool
     """Whether this host's input queue dropped nothing in the storms without: what it drops may be what is mended."""
+    clean_with: bool
+    """And in those with a load balancer, through which each packet comes twice: its drops are not the balancer's."""
 
     @property
     def better(self) -> bool | None:
-        """More clients are answered, or all as many and sooner."""
+        """More clients are answered, or about as many and sooner."""
         if self.answered is None:
             return None
         more, sooner = gains(self.answered), None if self.time is None else reduces(self.time)
-        if self.answered.mean.high < 0:
-            return False  # who is told no may be told soon
-        better = True if more or sooner else None if more is None or sooner is None else False
-        return None if better and not self.clean else better
+        if self.by_answered and not more:
+            better: bool | None = False  # who is told no may be told soon
+        else:
+            better = True if more or sooner else None if more is None or sooner is None else False
+        return better if (self.clean_alone and better) or (self.clean_with and not better) else None
+
+    @property
+    def by_answered(self) -> bool:
+        """Whether it is the share of clients that decides, and not the time."""
+        assert self.answered is not None
+        return bool(gains(self.answered)) or self.answered.mean.high < -MATTERS
 
 
 def a3(evidence: Evidence) -> Verdict:
@@ -68,7 +78,7 @@ def a3(evidence: Evidence) -> Verdict:
     findings = [Finding(one.condition, one.better) for one in found]
     if not any(finding.holds is not None for finding in findings):
         reason = "There are too few storms with and without a load balancer, what they show may be chance, or this "
-        reason += "host's own input queue dropped packets in those without."
+        reason += "host's own input queue dropped packets."
         return undecided("A3", reason, pd.concat(runs.values(), ignore_index=True))
     statement = _overloaded(runs[OVERLOAD]) + "".join(
         f" {lead}: {'; '.join(_gain(one) for one in found if one.better is holds)}."
@@ -96,13 +106,13 @@ def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
             answered = difference(storms, "success_rate", "variant", variant, ALONE[plan])
             time = None if limited(alone) or limited(changed) else ratio(storms, _TIME, "variant", variant, ALONE[plan])
             condition = f"{_NAMES[plan]}, {title(str(server))}, {variant}"
-            yield Comparison(condition, answered, time, clean(alone))
+            yield Comparison(condition, answered, time, clean(alone), clean(changed))
 
 
 def _gain(of: Comparison) -> str:
-    """What is told of it: the share of clients, or where that is the same, the time."""
+    """What is told of it: the measure that decided."""
     assert of.answered is not None
-    if of.time is None or abs(of.answered.mean.value) >= MATTERS:
+    if of.time is None or of.by_answered:
         return f"{of.condition}, {points(of.answered.mean)}"
     return f"{of.condition}, 99th percentile × {with_ends(of.time.ratio.value, of.time.ratio.ends, 'ratio')}"
 

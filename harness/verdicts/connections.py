@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.effects import limited
 from harness.inference import Difference, Effect
 from harness.manners import HTTP2, PLAIN, POOL, knee, over_connections, slower_than, waited_out
 from harness.report.manners import out_of_files
 from harness.report.notebook import percent, span
 from harness.results import with_options
-from harness.verdicts.evidence import Evidence, difference, gains, limited, ratio, reduces
+from harness.verdicts.evidence import Evidence, difference, gains, ratio, reduces
 from harness.verdicts.telling import decided, pending, title, undecided, with_ends
 from harness.verdicts.verdict import Finding, Verdict
 

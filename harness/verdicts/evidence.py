@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from harness import results, store
-from harness.effects import LIMITED_TOO_OFTEN, fewest_blocks
+from harness.effects import fewest_blocks
 from harness.foreign.attack import ATTACKS, load_attacks
 from harness.foreign.record import of_plan
 from harness.foreign.records import published, recorded
@@ -124,11 +124,6 @@ def clean(storms: pd.DataFrame) -> bool:
 def on_clean_ground(runs: pd.DataFrame) -> pd.DataFrame:
     """The trials whose storms say something of a backlog."""
     return runs[(runs["lo_rx_dropped"] == 0).groupby(runs["plan_hash"]).transform("all")]
-
-
-def limited(storms: pd.DataFrame) -> bool:
-    """Whether the generator was the limit so often that their speed is not the server's."""
-    return bool((storms["generator"] == "limiting").mean() >= LIMITED_TOO_OFTEN)
 
 
 def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object) -> Effect | None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.effects import limited
 from harness.inference import FEWEST_RUNS, share_of_runs
 from harness.report.search import walked
 from harness.report.tables import quantile
 from harness.search import SEARCHES, Search, Tested, chosen, load_search
-from harness.verdicts.evidence import Evidence, limited
+from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
 
@@ -44,9 +45,10 @@ def a4(evidence: Evidence) -> Verdict:
     found = chosen(tested)
     if found is None and any(one.fate == "under way" for one in tested):
         return undecided("A4", f"The search for {target}, is not over.", used)
-    untouched = list(_untouched(search, others))
+    untouched = list(_untouched(search, others, found))
     findings = [Finding("a configuration is found that stands fresh storms", found is not None)]
-    findings += [Finding(f"{each.server} as it comes misses the target", each.needed) for each in untouched]
+    if found is not None:  # else it is all the same who misses the target
+        findings += [Finding(f"{each.server} as it comes misses the target", each.needed) for each in untouched]
     statement = _told(tested, found, target)
     as_they_come = ", ".join(f"{each.server} in {each.met} of {each.storms} storms" for each in untouched)
     statement += f" As they come these meet it: {as_they_come}." if untouched else ""
@@ -55,14 +57,17 @@ def a4(evidence: Evidence) -> Verdict:
     return decided("A4", findings, statement, (measure, "share"), fresh, used)
 
 
-def _untouched(search: Search, others: pd.DataFrame) -> Iterator[Untouched]:
+def _untouched(search: Search, others: pd.DataFrame, found: Tested | None) -> Iterator[Untouched]:
     """The test is of the whole: whoever dropped a packet, server or host, the target is missed."""
+    as_it_comes = found.candidate.trial.server.name if found and not found.candidate.changes else None
     for server, storms in others.groupby("server", sort=False):
         both = zip(storms["success_rate"], storms["p99_ms"], strict=True)
         met = sum(search.target.met(success_rate, p99_ms) for success_rate, p99_ms in both)
         needed: bool | None = None
         if len(storms) >= FEWEST_RUNS and met in (0, len(storms)):
             needed = False if met else None if limited(storms) else True
+        if server == as_it_comes:  # the search has tested it more often than this plan
+            needed = False
         yield Untouched(title(str(server)), met, len(storms), needed)
 
 

@@ -64,8 +64,9 @@ def test_haproxy_is_configured_with_what_was_asked_for_and_no_more() -> None:
     plain = haproxy.configuration(Front("haproxy"), HOPS)
     assert "bind 127.0.0.1:8080\n" in plain
     assert "server server 127.0.0.1:8081\n" in plain
-    for word in ("maxconn", "backlog", "http-reuse", "deny", "timeout queue", "nbthread"):
+    for word in ("maxconn", "backlog", "http-reuse", "deny", "nbthread"):
         assert word not in plain
+    assert "timeout queue 60000ms\n" in plain, "else it is that of connect"
     front = Front("haproxy", 30, 50, 2, server_maxconn=5, queue_s=0.25, reuse=True, rate=100, rate_status=503)
     text = haproxy.configuration(front, HOPS)
     for line in (
@@ -85,7 +86,7 @@ def test_nginx_is_configured_with_what_was_asked_for_and_no_more() -> None:
     plain = nginx.configuration(Front("nginx"), HOPS)
     assert "listen 127.0.0.1:8080;" in plain
     assert "server 127.0.0.1:8081;" in plain
-    for word in ("worker_connections", "backlog", "keepalive", "limit_req", "max_conns", "proxy_http_version"):
+    for word in ("worker_connections", "backlog", "keepalive", "limit_req", "max_conns", "proxy_http_version", "rlimit"):
         assert word not in plain
     front = Front("nginx", 30, 50, 2, server_maxconn=5, reuse=True, rate=100, rate_status=503)
     text = nginx.configuration(front, HOPS)
@@ -93,6 +94,7 @@ def test_nginx_is_configured_with_what_was_asked_for_and_no_more() -> None:
         "listen 127.0.0.1:8080 backlog=30;",
         "worker_processes 2;",
         "worker_connections 50;",
+        "worker_rlimit_nofile 114;",
         "server 127.0.0.1:8081 max_conns=5;",
         "keepalive 128;",
         "rate=100r/s;",

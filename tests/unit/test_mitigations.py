@@ -11,7 +11,7 @@ import pytest
 from harness import plots
 from harness.errors import PlanError
 from harness.events import OUTCOMES
-from harness.mitigations import differences, endings, one_demand
+from harness.mitigations import compared, endings, one_demand
 from harness.plan import trial_from_options
 from harness.report import mitigations as tell
 
@@ -34,7 +34,8 @@ def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **column
         "success_rate": outcomes["answered"] / 100,
         "wanted_p50_ms": 10.0,
         "wanted_p99_ms": 100.0,
-        "wall_s": 2.0,
+        "throughput_per_s": outcomes["answered"] / 2,
+        "answers_per_step": [0] * 19 + [outcomes["answered"]] + [0] * 280,
         "server_cpu_s": 0.2,
         "peak_rss_bytes": 2**21,
         "front": None,
@@ -58,14 +59,16 @@ def with_front(variant: str = "HAProxy", **columns: object) -> dict[str, object]
 
 
 def test_endings_sum_to_all_and_costs_are_of_server_and_front_together() -> None:
-    ended = {"answered": 50, "bad_answer": 30, "connect_timeout": 5, "answer_timeout": 5, "reset": 4, "other_error": 6}
-    runs = endings(pd.DataFrame([storm(), with_front(statuses={"200": 50, "429": 20, "503": 10}, outcomes=ended)]))
+    ended = {"answered": 50, "bad_answer": 33, "connect_timeout": 5, "answer_timeout": 5, "reset": 4, "other_error": 3}
+    told = {"200": 50, "429": 20, "503": 10, "500": 3}
+    runs = endings(pd.DataFrame([storm(), with_front(statuses=told, outcomes=ended)]))
     plain, front = runs.to_dict("records")
     assert (plain["turned_away"], plain["timed_out"], plain["cut_off"], plain["lost_otherwise"]) == (0, 0, 0, 0)
     assert (front["turned_away"], front["timed_out"], front["cut_off"]) == pytest.approx((0.3, 0.1, 0.04))
+    assert front["lost_otherwise"] == pytest.approx(0.06), "500 is no word for too many"
     parts = ["success_rate", "turned_away", "timed_out", "cut_off", "lost_otherwise"]
     assert sum(front[name] for name in parts) == pytest.approx(1)
-    assert (front["good_per_s"], front["told_per_s"]) == (25, 40), "goodput, and all that clients were told"
+    assert (front["good_per_s"], front["told_per_s"]) == (25, 40), "goodput, and with those who were turned away"
     assert (plain["cpu_us_per_answer"], front["cpu_us_per_answer"]) == pytest.approx((2_000, 10_000))
     assert (plain["memory_mib"], front["memory_mib"]) == (2, 3)
     assert (plain["connections_at_server"], front["connections_at_server"]) == (100, 7)
@@ -87,33 +90,92 @@ def kinds(p99_with: list[float], count: int = 5) -> pd.DataFrame:
     return endings(pd.DataFrame(rows + [with_front(wanted_p99_ms=value) for value in p99_with]))
 
 
+def of_p99(runs: pd.DataFrame) -> tuple[str, float]:
+    (one,) = [one for one in compared(runs, PLAIN) if one.measure == "wanted_p99_ms"]
+    return one.found, one.ratio
+
+
 @pytest.mark.parametrize(
     ("p99_with", "found"),
     [
-        ([50.0, 51, 52, 53, 54], (False, pytest.approx(52 / 102))),
-        ([500.0, 510, 520, 530, 540], (True, pytest.approx(520 / 102))),
-        ([50.0, 51, 52, 53, 103], None),
-        ([np.nan] * 5, (True, np.inf)),
-        ([50.0, 51, 52, 53], None),
+        ([50.0, 51, 52, 53, 54], ("better", 52 / 102)),
+        ([500.0, 510, 520, 530, 540], ("worse", 520 / 102)),
+        ([50.0, 51, 52, 53, 103], ("alike", np.nan)),
+        ([np.nan] * 5, ("worse", np.inf)),
+        ([50.0, 51, 52, 53], ("too few storms", np.nan)),
     ],
     ids=str,
 )
-def test_a_difference_is_one_that_every_storm_shows(p99_with: list[float], found: tuple[bool, float] | None) -> None:
-    of_p99 = [one for one in differences(kinds(p99_with), PLAIN) if one.measure == "wanted_p99_ms"]
-    assert [(one.worse, one.ratio) for one in of_p99] == ([] if found is None else [found])
+def test_a_difference_is_one_that_every_storm_shows(p99_with: list[float], found: tuple[str, float]) -> None:
+    assert of_p99(kinds(p99_with)) == (found[0], pytest.approx(found[1], nan_ok=True))
+
+
+@pytest.mark.parametrize(
+    ("p99_ms", "limited", "found"),
+    [
+        (50.0, "HAProxy", "better"),
+        (500.0, "HAProxy", "generator the limit"),
+        (500.0, PLAIN, "worse"),
+        (50.0, PLAIN, "generator the limit"),
+    ],
+)
+def test_where_the_generator_was_the_limit_the_server_was_faster_still(p99_ms: float, limited: str, found: str) -> None:
+    runs = kinds([p99_ms] * 5)
+    runs.loc[runs["variant"] == limited, "generator"] = "limiting"
+    assert of_p99(runs)[0] == found
+    by_measure = {one.measure: one.found for one in compared(runs, PLAIN)}
+    assert by_measure["cpu_us_per_answer"] == "worse", "it is the server's own"
+
+
+def test_what_was_not_measured_is_neither_better_nor_worse() -> None:
+    runs = kinds([50.0] * 5)
+    runs.loc[runs["variant"] == PLAIN, "memory_mib"] = np.nan
+    by_measure = {one.measure: one.found for one in compared(runs, PLAIN)}
+    assert by_measure["memory_mib"] == "not measured"
+    assert by_measure["wanted_p99_ms"] == "better"
+
+
+def test_goodput_is_of_the_time_that_the_load_lasts() -> None:
+    """100 requests at 50 a second: 40 answered while it lasts, 30 of those who queued longest after it."""
+    steps = [0] * 5 + [40] + [0] * 20 + [30] + [0] * 273
+    options = {"rate": 50.0}
+    late = storm(outcomes={"answered": 70, "answer_timeout": 30}, answers_per_step=steps, options=options)
+    (row,) = endings(pd.DataFrame([late])).to_dict("records")
+    assert (row["good_per_s"], row["told_per_s"]) == (20, 20)
+
+
+def test_a_goodput_of_fewer_answers_is_no_better() -> None:
+    few = {"answered": 10, "bad_answer": 90}
+    limit = with_front("limit", outcomes=few, statuses={"200": 10, "429": 90}, throughput_per_s=500.0)
+    by_measure = {one.measure: one.found for one in compared(endings(pd.DataFrame([storm(), limit] * 5)), PLAIN)}
+    assert (by_measure["good_per_s"], by_measure["success_rate"]) == ("fewer answered", "worse")
+    nobody = with_front("limit", outcomes={"answered": 0, "bad_answer": 100}, statuses={"429": 100})
+    found = compared(endings(pd.DataFrame([storm(), nobody] * 5)), PLAIN)
+    assert "answered × 0" in tell.backfires(found)[0]
 
 
 def test_more_is_better_of_some_measures_and_worse_of_others() -> None:
-    found = {one.measure: one.worse for one in differences(kinds([50.0, 51, 52, 53, 54]), PLAIN)}
-    assert found["cpu_us_per_answer"]
-    assert found["memory_mib"]
-    assert not found["connections_at_server"]
-    assert "success_rate" not in found, "equal in all"
+    found = {one.measure: one.found for one in compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)}
+    assert found["cpu_us_per_answer"] == found["memory_mib"] == "worse"
+    assert found["connections_at_server"] == "better"
+    assert found["success_rate"] == "alike", "equal in all"
+
+
+def test_too_few_storms_are_not_told_as_no_effect() -> None:
+    found = compared(kinds([50.0, 51, 52], count=3), PLAIN)
+    assert tell.headline_of_p99(found) == "Whether a mitigation shortens the p99 these storms do not tell"
+    assert "fewer than 5 storms of a kind in 4" in tell.backfires(found)[0]
+    assert tell.on_p99(found).endswith("Of 1 comparisons 1 have no answer: fewer than 5 storms of a kind in 1")
+    enough = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
+    assert tell.headline_of_p99(enough) == "1 of 1 mitigations shorten the p99 on some stack, 0 lengthen it"
+    assert tell.by_chance(enough) == (
+        "Of 7 comparisons 4 are better or worse in every storm; by chance it would be 0.1."
+    )
 
 
 def test_the_table_says_what_each_brings_and_costs() -> None:
     runs = kinds([500.0, 510, 520, 530, np.nan])
-    found = differences(runs, PLAIN)
+    found = compared(runs, PLAIN)
     table = tell.all_of_them(runs, found).set_index("mitigation")
     assert table.loc[PLAIN, "costs"] == "–"
     assert table.loc[PLAIN, "listeners in the kernel"] == "1"
@@ -122,7 +184,7 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
     assert "unanswered in 1 of 5" in table.loc["HAProxy", "p99"]
     assert "connections at the server × 0.07" in table.loc["HAProxy", "brings"]
     assert tell.backfires(found) == ["- *HAProxy* made it worse on go (p99 × 5.1)."]
-    assert tell.backfires(differences(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == []
+    assert tell.backfires(compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == []
 
 
 def test_the_evidence_is_the_balancers_own_counters_and_the_kernels() -> None:
@@ -137,9 +199,9 @@ def test_endings_are_told_with_goodput_and_throughput() -> None:
     ended = {"answered": 50, "bad_answer": 50}
     runs = endings(pd.DataFrame([storm(), with_front("limit", statuses={"200": 50, "429": 50}, outcomes=ended)]))
     table = tell.endings_table(runs).set_index("variant")
-    assert table.loc["limit", "turned away"] == "50.00%"
-    assert (table.loc["limit", "goodput, 1/s"], table.loc["limit", "all that clients were told, 1/s"]) == ("25", "50")
-    assert table.loc[PLAIN, "turned away"] == "0.00%"
+    assert table.loc["limit", "turned away (429, 502, 503)"] == "50.00%"
+    assert (table.loc["limit", "goodput, 1/s"], table.loc["limit", "goodput and refusals, 1/s"]) == ("25", "50")
+    assert table.loc[PLAIN, "turned away (429, 502, 503)"] == "0.00%"
 
 
 def test_listeners_and_what_is_stranded_are_counted() -> None:
@@ -184,15 +246,15 @@ def test_the_overload_is_told_against_the_server_alone() -> None:
         with_front("no limit", statuses={"200": 5}, outcomes=worse),
     ]
     assert tell.overload(endings(pd.DataFrame(rows)), "alone") == (
-        "alone 5 answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off); "
+        "alone 5 good answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off); "
         "fewer than alone with *no limit* 2"
     )
     assert tell.overload(endings(pd.DataFrame(rows[:2])), "alone").endswith("fewer than alone with none")
 
 
 def test_where_the_p99_is_shorter_and_longer_is_told_with_the_servers() -> None:
-    assert "shorter than as it comes with *HAProxy* (go)" in tell.on_p99(differences(kinds([50.0] * 5), PLAIN))
-    longer = tell.on_p99(differences(kinds([500.0] * 5), PLAIN))
+    assert "shorter than as it comes with *HAProxy* (go)" in tell.on_p99(compared(kinds([50.0] * 5), PLAIN))
+    longer = tell.on_p99(compared(kinds([500.0] * 5), PLAIN))
     assert "shorter than as it comes with none, and longer than as it comes with *HAProxy* (go)" in longer
 
 

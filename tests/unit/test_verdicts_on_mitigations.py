@@ -83,6 +83,12 @@ def test_told_no_at_once_is_not_answered_sooner(reference: Evidence) -> None:
     assert "−80.0 pp" in turning_away.statement
 
 
+def test_a_client_in_ten_thousand_that_is_turned_away_is_no_harm(reference: Evidence) -> None:
+    sooner = judged("A3", balanced(reference, 0.3, 500.0, burst=0.9999))
+    assert sooner.verdict == "reproduced"
+    assert "burst, Hyper, rate limit, 99th percentile × 0.25" in sooner.statement
+
+
 def test_gains_over_storms_in_which_this_host_dropped_packets_are_not_the_balancers(reference: Evidence) -> None:
     good = balanced(reference, 0.3, 500.0)
     alone = of_plan(good, balancer.OVERLOAD, variant="server alone") | of_plan(
@@ -90,6 +96,8 @@ def test_gains_over_storms_in_which_this_host_dropped_packets_are_not_the_balanc
     )
     assert judged("A3", changed(good, alone, lo_rx_dropped=1)).verdict == "undecidable_here"
     bad = balanced(reference, 0.05, 4000.0)
+    everything = bad.runs["run_id"].notna()
+    assert judged("A3", changed(bad, everything, lo_rx_dropped=1)).verdict == "undecidable_here", "nor is harm"
     assert judged("A3", changed(bad, alone, lo_rx_dropped=1)).verdict == "not_reproduced", "harm is its own"
     limited = changed(balanced(reference, 0.17, 500.0), alone, generator="limiting")
     assert judged("A3", limited).verdict == "undecidable_here", "times are not compared with the generator's"
@@ -140,9 +148,11 @@ def test_a_search_is_judged_by_fresh_storms_and_by_whether_it_was_needed(referen
 def test_what_fails_afresh_is_not_found(reference: Evidence) -> None:
     nothing = judged("A4", searched(reference, "none of them"))
     assert nothing.value is None
+    assert nothing.verdict == "not_reproduced", "though all stacks miss the target as they come"
     assert "None of 18 configurations" in nothing.statement
     unlucky = judged("A4", searched(reference, "backlog 4096", confirmed=4))
     assert "None of 18 configurations" in unlucky.statement
+    assert unlucky.verdict == "not_reproduced"
     everything_good = judged("A4", searched(reference, "none of them", as_they_come=100.0))
     assert "“as it comes”" in everything_good.statement
 
