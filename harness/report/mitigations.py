@@ -230,10 +230,11 @@ def hands(runs: pd.DataFrame) -> str:
 
 
 def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
-    """The share that came through at the first try, with one hand and with that which lets most through; medians."""
-    medians = runs.groupby("variant", observed=True)["first_try_share"].median()
-    best = str(medians.idxmax())
-    return f"Answered at the first try: {medians[alone]:.0%} with {alone}; most, {medians[best]:.0%}, with {best}"
+    """Who came through at the first try with one hand, and with that which lets most through: of servers, medians."""
+    medians = runs.groupby(["server", "variant"], observed=True)["first_try_share"].median().unstack()
+    best = str(medians.mean().idxmax())
+    shares = {way: f"{way} {medians[way].min():.0%} to {medians[way].max():.0%}" for way in (best, alone)}
+    return f"At the first try: {', '.join(shares.values())}"
 
 
 def endings_of_servers(runs: pd.DataFrame) -> str:

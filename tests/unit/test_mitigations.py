@@ -235,6 +235,8 @@ def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None
     assert table["input queue"].tolist() == ["as it is", "as it is", "wide", "wide"]
     assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
     assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
+    both = pd.concat([runs, runs.assign(server="hyper", first_try_share=0.5)])
+    assert tell.headline_of_hands(both, "one loop") == "At the first try: two listeners 50% to 75%, one loop 25% to 50%"
 
 
 def test_the_overload_is_told_against_the_server_alone() -> None:
