@@ -86,7 +86,8 @@ def test_nginx_is_configured_with_what_was_asked_for_and_no_more() -> None:
     plain = nginx.configuration(Front("nginx"), HOPS)
     assert "listen 127.0.0.1:8080;" in plain
     assert "server 127.0.0.1:8081;" in plain
-    for word in ("worker_connections", "backlog", "keepalive", "limit_req", "max_conns", "proxy_http_version", "rlimit"):
+    unasked = ("worker_connections", "backlog", "keepalive", "limit_req", "max_conns", "proxy_http_version", "rlimit")
+    for word in unasked:
         assert word not in plain
     front = Front("nginx", 30, 50, 2, server_maxconn=5, reuse=True, rate=100, rate_status=503)
     text = nginx.configuration(front, HOPS)
