@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +35,16 @@ _VERDICTS = """\
 | claim | verdict | measured, 95 % interval | what was found |
 |---|---|---|---|
 {rows}
+
+<details>
+<summary>All that was found, claim by claim</summary>
+
+{whole}
+
+</details>
 """
+_LEAD_CHARACTERS = 220
+"""Of a statement in the table, which is to be read at a glance."""
 
 
 def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
@@ -46,8 +57,10 @@ def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> st
     sentence = textwrap.fill(f"*{published.finding(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
     finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
     summary = textwrap.fill(_summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
-    rows = "\n".join(map(_row, verdicts))
-    parts = {"finding": finding, "verdicts": _VERDICTS.format(summary=summary, rows=rows)}
+    table = _VERDICTS.format(
+        summary=summary, rows="\n".join(map(_row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
+    )
+    parts = {"finding": finding, "verdicts": table}
     for name, part in parts.items():
         text = _put(text, name, part)
     return text
@@ -88,8 +101,28 @@ def _row(verdict: Verdict) -> str:
     claim = CLAIMS[verdict.claim]
     measured = NO_VALUE if verdict.value is None else f"{number(verdict)} {verdict.measure}"
     shown = f" ([figure]({verdict.figure}))" if verdict.figure else ""
-    cells = (f"**{claim.name}** {claim.says}", f"**{plain(verdict.verdict)}**", measured, verdict.statement + shown)
+    cells = (
+        f"**{claim.name}** {claim.says}",
+        f"**{plain(verdict.verdict)}**",
+        measured,
+        lead(verdict.statement) + shown,
+    )
     return f"| {' | '.join(cells)} |"
+
+
+def _whole(verdict: Verdict) -> str:
+    text = f"**{verdict.claim}**, {plain(verdict.verdict)}. {verdict.statement}"
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)
+
+
+def lead(statement: str) -> str:
+    """Its first sentences, or of a long list the first items, as far as a table has room for them."""
+    pieces = re.split(r"(?<=[.;]) ", statement)
+    lengths = itertools.accumulate(len(piece) + 1 for piece in pieces)
+    fitting = sum(length <= _LEAD_CHARACTERS for length in lengths)
+    if fitting == len(pieces):
+        return statement
+    return " ".join(pieces[: max(fitting, 1)]).rstrip(";") + " …"
 
 
 def plain(word: Word) -> str:

@@ -19,6 +19,7 @@ from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
+from harness.verdicts.page import lead
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
@@ -401,3 +402,11 @@ def test_what_cannot_be_judged_is_said_in_one_line(words: tuple[str, ...], said:
     done = stormlab_json(tmp_path, "verdicts", *words)
     assert done.code == 2
     assert said in json.dumps(done.document["error"])
+
+
+def test_the_table_has_the_beginning_of_a_statement_and_says_where_it_goes_on() -> None:
+    assert lead("Short. And whole.") == "Short. And whole."
+    first = f"{'a' * 150}."
+    assert lead(f"{first} {'b' * 100}.") == f"{first} …"
+    assert lead(f"{'a' * 150}; {'b' * 30}; {'c' * 100}.") == f"{'a' * 150}; {'b' * 30} …"
+    assert lead(f"{'a' * 300}. b.") == f"{'a' * 300}. …", "never nothing"
