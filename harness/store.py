@@ -32,6 +32,8 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 FRONT_CONF, FRONT_LOG = "front.conf", "front.log"
+FRONT_FOLDER = "front"
+"""What a load balancer keeps while it runs; it is no part of the run."""
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
 TRACE = "trace.parquet"
 SERVER_SAMPLES = "server-samples.parquet"
@@ -230,9 +232,11 @@ class Partial:
             ) from error
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
-        """The last step: everything is written, the raw rows are no longer needed. Raises: OSError."""
+        """The last step: everything is written; what only a run under way needs goes. Raises: OSError."""
         for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples"), *self.path.glob("*.pages")):
             raw.unlink()
+        # A balancer that was killed, or never started, has put nothing away itself.
+        shutil.rmtree(self.path / FRONT_FOLDER, ignore_errors=True)
         final = self.path.with_name(self.run_id)
         self.path.rename(final)
         return Run(final, manifest)

@@ -66,6 +66,13 @@ def test_what_a_killed_process_had_recorded_is_brought_in(tmp_path: Path) -> Non
     assert recover(tmp_path) == []
 
 
+def test_what_a_killed_load_balancer_kept_is_no_part_of_the_run(tmp_path: Path) -> None:
+    partial = under_way(tmp_path, answered=2)
+    (partial.path / store.FRONT_FOLDER / "proxy").mkdir(parents=True)
+    (run,) = recover(tmp_path)
+    assert sorted(path.name for path in run.path.iterdir()) == [store.CONNECTIONS, store.MANIFEST]
+
+
 def test_a_run_killed_before_its_storm_is_removed_whole(tmp_path: Path) -> None:
     under_way(tmp_path, storm=False)
     assert recover(tmp_path) == []
