@@ -139,3 +139,24 @@ def test_a_storm_in_which_the_server_ended_is_a_result(
 ) -> None:
     run = store.Run(tmp_path, MANIFEST | {"status": status, "error": error, "agents": agents})
     assert run.is_result is counts
+
+
+@pytest.mark.parametrize(
+    ("server", "front", "who"),
+    [
+        ({}, None, (True, False)),
+        ({"ended": "exit status 1"}, None, (True, False)),
+        ({"ended": "exit status 1"}, {"ended": None}, (True, False)),
+        ({"ended": None}, {"ended": "exit status 1"}, (False, True)),
+        ({"ended": "exit status 1"}, {"ended": "exit status 1"}, (True, True)),
+    ],
+)
+def test_who_ended_in_the_storm(
+    server: dict[str, object], front: dict[str, object] | None, who: tuple[bool, bool], tmp_path: Path
+) -> None:
+    """The server or the load balancer before it; of runs that do not say, the server."""
+    error = {"code": 4, "message": "it ended during the storm"}
+    manifest = {"server": server, "status": "failed", "error": error, "agents": [{}]}
+    run = store.Run(tmp_path, manifest if front is None else {**manifest, "front": front})
+    assert (run.server_ended, run.front_ended) == who
+    assert run.is_result
