@@ -271,10 +271,12 @@ class Summary:
     def connections_to_server(self) -> int | None:
         """What a load balancer opened to the server, by the kernel: all connections of the namespace but the clients'.
 
-        A client's counts when its SYN is sent (ActiveOpens, net/ipv4/tcp_output.c). None without a load balancer.
+        A client's counts when its SYN is sent (ActiveOpens, net/ipv4/tcp_output.c). None without a load balancer, and
+        without a private namespace, where those of all other programs of this host count too.
         """
-        opened = self.run.manifest["kernel"].get("counters", {}).get("ActiveOpens")
-        if opened is None or "front" not in self.run.manifest:
+        kernel = self.run.manifest["kernel"]
+        opened = kernel.get("counters", {}).get("ActiveOpens")
+        if opened is None or "front" not in self.run.manifest or not kernel["isolated"]:
             return None
         return int(opened) - self.connections_made
 

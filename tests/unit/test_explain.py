@@ -268,6 +268,15 @@ def test_a_load_balancer_that_ended_is_not_the_server_that_ended(tmp_path: Path,
     assert "--nofile" not in remedy["change"], "which is the server's"
 
 
+@pytest.mark.parametrize(("isolated", "opened"), [(True, 3), (False, None)])
+def test_what_a_load_balancer_opened_is_known_where_no_other_program_opens_any(
+    tmp_path: Path, isolated: bool, opened: int | None
+) -> None:
+    kernel = {"isolated": isolated, "counters": {"ActiveOpens": 13}}
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10, front=FRONT, kernel=kernel)
+    assert summary.connections_to_server == opened
+
+
 def test_failed_checks_come_first_and_doubtful_ones_next(tmp_path: Path) -> None:
     """A row is missing: conservation fails, whatever the others say."""
     story = explain(run_of(tmp_path / "r", connections(*MIXED), None, 11))
