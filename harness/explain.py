@@ -13,6 +13,7 @@ from harness.episodes import activity
 from harness.phases import PHASES
 from harness.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
 from harness.stats import TIMELINE_STEP_S, pulses
+from harness.store import SERVER_LOG
 from harness.summary import OUT_OF_FILES, Summary
 from harness.traced import Traced, compare, differences
 
@@ -136,16 +137,20 @@ def _facts(summary: Summary) -> Facts:
         pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
     )
     queued, given_up = held_for_the_gone(summary.connections, summary.episodes)
+    run, has_front = summary.run, "front" in manifest
+    ended = run.front_ended if has_front else run.server_ended
+    met = "the load balancer" if has_front else "the server"
     return Facts(
         backlog=summary.met["backlog_effective"],
         somaxconn=None if somaxconn is None else int(somaxconn),
         most_waiting=most_waiting(summary.connections, summary.causes),
         target=manifest["target_address"],
-        log=str(summary.run.path / "server.log"),
-        idle=f"the server was {idle[0]} meanwhile: {idle[1]}" if idle is not None else "it was not sampled meanwhile",
+        log=str(run.path / summary.met_log) + (f", and {SERVER_LOG} beside it" if has_front else ""),
+        idle=f"{met} was {idle[0]} meanwhile: {idle[1]}" if idle is not None else "it was not sampled meanwhile",
         has_ledger=summary.syn_evidence == "ledger",
-        ended_without_files=summary.run.server_ended and bool(summary.run.log_lines(OUT_OF_FILES)),
+        ended_without_files=ended and bool(run.log_lines(OUT_OF_FILES, summary.met_log)),
         tried_again=max(0, summary.attempts - summary.load.planned),
         queued=queued,
         given_up=given_up,
+        met=met,
     )

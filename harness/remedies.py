@@ -33,11 +33,11 @@ def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Fact
     found = [*_of_full_queues(causes, episodes, facts), *_of_retries(facts)]
     cut_off = CUT_OFF if facts.ended_without_files else ()
     if concerned := sum(causes[cause] for cause in cut_off):
-        change = "raise the server's limit of open files (--nofile), and have it go on when accept() fails"
+        change = f"raise {facts.limit_of_files}, and have it go on when accept() fails"
         found.append(Remedy(change, f"it ended during the storm, out of files: {facts.log}", concerned))
     for cause, (change, because) in _PLAIN.items():
         if causes[cause] and cause not in cut_off:
-            found.append(Remedy(change, because(facts), causes[cause]))
+            found.append(Remedy(change.format(met=facts.met), because(facts), causes[cause]))
     return sorted(found, key=lambda remedy: -remedy.connections)
 
 
@@ -52,16 +52,23 @@ class Facts:
     target: str
     log: str
     idle: str
-    """What the server did while connections waited in its queue and were never accepted."""
+    """What it did while connections waited in its queue and were never accepted."""
     has_ledger: bool
     ended_without_files: bool = False
-    """Whether the server ended during the storm, after its log had said that it was out of files."""
+    """Whether it ended during the storm, after its log had said that it was out of files."""
     tried_again: int = 0
     """Attempts beyond the first of each request."""
     queued: int = 0
     """Connections in the queue when it was full, at the end of the episode with most drops."""
     given_up: int = 0
     """Of these, given up by their clients: the server has still to take them out."""
+    met: str = "the server"
+    """Whose listener the storm met: backlog, log and episodes are of this one."""
+
+    @property
+    def limit_of_files(self) -> str:
+        """Whose it is, and where it is set: ``--nofile`` is of the server alone."""
+        return f"{self.met}'s limit of open files ({'--nofile' if self.met == 'the server' else 'yours: ulimit -n'})"
 
     @property
     def works_for_the_gone(self) -> bool:
@@ -124,6 +131,7 @@ def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], fact
     for driver, row in shares.items():
         if driver in _DRIVEN and row["overflows"]:
             change, because = _DRIVEN[driver]
+            change = change.format(met=facts.met, limit_of_files=facts.limit_of_files)
             seen = f"{row['episodes']} episodes of a full queue, {row['ms']:,.0f} ms in all, {row['overflows']:,} drops"
             part = round(concerned * row["overflows"] / total)
             yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
@@ -150,9 +158,9 @@ def drivers(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
 
 
 _DRIVEN: dict[str, tuple[str, str]] = {
-    "stalled": ("find what stops the server", "it neither ran nor wanted to"),
-    "cpu_starved": ("give the server CPUs of its own (--cpu disjoint)", "it was ready to run and had no CPU"),
-    "out_of_files": ("raise the server's limit of open files (--nofile)", "it had none left to accept with"),
+    "stalled": ("find what stops {met}", "it neither ran nor wanted to"),
+    "cpu_starved": ("give {met} CPUs of its own (--cpu disjoint)", "it was ready to run and had no CPU"),
+    "out_of_files": ("raise {limit_of_files}", "it had none left to accept with"),
     "accept_bound": (
         "accept faster: more accepting threads, less work between accepts",
         "it ran, and could not keep up",
@@ -184,14 +192,14 @@ _PLAIN: dict[str, tuple[str, Callable[[Facts], str]]] = {
         "start a listener there, or call the address that it listens on",
         lambda facts: f"nobody listened on {facts.target}",
     ),
-    "reset": ("look into the server's log", lambda facts: f"it reset connections; {facts.log}"),
+    "reset": ("look into {met}'s log", lambda facts: f"it reset connections; {facts.log}"),
     "closed_early": (
-        "look into the server's log",
+        "look into {met}'s log",
         lambda facts: f"it closed before its answer was complete; {facts.log}",
     ),
-    "bad_answer": ("look into the server's log", lambda facts: f"it answered with an error, or no HTTP; {facts.log}"),
+    "bad_answer": ("look into {met}'s log", lambda facts: f"it answered with an error, or no HTTP; {facts.log}"),
     "never_accepted": (
-        "let the server accept: a larger backlog would only have held more of them",
+        "let {met} accept: a larger backlog would only have held more of them",
         lambda facts: f"they lay complete in its queue until the clients gave up; {facts.idle}",
     ),
     "slow_accept": (

@@ -32,6 +32,8 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 FRONT_CONF, FRONT_LOG = "front.conf", "front.log"
+FRONT_FOLDER = "front"
+"""What a load balancer keeps while it runs; it is no part of the run."""
 CONNECTIONS, REQUESTS, SAMPLES = "connections.parquet", "requests.parquet", "samples.parquet"
 TRACE = "trace.parquet"
 SERVER_SAMPLES = "server-samples.parquet"
@@ -100,12 +102,21 @@ class Run:
     @property
     def server_ended(self) -> bool:
         """Whether the server came to an end of its own while the storm went on, which the agents saw through."""
+        return self._one_ended and (self.manifest["server"].get("ended") is not None or not self.front_ended)
+
+    @property
+    def front_ended(self) -> bool:
+        """Whether the load balancer before the server did."""
+        return self._one_ended and self.manifest.get("front", {}).get("ended") is not None
+
+    @property
+    def _one_ended(self) -> bool:
         return self.error is not None and self.error["code"] == ServerError.exit_code and bool(self.manifest["agents"])
 
     @property
     def is_result(self) -> bool:
-        """Whether it says something of the server: it was held as planned, though the server may have ended in it."""
-        return self.manifest["status"] == "complete" or self.server_ended
+        """Whether it says something of what the storm met: it was held as planned, though that may have ended in it."""
+        return self.manifest["status"] == "complete" or self._one_ended
 
     def connections(self) -> pa.Table:
         return read_table(self.path / CONNECTIONS)
@@ -130,11 +141,11 @@ class Run:
         """Whether what the server wrote is there; the reference data leave it out."""
         return (self.path / SERVER_LOG).exists()
 
-    def log_lines(self, pattern: re.Pattern[bytes]) -> int:
-        """How often the server's log has something; of a long log the beginning is looked at."""
+    def log_lines(self, pattern: re.Pattern[bytes], log: str = SERVER_LOG) -> int:
+        """How often a log, the server's or the load balancer's, has something; of a long one the beginning is read."""
         try:
-            with (self.path / SERVER_LOG).open("rb") as log:
-                return len(pattern.findall(log.read(LOG_LOOKED_AT_BYTES)))
+            with (self.path / log).open("rb") as file:
+                return len(pattern.findall(file.read(LOG_LOOKED_AT_BYTES)))
         except OSError:
             return 0
 
@@ -230,9 +241,11 @@ class Partial:
             ) from error
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
-        """The last step: everything is written, the raw rows are no longer needed. Raises: OSError."""
+        """The last step: everything is written; what only a run under way needs goes. Raises: OSError."""
         for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples"), *self.path.glob("*.pages")):
             raw.unlink()
+        # A balancer that was killed, or never started, has put nothing away itself.
+        shutil.rmtree(self.path / FRONT_FOLDER, ignore_errors=True)
         final = self.path.with_name(self.run_id)
         self.path.rename(final)
         return Run(final, manifest)

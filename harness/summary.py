@@ -21,7 +21,7 @@ from harness.generator import Generator, judge
 from harness.plan import Load
 from harness.probe.counters import LO_RX_DROPPED
 from harness.protocol import Protocol, heard
-from harness.store import Run
+from harness.store import FRONT_LOG, SERVER_LOG, Run
 
 NOT_TOLD = ("command", "accept_stamp", "is_the_labs")
 """What the manifest says of the server and RUN does not."""
@@ -169,10 +169,15 @@ class Summary:
         found: Mapping[str, Any] = manifest.get("front", manifest["server"])
         return found
 
+    @property
+    def met_log(self) -> str:
+        """The name of what that one wrote, in the run's folder."""
+        return FRONT_LOG if "front" in self.run.manifest else SERVER_LOG
+
     @functools.cached_property
     def episodes(self) -> list[Episode]:
         """Stretches of a full accept queue, each with what drove it."""
-        return episodes(self.samples, self.run.log_lines(OUT_OF_FILES))
+        return episodes(self.samples, self.run.log_lines(OUT_OF_FILES, self.met_log))
 
     @functools.cached_property
     def timeline(self) -> NDArray[np.int64]:
@@ -266,10 +271,12 @@ class Summary:
     def connections_to_server(self) -> int | None:
         """What a load balancer opened to the server, by the kernel: all connections of the namespace but the clients'.
 
-        A client's counts when its SYN is sent (ActiveOpens, net/ipv4/tcp_output.c). None without a load balancer.
+        A client's counts when its SYN is sent (ActiveOpens, net/ipv4/tcp_output.c). None without a load balancer, and
+        without a private namespace, where those of all other programs of this host count too.
         """
-        opened = self.run.manifest["kernel"].get("counters", {}).get("ActiveOpens")
-        if opened is None or "front" not in self.run.manifest:
+        kernel = self.run.manifest["kernel"]
+        opened = kernel.get("counters", {}).get("ActiveOpens")
+        if opened is None or "front" not in self.run.manifest or not kernel["isolated"]:
             return None
         return int(opened) - self.connections_made
 

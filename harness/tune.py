@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import batch, store
-from harness.errors import MachineError
+from harness.errors import MachineError, ServerError
 from harness.plan import Trial
 from harness.search import Search, next_trial, path, reached
 from harness.store import Run
@@ -32,7 +32,13 @@ def possible(search: Search, say: batch.Say) -> Search:
 def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
     """The runs of a search, those first that this machine has had already; it is over when they come to an end.
 
-    Each storm of the same plan, host and server counts, whatever it was held for, and none of them twice.
+    Each storm of the same plan, host and server counts, whatever it was held for, and none of them twice. One whose
+    server failed before it began counts too, as a miss: a candidate that cannot be started is not good enough, and a
+    search that stopped at it would stop there each time it goes on.
+
+    Raises:
+        MachineError: a storm could not be held for another reason.
+        KeyboardInterrupt: it was interrupted.
     """
     recover(data)
     identities = {batch.identity(candidate.trial) for candidate in search.candidates}
@@ -43,16 +49,24 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
         storms.append((run.manifest["plan_hash"], summary.success_rate, summary.latencies.quantile(0.99)))
 
     for run in store.runs(data):
-        if run.is_result and run.identity in identities:
+        if _says_something(run) and run.identity in identities:
             note(run)
             yield run
     while (trial := next_trial(path(search, reached(search, storms)))) is not None:
-        run = run_trial(trial, data, following(trial, len(storms)))
+        report = following(trial, len(storms))
+        run = run_trial(trial, data, report)
         if run.interrupted:
             raise KeyboardInterrupt
-        if not run.is_result:
+        if not _says_something(run):
             raise MachineError(
                 f"a storm of the search failed: {run.manifest['error']['message']}", f"see {run.path}; then go on"
             )
+        if not run.is_result:
+            report({"notice": f"counted as a miss: {run.manifest['error']['message']}; see {run.path}"})
         note(run)
         yield run
+
+
+def _says_something(run: Run) -> bool:
+    """Whether it tells of its candidate: of the storm, or that there could be none as the server failed."""
+    return run.is_result or (run.error is not None and run.error["code"] == ServerError.exit_code)

@@ -15,7 +15,7 @@ from harness.errors import MachineError
 from harness.plan import Front
 from harness.servers.build import Missing
 from harness.servers.process import RunningServer
-from harness.store import FRONT_CONF, FRONT_LOG
+from harness.store import FRONT_CONF, FRONT_FOLDER, FRONT_LOG
 
 _ELSEWHERE = "/usr/sbin:/sbin"
 _SAYS_WITHIN_S = 10.0
@@ -62,7 +62,7 @@ def programs(front: Front) -> list[str]:
 
 
 class RunningFront(RunningServer):
-    """Its configuration stays in the run's folder, as does its log; what else it keeps goes when it ends.
+    """Its configuration stays in the run's folder, as does its log; what else it keeps goes when the run is finished.
 
     Raises:
         MachineError: it is not installed.
@@ -72,15 +72,15 @@ class RunningFront(RunningServer):
     def __init__(self, front: Front, hops: Hops, run: Path, cpus: Sequence[int], files: tuple[int, int]) -> None:
         (path,) = programs(front)
         self._front, self._kind, self._hops = front, PROGRAMS[front.name], hops
-        self._folder = run / "front"
-        self._folder.mkdir()
+        folder = run / FRONT_FOLDER
+        folder.mkdir()
         config = run / FRONT_CONF
         config.write_text(self._kind.configuration(front, hops))
         self._before: dict[str, int] = {}
         said = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=_SAYS_WITHIN_S, check=False)
         self.version = self._kind.version(said.stdout + said.stderr)
-        command = self._kind.command(path, config, self._folder)
-        super().__init__(command, run / FRONT_LOG, self._folder, cpus, files, called=front.name)
+        command = self._kind.command(path, config, folder)
+        super().__init__(command, run / FRONT_LOG, folder, cpus, files, called=front.name)
 
     def begin_counting(self) -> None:
         """What its counters say afterwards is of what comes now."""
@@ -88,10 +88,6 @@ class RunningFront(RunningServer):
 
     def counted(self) -> dict[str, int]:
         return self._kind.counted(self._hops, self._before)
-
-    def end(self) -> None:
-        super().end()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it from the start."""

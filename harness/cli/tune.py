@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import results
 from harness.cli.options import Commands, add_data, add_json
+from harness.cli.run import CHECK_FAILED
 from harness.plan import Trial
 from harness.report import search as tell
 from harness.report import tables
@@ -47,15 +50,26 @@ def run(options: argparse.Namespace) -> int:
             return lambda said: progress.say(said["notice"]) if "notice" in said else None
 
         runs = list(tune(search, options.data, following))
-    frame = results.frame(Summary(one) for one in runs)
+    summaries = [Summary(one) for one in runs]
+    frame = results.frame(summaries)
     tested = tell.walked(search, frame)
     if options.json:
         tables.print_json(_document(search, tested, runs))
-        return 0
+        return _code(summaries)
     table = tell.path_table(search, tested, frame)
     tables.print_rows(list(table.columns), table.itertuples(index=False))
     print(tell.verdict(search, tested, frame).replace("**", ""))
-    return 0
+    return _code(summaries)
+
+
+def _code(summaries: Sequence[Summary]) -> int:
+    """That of a failed server where none could be started at all; else whether a check failed in one of the storms."""
+    held = [summary for summary in summaries if summary.run.is_result]
+    if not held:
+        error = summaries[-1].run.manifest["error"]
+        print(f"stormlab: no candidate could be started: {error['message']}; {error['next_step']}", file=sys.stderr)
+        return int(error["code"])
+    return CHECK_FAILED if any(summary.failed_checks for summary in held) else 0
 
 
 def _file(text: str) -> Path:

@@ -50,6 +50,11 @@ class Front:
             value = getattr(self, name)
             flag = "--front-" + name.replace("_", "-")
             require(value is None or least <= value <= most, f"{flag} must be {least} to {most}, not {value}")
+        require(isinstance(self.reuse, bool), f"--front-reuse must be true or false, not {self.reuse!r}")
+        require(
+            self.rate is None or float(self.rate).is_integer(),
+            f"--front-rate must be a whole number, which is what both programs count in, not {self.rate}",
+        )
         if self.queue_s is not None:
             require(
                 0 < self.queue_s <= MAX_SECONDS,

@@ -71,6 +71,7 @@ class Server:
         for name in ("accept_loops", "accept_batch"):
             value = getattr(self, name)
             require(value is None or 1 <= value <= 1024, f"{name.replace('_', ' ')} must be 1 to 1024, not {value}")
+        require(isinstance(self.reuseport, bool), f"reuseport must be true or false, not {self.reuseport!r}")
         require(
             not self.reuseport or self.accept_loops is not None,
             "--reuseport gives each accept loop a listener of its own; say how many with --accept-loops",

@@ -60,12 +60,6 @@ def evidence(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def listeners(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and way of accepting: how many sockets listened on its port, by the kernel."""
-    groups = runs.groupby(["server", "variant"], sort=False, observed=True)["listeners"]
-    return pd.DataFrame({"storms": groups.size(), "listeners": groups.agg(_counted)})
-
-
 def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.DataFrame:
     """A row for each kind: of all requests how many were answered, turned away, timed out; goodput and throughput."""
     rows = []

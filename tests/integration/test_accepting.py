@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from harness.host import files_limit
+from harness.layout import free_port, ports_in_use
+from harness.plan import Server
+from harness.servers.catalogue import argv, catalogue
+from harness.servers.process import RunningServer
 from tests.calling import Result, require_server
 
 Call = Callable[..., Result]
 CAN = ["hyper", "hyper-std", "tokio", "tokio-std", "go"]
 BACKLOG, CLIENTS, STALL_MS = 600, 400, 1_000
+GIVEN_UP_S = 10.0
 
 
 def of_run(run: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
@@ -72,6 +81,36 @@ def test_loops_that_share_a_listener_take_over_from_a_blocked_one(stormlab: Call
     stranded = (begun_long_before & (connections["closed_us"] >= released_us)).sum()
     assert begun_long_before.sum() > 100
     assert stranded <= 1, "at most the one that the blocked loop had in hand"
+
+
+@pytest.mark.parametrize("server", ["hyper", "tokio"])
+def test_a_loop_that_blocks_the_only_worker_goes_on_when_it_is_released(stormlab: Call, server: str) -> None:
+    require_server(server)
+    words = ("--server", server, "--accept-loops", "2", "--workers", "1", "--backlog", str(BACKLOG))
+    run = stormlab("run", *words, "--clients", str(CLIENTS), "--stall-loop-ms", str(STALL_MS), "--timeout", "5").run
+    assert run["outcomes"]["answered"] == CLIENTS
+    manifest, connections, _ = of_run(run)
+    assert (connections["closed_us"] >= manifest["loop_stalled_until_us"]).all(), "nobody else could serve them"
+
+
+@pytest.mark.parametrize("reuseport", [False, True], ids=["one listener", "one each"])
+def test_a_server_whose_loop_is_blocked_ends_when_it_is_told_to(reuseport: bool, tmp_path: Path) -> None:
+    require_server("hyper")
+    planned = Server("hyper", accept_loops=2, workers=1, reuseport=reuseport)
+    port = free_port(ports_in_use())
+    command = argv(catalogue()["hyper"], planned, "127.0.0.1", port)
+    cpus = sorted(os.sched_getaffinity(0))
+    server = RunningServer(command, tmp_path / "log", tmp_path, cpus, files_limit())
+    try:
+        server.wait_until_ready("answered", "127.0.0.1", port, "/")
+        server.block_loop()
+        os.kill(server.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GIVEN_UP_S
+        while server.exit_status is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert server.exit_status == "exit status 0"
+    finally:
+        server.end()
 
 
 def test_a_batch_is_accepted_before_its_first_is_served(stormlab: Call) -> None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness import children, cli, doctor
+from harness import children, cli, doctor, store
 from harness.balancers import running
 from tests.calling import Result, partial_manifest, processes_naming, start
 
@@ -62,7 +62,7 @@ def test_the_storm_meets_the_front_and_each_hop_has_its_own_evidence(stormlab: C
     assert run["server"]["accept_evidence"] == "bounded", "the server's stamps are of another connection"
     assert "fail" not in {check["status"] for check in run["checks"]}
     assert re.search(r":\d+", (folder / "front.conf").read_text())
-    assert not (folder / "front").exists()
+    assert not (folder / store.FRONT_FOLDER).exists()
     assert not processes_naming(str(folder))
 
 
@@ -137,3 +137,4 @@ def test_nothing_of_a_front_outlives_a_killed_supervisor(front: str, tmp_path: P
     assert not children.members(group)
     (run,) = json.loads(output)["runs"]
     assert run["status"] == "failed"
+    assert not (Path(run["path"]) / store.FRONT_FOLDER).exists()

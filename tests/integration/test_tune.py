@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, record, results
+from harness import cli, record, results, store
+from harness.checks import Check
 from harness.report import search as tell
 from harness.search import load_search
 from harness.servers.build import SOURCES
+from harness.summary import Summary
 
 SEARCH = """
 [base]
@@ -74,9 +76,64 @@ def test_the_cheapest_that_is_good_enough_is_found_and_its_storms_are_runs(
 
 def test_a_server_of_ones_own_is_tuned(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = f"{sys.executable} {SOURCES}/python/server.py --port {{port}} --backlog {{backlog}}"
-    words = ["tune", str(file), "--command", command, "--success", "0.01", "--data", str(tmp_path / "runs"), "--json"]
+    data = tmp_path / "runs"
+    words = ["tune", str(file), "--command", command, "--success", "0.01", "--data", str(data), "--json"]
     assert cli.main(words) == 0
-    assert json.loads(capsys.readouterr().out)["target"]["success"] == 0.01
+    document = json.loads(capsys.readouterr().out)
+    assert document["target"]["success"] == 0.01
+    assert document["chosen"] == {"changes": {"backlog": 400}, "cost": 1}, "of it, too, some are dropped at first"
+    assert [len(step["test"] + step["fresh"]) for step in document["path"]] == [1, 3]
+    held = list(store.runs(data))
+    assert len(held) == 4
+    for run in held:
+        assert run.trial.server.command == command
+        assert run.manifest["server"]["command"] == command
+
+
+UNREADY = """
+import runpy, sys
+if "default" in sys.argv:
+    raise SystemExit("no backlog of mine")
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_candidate_that_cannot_be_started_is_a_miss(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unready.py").write_text(UNREADY)
+    server = f"{SOURCES}/python/server.py --backlog {{backlog}} --port {{port}}"
+    command, data = f"{sys.executable} {tmp_path}/unready.py {server}", tmp_path / "runs"
+    words = ["tune", str(file), "--command", command, "--data", str(data), "--json"]
+    for attempt in (1, 2):
+        assert cli.main(words) == 0
+        said = capsys.readouterr()
+        document = json.loads(said.out)
+        assert [step["fate"] for step in document["path"]] == ["given up", "found"]
+        assert document["chosen"] == {"changes": {"backlog": 400}, "cost": 1}
+        assert ("counted as a miss" in said.err) == (attempt == 1)
+        assert len(list(data.iterdir())) == 4, "what could not be started is not started again"
+
+
+def test_a_server_that_no_candidate_starts_is_a_failed_server(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", str(file), "--command", "false {port} {backlog}", "--data", str(tmp_path / "runs")]
+    assert cli.main(words) == 4
+    said = capsys.readouterr()
+    assert "None of 2 candidates" in said.out
+    assert "no candidate could be started: the server ended before it was ready" in said.err
+    assert cli.main([*words, "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["chosen"] is None
+
+
+def test_a_failed_check_of_a_storm_shows_in_the_exit_code(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["tune", str(file), "--success", "0.01", "--p99-ms", "1e9", "--data", str(tmp_path / "runs")]
+    monkeypatch.setattr(Summary, "failed_checks", [Check("conservation", "fail", "planted")])
+    assert cli.main(words) == 1
 
 
 def test_what_is_no_search_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

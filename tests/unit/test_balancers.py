@@ -30,6 +30,8 @@ HOPS = Hops("127.0.0.1", 8080, 8081, "stormlab-x")
         {"front": "haproxy", "front_maxconn": 0},
         {"front": "haproxy", "front_backlog": -1},
         {"front": "haproxy", "front_rate": "many"},
+        {"front": "haproxy", "front_rate": 1.4},
+        {"front": "haproxy", "front_reuse": "off"},
         {"front": "haproxy", "connections": 2, "http2": True},
     ],
     ids=str,

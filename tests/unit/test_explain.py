@@ -231,6 +231,52 @@ def test_the_story_of_a_run(tmp_path: Path) -> None:
     assert story["remedies"]
 
 
+FRONT = {"name": "nginx", "backlog_effective": 128, "listeners": 1, "ended": None}
+SAYS_SO = "accept4() failed (24: Too many open files)\n"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "log", "driver"),
+    [
+        ({}, store.SERVER_LOG, "out_of_files"),
+        ({"front": FRONT}, store.SERVER_LOG, "stalled"),
+        ({"front": FRONT}, store.FRONT_LOG, "out_of_files"),
+    ],
+)
+def test_the_log_that_counts_is_of_the_one_whose_queue_was_full(
+    tmp_path: Path, manifest: dict[str, Any], log: str, driver: str
+) -> None:
+    """With a load balancer that is its own: the server behind it may run out of files while nobody waits for it."""
+    asleep = {"server_cpu_us": 500, "server_wait_us": 100, "server_threads": 4, "server_threads_stopped": 0}
+    seen = samples(*({**row, **asleep} for row in queue((0, 95, 0), (100, 900, 129), (905, 1_200, 0))))
+    summary = run_of(tmp_path / "r", connections(*MIXED), seen, 10, **manifest)
+    (tmp_path / "r" / log).write_text(SAYS_SO)
+    assert [episode.driver for episode in summary.episodes] == [driver]
+
+
+@pytest.mark.parametrize("log", [store.SERVER_LOG, store.FRONT_LOG])
+def test_a_load_balancer_that_ended_is_not_the_server_that_ended(tmp_path: Path, log: str) -> None:
+    error = {"code": 4, "message": "nginx ended during the storm: exit status 1", "next_step": ""}
+    front = {**FRONT, "ended": "exit status 1"}
+    refused = [unanswered(outcome="refused", established_us=None, closed_us=1_100)] * 4
+    summary = run_of(
+        tmp_path / "r", connections(*MIXED[:6], *refused), None, 10, status="failed", error=error, front=front
+    )
+    (tmp_path / "r" / log).write_text(SAYS_SO)
+    (remedy,) = explain(summary)["remedies"]
+    assert ("the load balancer's limit of open files" in remedy["change"]) == (log == store.FRONT_LOG)
+    assert "--nofile" not in remedy["change"], "which is the server's"
+
+
+@pytest.mark.parametrize(("isolated", "opened"), [(True, 3), (False, None)])
+def test_what_a_load_balancer_opened_is_known_where_no_other_program_opens_any(
+    tmp_path: Path, isolated: bool, opened: int | None
+) -> None:
+    kernel = {"isolated": isolated, "counters": {"ActiveOpens": 13}}
+    summary = run_of(tmp_path / "r", connections(*MIXED), None, 10, front=FRONT, kernel=kernel)
+    assert summary.connections_to_server == opened
+
+
 def test_failed_checks_come_first_and_doubtful_ones_next(tmp_path: Path) -> None:
     """A row is missing: conservation fails, whatever the others say."""
     story = explain(run_of(tmp_path / "r", connections(*MIXED), None, 11))

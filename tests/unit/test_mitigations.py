@@ -204,9 +204,8 @@ def test_endings_are_told_with_goodput_and_throughput() -> None:
     assert table.loc[PLAIN, "turned away (429, 502, 503)"] == "0.00%"
 
 
-def test_listeners_and_what_is_stranded_are_counted() -> None:
+def test_what_is_stranded_is_counted() -> None:
     runs = pd.DataFrame([storm(), storm("two listeners", listeners=2)]).assign(slow=[0, 48])
-    assert tell.listeners(runs)["listeners"].tolist() == ["1", "2"]
     table = tell.stranded(runs)
     assert table["waited for the loop, median"].tolist() == [0, 48]
 

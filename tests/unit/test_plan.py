@@ -44,6 +44,7 @@ from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_optio
         {"accept_loops": 0},
         {"accept_batch": 1025},
         {"reuseport": True},
+        {"reuseport": "off", "accept_loops": 2},
         {"stall_loop_ms": 5.0},
         {"accept_loops": 2, "stall_loop_ms": 0.0},
         {"settle_s": -1},

@@ -66,6 +66,13 @@ def test_what_a_killed_process_had_recorded_is_brought_in(tmp_path: Path) -> Non
     assert recover(tmp_path) == []
 
 
+def test_what_a_killed_load_balancer_kept_is_no_part_of_the_run(tmp_path: Path) -> None:
+    partial = under_way(tmp_path, answered=2)
+    (partial.path / store.FRONT_FOLDER / "proxy").mkdir(parents=True)
+    (run,) = recover(tmp_path)
+    assert sorted(path.name for path in run.path.iterdir()) == [store.CONNECTIONS, store.MANIFEST]
+
+
 def test_a_run_killed_before_its_storm_is_removed_whole(tmp_path: Path) -> None:
     under_way(tmp_path, storm=False)
     assert recover(tmp_path) == []
@@ -132,3 +139,24 @@ def test_a_storm_in_which_the_server_ended_is_a_result(
 ) -> None:
     run = store.Run(tmp_path, MANIFEST | {"status": status, "error": error, "agents": agents})
     assert run.is_result is counts
+
+
+@pytest.mark.parametrize(
+    ("server", "front", "who"),
+    [
+        ({}, None, (True, False)),
+        ({"ended": "exit status 1"}, None, (True, False)),
+        ({"ended": "exit status 1"}, {"ended": None}, (True, False)),
+        ({"ended": None}, {"ended": "exit status 1"}, (False, True)),
+        ({"ended": "exit status 1"}, {"ended": "exit status 1"}, (True, True)),
+    ],
+)
+def test_who_ended_in_the_storm(
+    server: dict[str, object], front: dict[str, object] | None, who: tuple[bool, bool], tmp_path: Path
+) -> None:
+    """The server or the load balancer before it; of runs that do not say, the server."""
+    error = {"code": 4, "message": "it ended during the storm"}
+    manifest = {"server": server, "status": "failed", "error": error, "agents": [{}]}
+    run = store.Run(tmp_path, manifest if front is None else {**manifest, "front": front})
+    assert (run.server_ended, run.front_ended) == who
+    assert run.is_result

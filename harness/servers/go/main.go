@@ -38,7 +38,7 @@ func main() {
 	version := flag.String("http", "1", "`1|2`: the version of HTTP; 2 is with prior knowledge, without TLS")
 	flag.Parse()
 	if net.ParseIP(*host) == nil || *port < 1 || *port > math.MaxUint16 || !isSwitch(*stamps) || !isSwitch(*reusePort) || (*version != "1" && *version != "2") {
-		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535 on or off as --stamps and --reuseport, and 1 or 2 as --http")
+		fmt.Fprintln(os.Stderr, "need an IP address as --host, a --port of 1..65535, on or off as --stamps and --reuseport, and 1 or 2 as --http")
 		flag.Usage()
 		os.Exit(2)
 	}

@@ -8,7 +8,7 @@ use std::thread;
 use clap::{Parser, ValueEnum};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{unconstrained, yield_now};
 
@@ -83,14 +83,33 @@ struct Gate {
 }
 
 impl Gate {
-    async fn keep(self) -> Result<(), Error> {
-        let mut block = signal(SignalKind::user_defined1())?;
-        let mut release = signal(SignalKind::user_defined2())?;
+    /// One that obeys from now on. A server that is answered by its clients may be sent the signal at any time, and it
+    /// would end one that has not asked for it: no listener may be made before.
+    fn kept() -> Result<Self, Error> {
+        let gate = Self::default();
+        // Signals arrive where a runtime waits for events. That of the loops waits nowhere once they block its only
+        // worker, so this one has a thread and a runtime of its own; it then sees SIGTERM for the other, too.
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (block, release) = {
+            let _inside = runtime.enter();
+            (
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            )
+        };
+        let keeper = gate.clone();
+        thread::Builder::new()
+            .name("gate".into())
+            .spawn(move || keeper.keep(&runtime, block, release))?;
+        Ok(gate)
+    }
+
+    fn keep(self, runtime: &Runtime, mut block: Signal, mut release: Signal) {
         loop {
-            block.recv().await;
+            runtime.block_on(block.recv());
             let _shut = self.open.lock();
             self.asked.notify_one();
-            release.recv().await;
+            runtime.block_on(release.recv());
         }
     }
 }
@@ -105,20 +124,25 @@ impl RuntimeOptions {
     where
         Serving: Future<Output = Result<(), Error>> + Send + 'static,
     {
+        let loops = self.accepting.accept_loops.0;
+        let gate = loops.map(|_| Gate::kept()).transpose()?;
         let runtime = self.runtime(None)?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
-                result = self.serve(name, serve) => result,
+                result = self.serve(name, serve, gate) => result,
                 _ = terminate.recv() => Ok(()),
             }
-        })
+        });
+        runtime.shutdown_background(); // a blocked loop would be waited for
+        ended
     }
 
     async fn serve<Serving>(
         self,
         name: &'static str,
         serve: impl Fn(RuntimeOptions, Door) -> Serving + Copy + Send + 'static,
+        first_gate: Option<Gate>,
     ) -> Result<(), Error>
     where
         Serving: Future<Output = Result<(), Error>> + Send + 'static,
@@ -128,8 +152,7 @@ impl RuntimeOptions {
             announce(listener.local_addr()?, name);
             return serve(self, self.door(listener, None)).await;
         };
-        let first_gate = Gate::default();
-        let mut gates = Some(first_gate.clone()).into_iter();
+        let mut gates = first_gate.into_iter();
         let (failed, mut failures) = mpsc::channel(loops as usize);
         if self.accepting.reuseport == Switch::On {
             // All of them, before the first answers: who was answered finds the port complete.
@@ -157,10 +180,7 @@ impl RuntimeOptions {
             }
         }
         announce(self.shared.address(), name);
-        tokio::select! {
-            result = first_gate.keep() => result,
-            Some(result) = failures.recv() => result,
-        }
+        failures.recv().await.unwrap_or(Ok(()))
     }
 
     fn door(&self, listener: Arc<TcpListener>, gate: Option<Gate>) -> Door {
