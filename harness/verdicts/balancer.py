@@ -119,11 +119,11 @@ def _gain(of: Comparison) -> str:
 
 def _overloaded(runs: pd.DataFrame) -> str:
     """How requests end in an overload, without a load balancer and in the way whose number is told."""
-    shares = runs.groupby("variant", observed=True)[["success_rate", "timed_out", "turned_away"]].mean()
+    shares = runs.groupby("variant", observed=True)[["success_rate", "timed_out", "turned_away", "good_per_s"]].mean()
     if not {ALONE[OVERLOAD], TOLD} <= set(shares.index):
         return ""
     alone, queued = shares.loc[ALONE[OVERLOAD]], shares.loc[TOLD]
     said = f"In an overload the server alone answers {alone['success_rate']:.1%} of all requests, and "
     said += f"{alone['timed_out']:.1%} time out; with {TOLD} it answers {queued['success_rate']:.1%}, "
-    said += f"{queued['timed_out']:.1%} time out, and {queued['turned_away']:.1%} are told no."
-    return said
+    said += f"{queued['timed_out']:.1%} time out, and {queued['turned_away']:.1%} are told no. While the load lasts "
+    return said + f"these are {alone['good_per_s']:,.0f} and {queued['good_per_s']:,.0f} answers a second."
