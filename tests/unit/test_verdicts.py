@@ -247,7 +247,10 @@ def test_c1_asks_for_the_cause_for_refusals_and_for_the_numbers(reference: Evide
 
 def test_f1_asks_where_a_larger_backlog_brings_more_through(reference: Evidence) -> None:
     few, many = (
-        of_plan(reference, STORMS, backlog=size) | of_plan(reference, PLANE, backlog=size) for size in (128, 4096)
+        of_plan(reference, STORMS, backlog=size)
+        | of_plan(reference, PLANE, backlog=size)
+        | of_plan(reference, backlog.HANDS, backlog=size)
+        for size in (128, 4096)
     )
     assert of(changed(reference, few | many, first_try_share=0.6), "F1") == "not_reproduced"
     everywhere = changed(changed(reference, few, first_try_share=0.3), many, first_try_share=1.0)
