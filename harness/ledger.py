@@ -45,7 +45,10 @@ class Ledger:
         Raises:
             MachineError: nftables refused.
         """
-        self._nft.load(self._script())
+        known = [pair for _, _, pair in pairs(self._slices)]
+        self._nft.load(self._script(len(known)))
+        for name in COLUMNS:
+            self._nft.fill("storm", name, known)
 
     def write_into(self, agents: Sequence[Rows]) -> None:
         """Read the counts into the rows of the agents, in the order of the slices."""
@@ -60,12 +63,11 @@ class Ledger:
         for rows in agents:
             rows.header["ledger"][0] = 1
 
-    def _script(self) -> str:
+    def _script(self, size: int) -> str:
         family = nft.family(self._slices[0].target)
         syn, synack = "tcp flags & (syn | ack) == syn", "tcp flags & (syn | ack) == (syn | ack)"
         client, answered = f"{family} saddr . tcp sport", f"{family} daddr . tcp dport"
-        known = [pair for _, _, pair in pairs(self._slices)]
-        sets = "".join(nft.filled_set(name, known, family) for name in COLUMNS)
+        sets = "".join(nft.counting_set(name, size, family) for name in COLUMNS)
         return (
             "table inet storm {\n"
             f"{sets}"

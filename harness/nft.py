@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import MachineError
@@ -16,6 +17,9 @@ _ELSEWHERE = "/usr/sbin:/sbin"
 _COMMAND_LIMIT_S = 60.0
 Pair = tuple[str, int]
 """A client's (address, port)."""
+_TOO_LONG = os.strerror(errno.EMSGSIZE)
+_PIECE = 2_000
+"""Pairs in a transaction that has room in a socket's buffer of the usual size (net.core.wmem_max, 208 KiB, twice)."""
 
 
 def nft_path() -> str | None:
@@ -32,6 +36,23 @@ class Nft:
     def load(self, script: str) -> None:
         """Add a ruleset. Raises: MachineError: nftables refused."""
         self._run(script, "-f", "-")
+
+    def fill(self, table: str, name: str, pairs: Sequence[Pair]) -> None:
+        """Add pairs to a set of :func:`counting_set`. Raises: MachineError: nftables refused.
+
+        All at once if it can be. Root may have a transaction of any size, others only one that fits into a buffer.
+        """
+        try:
+            self._add(table, name, pairs)
+        except MachineError as error:
+            if _TOO_LONG not in error.message:
+                raise
+            for begin in range(0, len(pairs), _PIECE):
+                self._add(table, name, pairs[begin : begin + _PIECE])
+
+    def _add(self, table: str, name: str, pairs: Sequence[Pair]) -> None:
+        elements = ", ".join(f"{address} . {port}" for address, port in pairs)
+        self._run(f"add element inet {table} {name} {{ {elements} }}\n", "-f", "-")
 
     def counts(self, table: str, name: str) -> dict[Pair, int]:
         """Packets counted by a set of pairs. Raises: MachineError."""
@@ -64,14 +85,10 @@ class Nft:
         return done.stdout
 
 
-def filled_set(name: str, pairs: Iterable[Pair], family: str) -> str:
-    """A set with a counter for each pair. Filled beforehand: sets that fill themselves undercount."""
+def counting_set(name: str, size: int, family: str) -> str:
+    """A set with a counter for each pair, to be filled before packets come: sets that fill themselves undercount."""
     kind = "ipv6_addr" if family == "ip6" else "ipv4_addr"
-    elements = [f"{address} . {port}" for address, port in pairs]
-    return (
-        f"set {name} {{ type {kind} . inet_service; size {len(elements)}; counter; "
-        f"elements = {{ {', '.join(elements)} }}; }}\n"
-    )
+    return f"set {name} {{ type {kind} . inet_service; size {size}; counter; }}\n"
 
 
 def family(target: str) -> str:

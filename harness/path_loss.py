@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.ledger import pairs
 from harness.load.slices import Slice
-from harness.nft import Nft, family, filled_set
+from harness.nft import Nft, counting_set, family
 
 SYNS_LOST = "syns_lost.json"
 _PARTS = 1_000_000
@@ -28,8 +28,9 @@ class PathLoss:
         source = family(self._slices[0].target)
         # Every pair is in the set: a match counts for it, and does not choose.
         counted, members = "", ""
-        if self._assigned:
-            members = filled_set("lost", (pair for _, _, pair in pairs(self._slices)), source)
+        known = [pair for _, _, pair in pairs(self._slices)] if self._assigned else []
+        if known:
+            members = counting_set("lost", len(known), source)
             counted = f"{source} saddr . tcp sport @lost "
         self._nft.load(
             "table inet path {\n"
@@ -38,6 +39,8 @@ class PathLoss:
             f"tcp dport {self._port} tcp flags & (syn | ack) == syn "
             f"numgen random mod {_PARTS} < {round(self._share * _PARTS)} {counted}drop\n}}\n}}\n"
         )
+        if known:
+            self._nft.fill("path", "lost", known)
 
     def write_into(self, folder: Path) -> None:
         """Leave how many SYNs of each (address, port) were lost: a list of [address, port, SYNs]."""

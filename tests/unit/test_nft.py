@@ -1,0 +1,48 @@
+"""Filling sets: in one transaction where the kernel takes it, otherwise in pieces that hold every pair once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.errors import MachineError
+from harness.nft import Nft
+
+PAIRS = [(f"127.0.0.{number % 250 + 1}", 1024 + number // 250) for number in range(5_001)]
+
+
+class Socket(Nft):
+    """Takes transactions of so many bytes, as a socket does whose buffer may be no larger."""
+
+    def __init__(self, room: float, refusal: str = "netlink: Error: Could not process rule: Message too long") -> None:
+        super().__init__(lambda: None)
+        self.room, self.refusal = room, refusal
+        self.taken: list[str] = []
+
+    def _run(self, script: str | None, *words: str) -> str:
+        assert script is not None
+        if len(script) > self.room:
+            raise MachineError(f"nftables cannot count here: {self.refusal}")
+        self.taken.append(script)
+        return ""
+
+
+def filled(socket: Socket) -> list[tuple[str, int]]:
+    return [(address, int(port)) for text in socket.taken for address, port in re.findall(r"([\d.]+) \. (\d+)", text)]
+
+
+@pytest.mark.parametrize(("room", "transactions"), [(float("inf"), 1), (60_000, 3)])
+def test_every_pair_is_put_in_once(room: float, transactions: int) -> None:
+    socket = Socket(room)
+    socket.fill("storm", "syns_left", PAIRS)
+    assert filled(socket) == PAIRS
+    assert len(socket.taken) == transactions
+    assert all(text.startswith("add element inet storm syns_left {") for text in socket.taken)
+
+
+def test_what_is_refused_for_another_reason_is_not_tried_again() -> None:
+    socket = Socket(0, "No such file or directory")
+    with pytest.raises(MachineError, match="No such file"):
+        socket.fill("storm", "syns_left", PAIRS)
+    assert not socket.taken
