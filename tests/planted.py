@@ -58,6 +58,7 @@ def recorded(
                 "cpu": trial.placement.cpu,
             }
             values = measured(trial, names[trial.plan_hash])
-            noisy = {name: value * random.lognormal(0, 0.01) for name, value in values.items() if name not in EXACT}
+            numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+            noisy = {name: value * random.lognormal(0, 0.01) for name, value in numbers.items() if name not in EXACT}
             rows.append({**like.to_dict(), **about, **values, **noisy})
     return pd.DataFrame(rows)

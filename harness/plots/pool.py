@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from harness.manners import HTTP2, PLAIN, POOL
-from harness.plots.style import label_ms, look, percent_axis, storm_style
+from harness.plots.style import label_ms, look, percent_axis, storm_style, unanswered_handle
 
 MARKS = {POOL: "o", HTTP2: "s", PLAIN: "*"}
 _SPREAD = 1.08
@@ -53,7 +53,10 @@ def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str,
             axes.tick_params(axis="x", labelsize=7, rotation=45)
         for axes in grid[-1]:
             axes.set_xlabel("connections")
-        figure.legend(handles=_handles(runs, servers), loc="outside lower center", ncols=5)
+        handles = _handles(runs, servers)
+        if runs[[measure for measure, (_, unit) in measures.items() if unit == "ms"]].isna().any(axis=None):
+            handles.append(unanswered_handle())
+        figure.legend(handles=handles, loc="outside lower center", ncols=5)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
 

@@ -12,6 +12,7 @@ from harness.manners import HTTP2, KEPT_DOWN_S, PLAIN, POOL, RECOVERS_WITHIN_S, 
 from harness.report import notebook as say
 from harness.report.emfile import ran_out
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
+from harness.stats import median_of_runs
 from harness.verdicts.evidence import difference, ratio
 from harness.verdicts.telling import points, with_ends
 
@@ -138,6 +139,18 @@ def knees(runs: pd.DataFrame, within: float) -> str:
     return f"The smallest pool whose p99 is within {within:.0%} of the best pool's: {said}."
 
 
+def cold_pools(runs: pd.DataFrame) -> str:
+    """For each server and way of connecting: 99th percentile and connections made, medians over storms."""
+    lines = []
+    for server, storms in runs.groupby("server", sort=False):
+        ways = [
+            f"*{variant}* {quantile(median_of_runs(of['wanted_p99_ms']))} ({of['connections_made'].median():,.0f})"
+            for variant, of in storms.groupby("variant", sort=False, observed=True)
+        ]
+        lines.append(f"{server}: {', '.join(ways)}")
+    return "; ".join(lines)
+
+
 def out_of_files(runs: pd.DataFrame) -> str:
     """Where the server could not keep so many connections open, and how many files it may have; empty if nowhere."""
     hit = runs[ran_out(runs)]
@@ -146,7 +159,8 @@ def out_of_files(runs: pd.DataFrame) -> str:
     places = ", ".join(f"{pool:,}" for pool in sorted(set(hit["pool"])))
     asked = runs[runs["pool"].isin(hit["pool"]) & runs["over"].isin(hit["over"])]
     limit = say.span(hit["server_files_limit"], "{:,.0f}".format)
-    ran = f"In {len(hit)} of {len(asked)} storms over {places} connections the server ran out of open files"
+    plain = ", plain ones included," if (asked["over"] == PLAIN).any() else ""
+    ran = f"In {len(hit)} of {len(asked)} storms over {places} connections{plain} the server ran out of open files"
     return f"{ran}: it may have {limit}."
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from harness.effects import limited
 from harness.mitigations import BY_CHANCE, FEWEST_STORMS, QUANTILES, TURNED_AWAY, Comparison
 from harness.report import notebook as say
 from harness.report.manners import shares, times
@@ -29,6 +30,7 @@ _COUNTERS = {
     "nginx": ("accepts", "handled", "requests"),
 }
 """Of each load balancer's own counters, those that show that it was used, and how."""
+NEARLY_ALL = 0.99
 _WHY_NOT: Mapping[str, str] = {
     "too few storms": f"fewer than {FEWEST_STORMS} storms of a kind",
     "generator the limit": "the generator was the limit",
@@ -104,12 +106,36 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame
                 "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
                 "memory, MiB": say.mean_and_interval(storms["memory_mib"], "{:.0f}".format),
+                "lost in input queue": _counted(storms["lo_rx_dropped"]),
                 "brings": _listed([one for one in here if one.found == "better"]),
                 "costs": _listed([one for one in here if one.found == "worse"]),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
             }
         )
     return pd.DataFrame(rows)
+
+
+def lost_by_the_host(runs: pd.DataFrame, untouched: str) -> str:
+    """In how many storms this host's own input queue dropped packets; empty if in none."""
+    hit, alone = runs["lo_rx_dropped"] > 0, runs["variant"].astype(str) == untouched
+    if not hit.any():
+        return ""
+    return (
+        f"In {hit.sum()} of {len(runs)} storms, {(hit & alone).sum()} of {alone.sum()} of them *{untouched}*, this "
+        "host's own input queue dropped packets. What differs between such storms is what this machine does, of which "
+        "those losses are a part, and nothing follows of a backlog or of a load balancer alone."
+    )
+
+
+def not_all_answered(runs: pd.DataFrame) -> str:
+    """The mitigations with which fewer than :data:`NEARLY_ALL` were answered in some storm, and how few at worst."""
+    worst = runs.groupby(["variant", "server"], sort=False, observed=True)["success_rate"].min()
+    few = worst[worst < NEARLY_ALL]
+    named = [
+        f"*{variant}* ({', '.join(f'{server} {share:.1%}' for server, share in shares.droplevel(0).items())})"
+        for variant, shares in few.groupby("variant", sort=False, observed=True)
+    ]
+    return f"Fewer than {NEARLY_ALL:.0%} answered, in the worst storm: {'; '.join(named) or 'with none'}."
 
 
 def backfires(found: Sequence[Comparison]) -> list[str]:
@@ -141,7 +167,11 @@ def not_told(found: Sequence[Comparison]) -> str:
 
 
 def by_chance(found: Sequence[Comparison]) -> str:
-    """How many comparisons were made, and in how many of them chance alone would show something."""
+    """How many comparisons were made, and in how many of them chance alone would show something.
+
+    Without the connections at the server, which pools and load balancers fix by design.
+    """
+    found = [one for one in found if one.measure != "connections_at_server"]
     answered = [one for one in found if one.found not in _WHY_NOT]
     shown = sum(one.found in ("better", "worse") for one in answered)
     said = f"Of {len(answered)} comparisons {shown} are better or worse in every storm; by chance it would be "
@@ -203,32 +233,39 @@ def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def overload(runs: pd.DataFrame, alone: str) -> str:
-    """Goodput without a load balancer and in the best way, and what became of the rest; medians and means."""
+    """Goodput without a load balancer and in the best way, medians; what became of the rest; what differs always."""
     kinds = runs.groupby("variant", sort=False, observed=True)
-    good = kinds["good_per_s"].median()
+    good, fewest, most = (kinds["good_per_s"].agg(name) for name in ("median", "min", "max"))
     best = str(good.idxmax())
     said = f"alone {good[alone]:,.0f} good answers a second, most with *{best}*, {good[best]:,.0f}"
     means = kinds[["timed_out", "turned_away", "cut_off"]].mean().loc[best]
     said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
-    worse = [f"*{variant}* {value:,.0f}" for variant, value in good.items() if value < good[alone]]
-    return said + f"off); fewer than alone with {', '.join(worse) or 'none'}"
+    more = _valued(good[fewest > most[alone]])
+    return said + f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
+
+
+def _valued(good: pd.Series) -> str:
+    return ", ".join(f"*{variant}* {value:,.0f}" for variant, value in good.items()) or "none"
 
 
 def hands(runs: pd.DataFrame) -> str:
     """Medians of the share that came through at the first try, for each server."""
     lines = []
     for server, storms in runs.groupby("server", sort=False):
-        medians = storms.groupby("variant", sort=False, observed=True)["first_try_share"].median()
-        lines.append(f"{server}: " + ", ".join(f"*{variant}* {share:.0%}" for variant, share in medians.items()))
+        kinds = [
+            f"*{variant}* {of['first_try_share'].median():.0%}{' (generator the limit)' if limited(of) else ''}"
+            for variant, of in storms.groupby("variant", sort=False, observed=True)
+        ]
+        lines.append(f"{server}: {', '.join(kinds)}")
     return "; ".join(lines)
 
 
 def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
     """Who came through at the first try with one hand, and with that which lets most through: of servers, medians."""
-    medians = runs.groupby(["server", "variant"], observed=True)["first_try_share"].median().unstack()
+    medians = runs.groupby(["server", "variant"], sort=False, observed=True)["first_try_share"].median().unstack()
     best = str(medians.mean().idxmax())
-    shares = {way: f"{way} {medians[way].min():.0%} to {medians[way].max():.0%}" for way in (best, alone)}
-    return f"At the first try: {', '.join(shares.values())}"
+    both = ", ".join(f"{server} {shares[alone]:.0%} → {shares[best]:.0%}" for server, shares in medians.iterrows())
+    return f"First try, {alone} → {best}: {both}"
 
 
 def endings_of_servers(runs: pd.DataFrame) -> str:
@@ -267,7 +304,7 @@ def _counted(counts: pd.Series) -> str:
 
 
 def _listed(found: Sequence[Comparison]) -> str:
-    return ", ".join(_named(one) for one in found) or NO_VALUE
+    return ", ".join(named for one in found if not (named := _named(one)).endswith(" × 1")) or NO_VALUE
 
 
 def _named(one: Comparison) -> str:

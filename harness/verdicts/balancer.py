@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.effects import limited
-from harness.inference import Difference, Effect
+from harness.inference import Effect, Interval
 from harness.mitigations import endings
 from harness.results import with_options
-from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, ratio, reduces
+from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, increases, ratio, reduces
 from harness.verdicts.telling import decided, pending, points, title, undecided, with_ends
 from harness.verdicts.verdict import Finding, Verdict, told
 
@@ -35,40 +35,19 @@ _NAMES: Mapping[str, str] = {OVERLOAD: "overload", BURST: "burst"}
 _TIME = "wanted_p99_ms"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """One way of using a load balancer on one stack, against the server alone; None where there are too few storms."""
+    """One way of using a load balancer on one stack, against the server alone."""
 
     condition: str
-    answered: Difference | None
-    time: Effect | None
-    """Of the 99th percentile; None too where the generator was the limit of one of the two."""
-    clean_alone: bool
-    """Whether this host's input queue dropped nothing in the storms without: what it drops may be what is mended."""
-    clean_with: bool
-    """And in those with a load balancer, through which each packet comes twice: its drops are not the balancer's."""
-
-    @property
-    def better(self) -> bool | None:
-        """More clients are answered, or about as many and sooner."""
-        if self.answered is None:
-            return None
-        more, sooner = gains(self.answered), None if self.time is None else reduces(self.time)
-        if self.by_answered and not more:
-            better: bool | None = False  # who is told no may be told soon
-        else:
-            better = True if more or sooner else None if more is None or sooner is None else False
-        return better if (self.clean_alone and better) or (self.clean_with and not better) else None
-
-    @property
-    def by_answered(self) -> bool:
-        """Whether it is the share of clients that decides, and not the time."""
-        assert self.answered is not None
-        return bool(gains(self.answered)) or self.answered.mean.high < -MATTERS
+    better: bool | None
+    """None where there are too few storms, chance may have made it, or this host's own input queue."""
+    said: str
+    change: Interval | None
 
 
 def a3(evidence: Evidence) -> Verdict:
-    """Are more answered, or sooner, when a load balancer queues or turns away, in an overload and in a burst?"""
+    """Does a load balancer that queues or turns away help, in an overload and in a burst?"""
     runs = {plan: _storms(evidence, plan) for plan in (OVERLOAD, BURST)}
     if all(storms.empty for storms in runs.values()):
         return pending("A3")
@@ -81,40 +60,67 @@ def a3(evidence: Evidence) -> Verdict:
         reason += "host's own input queue dropped packets."
         return undecided("A3", reason, pd.concat(runs.values(), ignore_index=True))
     statement = _overloaded(runs[OVERLOAD]) + "".join(
-        f" {lead}: {'; '.join(_gain(one) for one in found if one.better is holds)}."
+        f" {lead}: {'; '.join(f'{one.condition}, {one.said}' for one in found if one.better is holds)}."
         for lead, holds in (("It helps with", True), ("It does not, or does harm, with", False))
         if told(findings, holds)
     )
-    own = next((one for one in found if one.condition.endswith(TOLD)), None)
-    interval = own.answered.mean if own is not None and own.answered is not None else None
-    measure = f"more of all requests answered in an overload with {TOLD}"
-    return decided("A3", findings, statement.strip(), (measure, "difference of shares"), interval, used)
+    if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in compared):
+        statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
+    own = next((one.change for one in found if one.condition.endswith(TOLD)), None)
+    measure = f"answers a second while an overload lasts with {TOLD}, over those of the server alone"
+    return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used)
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
-    """With what became of their requests; a quantile among the unanswered is beyond the timeout."""
-    runs = evidence.of_plan(plan)
-    runs = endings(with_options(runs, "timeout_s"))
-    return runs.assign(**{_TIME: runs[_TIME].astype(float).fillna(runs["timeout_s"] * 1000)})
+    """With what became of their requests."""
+    return endings(with_options(evidence.of_plan(plan), "timeout_s"))
 
 
 def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
+    compare = _in_overload if plan == OVERLOAD else _in_burst
     for server, storms in runs.groupby("server"):
-        alone = storms[storms["variant"] == ALONE[plan]]
         for variant in ADVISED[plan]:
-            changed = storms[storms["variant"] == variant]
-            answered = difference(storms, "success_rate", "variant", variant, ALONE[plan])
-            time = None if limited(alone) or limited(changed) else ratio(storms, _TIME, "variant", variant, ALONE[plan])
-            condition = f"{_NAMES[plan]}, {title(str(server))}, {variant}"
-            yield Comparison(condition, answered, time, clean(alone), clean(changed))
+            yield compare(f"{_NAMES[plan]}, {title(str(server))}, {variant}", storms, variant, ALONE[plan])
 
 
-def _gain(of: Comparison) -> str:
-    """What is told of it: the measure that decided."""
-    assert of.answered is not None
-    if of.time is None or of.by_answered:
-        return f"{of.condition}, {points(of.answered.mean)}"
-    return f"{of.condition}, 99th percentile × {with_ends(of.time.ratio.value, of.time.ratio.ends, 'ratio')}"
+def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+    """Answers a second while it lasts. Those that come after it are most where most wait, which helps nobody."""
+    alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
+    change = ratio(runs, "good_per_s", "variant", variant, untouched)
+    if change is None or limited(alone) or limited(changed):
+        return Comparison(condition, None, "", None)
+    said = f"answers a second × {with_ends(change.ratio.value, change.ratio.ends, 'ratio')}"
+    return Comparison(condition, _fair(increases(change), alone, changed), said, change.ratio)
+
+
+def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+    """More clients are answered, or about as many and sooner. Who is told no may be told soon."""
+    alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
+    answered = difference(runs, "success_rate", "variant", variant, untouched)
+    if answered is None:
+        return Comparison(condition, None, "", None)
+    time = None if limited(alone) or limited(changed) else _sooner(runs, variant, untouched)
+    more, sooner = gains(answered), None if time is None else reduces(time)
+    by_share = bool(more) or answered.mean.high < -MATTERS
+    if by_share:
+        better, said = more, points(answered.mean)
+    else:
+        better = True if sooner else None if more is None or sooner is None else False
+        said = f"99th percentile × {with_ends(time.ratio.value, time.ratio.ends, 'ratio')}" if time else ""
+    own = by_share and not better and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
+    return Comparison(condition, False if own else _fair(better, alone, changed), said, answered.mean)
+
+
+def _sooner(runs: pd.DataFrame, variant: str, untouched: str) -> Effect | None:
+    """Of the 99th percentile, which is beyond the timeout where it lies among the unanswered; None where all do."""
+    known = runs.assign(**{_TIME: runs[_TIME].astype(float).fillna(runs["timeout_s"] * 1000)})
+    both = runs.loc[runs["variant"].isin([variant, untouched]), _TIME]
+    return None if both.isna().all() else ratio(known, _TIME, "variant", variant, untouched)
+
+
+def _fair(better: bool | None, alone: pd.DataFrame, changed: pd.DataFrame) -> bool | None:
+    """What this host's input queue dropped may be what is mended; and what it dropped of twice the packets, no harm."""
+    return better if clean(alone if better else changed) else None
 
 
 def _overloaded(runs: pd.DataFrame) -> str:

@@ -167,6 +167,12 @@ def reduces(change: Effect) -> bool | None:
     return None if less and change.p >= 1 - CONFIDENCE else less
 
 
+def increases(change: Effect) -> bool | None:
+    """Whether a ratio is above one by what matters; one that chance may have made is not decided."""
+    more = beyond(*change.ratio.ends, 1 + MATTERS)
+    return None if more and change.p >= 1 - CONFIDENCE else more
+
+
 def _pairs(
     runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object, alike: Sequence[str]
 ) -> pd.DataFrame:

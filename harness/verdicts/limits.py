@@ -70,7 +70,7 @@ def _verdict(name: str, findings: Sequence[Finding], changes: Changes, runs: pd.
     statement = f"Gains in the share of clients answered: {'; '.join(helped) or 'none'}."
     statement += f" None that matters: {_named(without)}." if without else ""
     first = min(known, key=lambda condition: not condition.startswith(OWN))
-    measure = f"gain in the share answered: {first}"
+    measure = f"gain in the share answered in the article's own case: {first}"
     return decided(name, findings, statement, (measure, "difference of shares"), known[first].mean, runs)
 
 

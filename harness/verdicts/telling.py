@@ -15,6 +15,10 @@ from harness.verdicts.verdict import CLAIMS, Finding, Unit, Verdict, told, word
 _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
 
 
+_FAR = 10.0
+"""Of a ratio so many times, to which only blocks that are too few to have an end reach."""
+
+
 def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
     """The statement names the notebook to run."""
     return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {CLAIMS[name].notebook} -p source here`.")
@@ -58,8 +62,10 @@ def points(interval: Interval) -> str:
 
 
 def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
-    """A value with the ends of its interval."""
+    """A value with the ends of its interval; one that is far beyond anything measured is no end."""
     form = _FORMS[unit]
+    if unit == "ratio" and ends and not ends[1] <= _FAR * value:
+        return f"{form(value)} ({form(ends[0])} to no end)"
     said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
     return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said
 

@@ -41,7 +41,7 @@ def a4(evidence: Evidence) -> Verdict:
     tested = walked(search.tried(set(runs["plan_hash"])), runs)
     others = evidence.of_plan(AS_THEY_COME)
     used = pd.concat([runs, others], ignore_index=True)
-    target = f"{search.target.success:.1%} answered, 99 % of all within {quantile(search.target.p99_ms)}"
+    target = f"{search.target.success:.1%} of all requests answered, 99% within {quantile(search.target.p99_ms)}"
     found = chosen(tested)
     if found is None and any(one.fate == "under way" for one in tested):
         return undecided("A4", f"The search for {target}, is not over.", used)
@@ -49,7 +49,12 @@ def a4(evidence: Evidence) -> Verdict:
     findings = [Finding("a configuration is found that stands fresh storms", found is not None)]
     if found is not None:  # else it is all the same who misses the target
         findings += [Finding(f"{each.server} as it comes misses the target", each.needed) for each in untouched]
+    base = search.candidates[0].trial
     statement = _told(tested, found, target)
+    statement += (
+        f" That is one demand on one stack, {base.load.clients:,} requests at once on {title(base.server.name)}."
+    )
+    statement += _dropped(tested, runs)
     as_they_come = ", ".join(f"{each.server} in {each.met} of {each.storms} storms" for each in untouched)
     statement += f" As they come these meet it: {as_they_come}." if untouched else ""
     fresh = share_of_runs(found.fresh.count(True), len(found.fresh)) if found else None
@@ -69,6 +74,14 @@ def _untouched(search: Search, others: pd.DataFrame, found: Tested | None) -> It
         if server == as_it_comes:  # the search has tested it more often than this plan
             needed = False
         yield Untouched(title(str(server)), met, len(storms), needed)
+
+
+def _dropped(tested: Sequence[Tested], runs: pd.DataFrame) -> str:
+    """Of the storms of candidates that were given up: a target is missed, whoever dropped the packets."""
+    given_up = [one.candidate.trial.plan_hash for one in tested if one.fate in ("given up", "not confirmed")]
+    storms = runs[runs["plan_hash"].isin(given_up)]
+    hit = int((storms["lo_rx_dropped"] > 0).sum())
+    return f" In {hit} of {len(storms)} storms of those this host's own input queue dropped packets." if hit else ""
 
 
 def _told(tested: Sequence[Tested], found: Tested | None, target: str) -> str:

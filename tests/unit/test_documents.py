@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib import metadata
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from harness import cli, reference, results, store
 from harness.audit import page as audit_page
@@ -23,6 +25,24 @@ from harness.verdicts.page import front_page, outside
 README = (PROJECT / "README.md").read_text()
 COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "tune", "verdicts"]
 COMMANDS += ["notebooks"]
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised() -> None:
+    """Distributions keep theirs for years: Debian 12 has 3.11.2."""
+    promised = re.search(r'requires-python = ">=([\d.]+)"', (PROJECT / "pyproject.toml").read_text())
+    assert promised is not None
+    pins = dict(line.split("==") for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line)
+    asked = {name: metadata.metadata(name).get("Requires-Python") for name, pin in pins.items() if _has(name, pin)}
+    assert len(asked) > len(pins) / 2
+    too_new = {name: spec for name, spec in asked.items() if spec and f"{promised[1]}.0" not in SpecifierSet(spec)}
+    assert not too_new
+
+
+def _has(name: str, pin: str) -> bool:
+    try:
+        return metadata.version(name) == pin
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def test_the_calibration_page_is_the_generated_one() -> None:

@@ -46,6 +46,7 @@ def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **column
         "front_peak_rss_bytes": np.nan,
         "connections_to_server": np.nan,
         "listeners": 1,
+        "lo_rx_dropped": 0,
         "generator": "ok",
         **columns,
     }
@@ -169,7 +170,7 @@ def test_too_few_storms_are_not_told_as_no_effect() -> None:
     enough = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
     assert tell.headline_of_p99(enough) == "1 of 1 mitigations shorten the p99 on some stack, 0 lengthen it"
     assert tell.by_chance(enough) == (
-        "Of 7 comparisons 4 are better or worse in every storm; by chance it would be 0.1."
+        "Of 6 comparisons 3 are better or worse in every storm; by chance it would be 0.0."
     )
 
 
@@ -185,6 +186,16 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
     assert "connections at the server × 0.07" in table.loc["HAProxy", "brings"]
     assert tell.backfires(found) == ["- *HAProxy* made it worse on go (p99 × 5.1)."]
     assert tell.backfires(compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == []
+
+
+def test_what_this_host_lost_and_who_was_not_answered_is_told() -> None:
+    runs = kinds([50.0, 51, 52, 53, 54])
+    assert tell.lost_by_the_host(runs, PLAIN) == ""
+    assert tell.not_all_answered(runs) == "Fewer than 99% answered, in the worst storm: with none."
+    runs.loc[[0, 7], "lo_rx_dropped"] = 3
+    assert tell.lost_by_the_host(runs, PLAIN).startswith("In 2 of 10 storms, 1 of 5 of them *as it comes*, this host's")
+    runs.loc[8, "success_rate"] = 0.853
+    assert tell.not_all_answered(runs).endswith("in the worst storm: *HAProxy* (go 85.3%).")
 
 
 def test_the_evidence_is_the_balancers_own_counters_and_the_kernels() -> None:
@@ -235,7 +246,11 @@ def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None
     assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
     assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
     both = pd.concat([runs, runs.assign(server="hyper", first_try_share=0.5)])
-    assert tell.headline_of_hands(both, "one loop") == "At the first try: two listeners 50% to 75%, one loop 25% to 50%"
+    assert (
+        tell.headline_of_hands(both, "one loop") == "First try, one loop → two listeners: go 25% → 75%, hyper 50% → 50%"
+    )
+    limited = tell.hands(runs.assign(generator=["limiting", "ok"] * 2))
+    assert limited == "go: *one loop* 25% (generator the limit), *two listeners* 75%"
 
 
 def test_the_overload_is_told_against_the_server_alone() -> None:
@@ -247,10 +262,10 @@ def test_the_overload_is_told_against_the_server_alone() -> None:
         with_front("no limit", statuses={"200": 5}, outcomes=worse),
     ]
     assert tell.overload(endings(pd.DataFrame(rows)), "alone") == (
-        "alone 5 good answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off); "
-        "fewer than alone with *no limit* 2"
+        "alone 5 good answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off). "
+        "In every storm more than alone with *limit* 30; fewer with *no limit* 2"
     )
-    assert tell.overload(endings(pd.DataFrame(rows[:2])), "alone").endswith("fewer than alone with none")
+    assert tell.overload(endings(pd.DataFrame(rows[:2])), "alone").endswith("fewer with none")
 
 
 def test_where_the_p99_is_shorter_and_longer_is_told_with_the_servers() -> None:
