@@ -16,7 +16,7 @@ _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", 
 
 
 _FAR = 10.0
-"""Of a ratio so many times, to which only blocks that are too few to have an end reach."""
+"""Times a ratio, and times one: so far only blocks reach that are too few to have an end."""
 
 
 def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
@@ -64,7 +64,7 @@ def points(interval: Interval) -> str:
 def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
     """A value with the ends of its interval; one that is far beyond anything measured is no end."""
     form = _FORMS[unit]
-    if unit == "ratio" and ends and not ends[1] <= _FAR * value:
+    if unit == "ratio" and ends and not ends[1] <= _FAR * max(value, 1.0):
         return f"{form(value)} ({form(ends[0])} to no end)"
     said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
     return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said

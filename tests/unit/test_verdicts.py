@@ -20,6 +20,7 @@ from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
 from harness.verdicts.page import lead
+from harness.verdicts.telling import with_ends
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
@@ -413,3 +414,17 @@ def test_the_table_has_the_beginning_of_a_statement_and_says_where_it_goes_on() 
     assert lead(f"{first} {'b' * 100}.") == f"{first} …"
     assert lead(f"{'a' * 150}; {'b' * 30}; {'c' * 100}.") == f"{'a' * 150}; {'b' * 30} …"
     assert lead(f"{'a' * 300}. b.") == f"{'a' * 300}. …", "never nothing"
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "said"),
+    [
+        (0.07, 0.89, "0.89"),
+        (0.3, 9.5, "9.50"),
+        (0.3, 70.0, "no end"),
+        (12.0, 13.0, "13.00"),
+        (0.3, float("inf"), "no end"),
+    ],
+)
+def test_an_interval_ends_where_something_was_measured(value: float, high: float, said: str) -> None:
+    assert with_ends(value, (value / 2, high), "ratio").endswith(f" to {said})")
