@@ -117,7 +117,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    plan = _plan(options)
+    plan = plan_of(options)
     recover(options.data)
     with Progress() as progress:
         if options.plan is not None:
@@ -145,7 +145,8 @@ def run(options: argparse.Namespace) -> int:
     return _report(options, runs)
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What is asked for. Raises: PlanError: it means nothing, or a plan and options of a storm are given."""
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if name in OPTIONS and name != "command"}
     if "server_command" in given:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -13,6 +15,8 @@ from packaging.specifiers import SpecifierSet
 from harness import cli, reference, results, store
 from harness.audit import page as audit_page
 from harness.calibrate import page
+from harness.cli import build_parser
+from harness.cli.run import plan_of
 from harness.datacard import card
 from harness.dictionary import DATA_README, data_dictionary
 from harness.notebooks import collection
@@ -23,6 +27,8 @@ from harness.verdicts.judge import judge
 from harness.verdicts.page import front_page, outside
 
 README = (PROJECT / "README.md").read_text()
+PAGES = ("README.md", "docs/storms.md")
+"""Written by hand."""
 COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "tune", "verdicts"]
 COMMANDS += ["notebooks"]
 
@@ -95,9 +101,25 @@ def test_the_readme_indexes_every_notebook_and_server() -> None:
         assert f"`{name}`" in README
 
 
-def test_the_readme_links_to_files_that_are_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (PROJECT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_link_to_files_that_are_there(page: str) -> None:
+    path = PROJECT / page
+    targets = re.findall(r"\]\((?!http)([^)#]+)", path.read_text())
+    assert targets
+    assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_on_pages_are_such_that_can_be_given(page: str) -> None:
+    """All in blocks of code: the words are options, and those of a storm make a trial."""
+    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.MULTILINE | re.DOTALL)
+    text = "\n".join(blocks).replace("\\\n", " ")
+    commands = re.findall(r"^ *(?:\.venv/bin/)?stormlab (.*)", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        options = build_parser().parse_args(shlex.split(command, comments=True))
+        if options.command == "run" and options.plan != Path("FILE"):
+            assert plan_of(options).trials
 
 
 def test_the_readme_says_of_results_what_the_data_say() -> None:
