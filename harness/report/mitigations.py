@@ -116,10 +116,10 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame
 
 
 def lost_by_the_host(runs: pd.DataFrame, untouched: str) -> str:
-    """In how many storms this host's own input queue dropped packets; empty if in none."""
+    """In how many storms this host's own input queue dropped packets; empty if there are no storms."""
     hit, alone = runs["lo_rx_dropped"] > 0, runs["variant"].astype(str) == untouched
     if not hit.any():
-        return ""
+        return f"This host's own input queue dropped packets in none of {len(runs)} storms." if len(runs) else ""
     return (
         f"In {hit.sum()} of {len(runs)} storms, {(hit & alone).sum()} of {alone.sum()} of them *{untouched}*, this "
         "host's own input queue dropped packets. What differs between such storms is what this machine does, of which "
@@ -171,11 +171,51 @@ def by_chance(found: Sequence[Comparison]) -> str:
 
     Without the connections at the server, which pools and load balancers fix by design.
     """
-    found = [one for one in found if one.measure != "connections_at_server"]
-    answered = [one for one in found if one.found not in _WHY_NOT]
+    found = _not_by_design(found)
+    if not found:
+        return "There is nothing to compare."
+    answered = _with_an_answer(found)
     shown = sum(one.found in ("better", "worse") for one in answered)
     said = f"Of {len(answered)} comparisons {shown} are better or worse in every storm; by chance it would be "
     return f"{said}{len(answered) * BY_CHANCE:.1f}. {not_told(found)}".strip()
+
+
+def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
+    """Whether comparisons show the same in storms as they are and with this host's input queue opened wide.
+
+    Without the connections at the server, as in :func:`by_chance`.
+    """
+    answered = {_key(one): one for one in _with_an_answer(usual)}
+    both = [(answered[_key(one)], one) for one in _with_an_answer(opened) if _key(one) in answered]
+    if not both:
+        return "No comparison has an answer both as it is and with the input queue opened wide, which takes root."
+    differing: dict[str, list[str]] = {}
+    for as_it_is, wide in both:
+        ways = [one for one in (as_it_is, wide) if one.found in ("better", "worse")]
+        if len({one.found for one in ways}) == 2:
+            differing.setdefault("the other way round", []).append(_where(wide))
+        elif len(ways) == 1:
+            where = "only as it is" if as_it_is in ways else "only with the queue opened wide"
+            differing.setdefault(where, []).append(_where(*ways))
+    same = len(both) - sum(map(len, differing.values()))
+    said = f"Of {len(both)} comparisons with an answer in both, {same} show the same."
+    return said + "".join(f" Shown {where}: {'; '.join(named)}." for where, named in differing.items())
+
+
+def _not_by_design(found: Sequence[Comparison]) -> list[Comparison]:
+    return [one for one in found if one.measure != "connections_at_server"]
+
+
+def _with_an_answer(found: Sequence[Comparison]) -> list[Comparison]:
+    return [one for one in _not_by_design(found) if one.found not in _WHY_NOT]
+
+
+def _key(one: Comparison) -> tuple[str, str, str]:
+    return one.server, one.variant, one.measure
+
+
+def _where(one: Comparison) -> str:
+    return f"{one.server}, *{one.variant}*, {_named(one)}"
 
 
 def headline_of_p99(found: Sequence[Comparison]) -> str:

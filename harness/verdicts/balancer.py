@@ -66,14 +66,21 @@ def a3(evidence: Evidence) -> Verdict:
     )
     if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in compared):
         statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
+    if runs[BURST]["wide"].any():
+        statement += " In the burst this host's input queue was opened wide."
     own = next((one.change for one in found if one.condition.endswith(TOLD)), None)
     measure = f"answers a second while an overload lasts with {TOLD}, over those of the server alone"
     return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used)
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
-    """With what became of their requests."""
-    return endings(with_options(evidence.of_plan(plan), "timeout_s"))
+    """With what became of their requests; of a stack with this host's input queue opened wide, where there are such.
+
+    What that queue drops is the host's doing, not the load balancer's.
+    """
+    runs = evidence.of_plan(plan)
+    opened = runs.groupby("server")["wide"].transform("any")
+    return endings(with_options(runs[runs["wide"] | ~opened], "timeout_s"))
 
 
 def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
@@ -99,7 +106,7 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     answered = difference(runs, "success_rate", "variant", variant, untouched)
     if answered is None:
         return Comparison(condition, None, "", None)
-    time = None if limited(alone) or limited(changed) else _sooner(runs, variant, untouched)
+    time = None if limited(alone) or limited(changed) else _sooner(runs, variant, untouched, _TIME)
     more, sooner = gains(answered), None if time is None else reduces(time)
     by_share = bool(more) or answered.mean.high < -MATTERS
     if by_share:
@@ -107,15 +114,17 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     else:
         better = True if sooner else None if more is None or sooner is None else False
         said = f"99th percentile × {with_ends(time.ratio.value, time.ratio.ends, 'ratio')}" if time else ""
+        if time and (median := _sooner(runs, variant, untouched, "wanted_p50_ms")):
+            said += f", median × {with_ends(median.ratio.value, median.ratio.ends, 'ratio')}"
     own = by_share and not better and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
     return Comparison(condition, False if own else _fair(better, alone, changed), said, answered.mean)
 
 
-def _sooner(runs: pd.DataFrame, variant: str, untouched: str) -> Effect | None:
-    """Of the 99th percentile, which is beyond the timeout where it lies among the unanswered; None where all do."""
-    known = runs.assign(**{_TIME: runs[_TIME].astype(float).fillna(runs["timeout_s"] * 1000)})
-    both = runs.loc[runs["variant"].isin([variant, untouched]), _TIME]
-    return None if both.isna().all() else ratio(known, _TIME, "variant", variant, untouched)
+def _sooner(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> Effect | None:
+    """Of a quantile, which is beyond the timeout where it lies among the unanswered; None where all do."""
+    known = runs.assign(**{quantile: runs[quantile].astype(float).fillna(runs["timeout_s"] * 1000)})
+    both = runs.loc[runs["variant"].isin([variant, untouched]), quantile]
+    return None if both.isna().all() else ratio(known, quantile, "variant", variant, untouched)
 
 
 def _fair(better: bool | None, alone: pd.DataFrame, changed: pd.DataFrame) -> bool | None:

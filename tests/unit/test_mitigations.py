@@ -190,7 +190,8 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
 
 def test_what_this_host_lost_and_who_was_not_answered_is_told() -> None:
     runs = kinds([50.0, 51, 52, 53, 54])
-    assert tell.lost_by_the_host(runs, PLAIN) == ""
+    assert tell.lost_by_the_host(runs, PLAIN) == "This host's own input queue dropped packets in none of 10 storms."
+    assert tell.lost_by_the_host(runs.iloc[:0], PLAIN) == ""
     assert tell.not_all_answered(runs) == "Fewer than 99% answered, in the worst storm: with none."
     runs.loc[[0, 7], "lo_rx_dropped"] = 3
     assert tell.lost_by_the_host(runs, PLAIN).startswith("In 2 of 10 storms, 1 of 5 of them *as it comes*, this host's")
@@ -296,3 +297,17 @@ def test_the_figure_of_endings_has_a_bar_for_each_way_and_what_came_of_it() -> N
     said = [text.get_text() for text in legend.get_texts()]
     assert "refused, reset, closed early" not in said, "nothing ended so"
     assert "turned away: 429, 502, 503" in said
+
+
+def test_both_grounds_are_held_against_each_other() -> None:
+    """As it is and with the input queue opened wide: what is shown in one of them, in both, or the other way round."""
+    shorter, longer = kinds([50.0, 51, 52, 53, 54]), kinds([500.0, 510, 520, 530, 540])
+    alike = kinds([50.0, 51, 52, 53, 103])
+    faster, slower, neither = (compared(runs, PLAIN) for runs in (shorter, longer, alike))
+    assert tell.agreement(faster, faster) == "Of 6 comparisons with an answer in both, 6 show the same."
+    said = "Of 6 comparisons with an answer in both, 5 show the same. Shown "
+    assert tell.agreement(neither, faster) == f"{said}only with the queue opened wide: go, *HAProxy*, p99 × 0.51."
+    assert tell.agreement(slower, neither) == f"{said}only as it is: go, *HAProxy*, p99 × 5.1."
+    assert tell.agreement(slower, faster) == f"{said}the other way round: go, *HAProxy*, p99 × 0.51."
+    assert tell.agreement(faster, []).startswith("No comparison has an answer both as it is and")
+    assert tell.by_chance([]) == "There is nothing to compare."
