@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.plots.style import (
     headline,
@@ -33,9 +33,9 @@ _MARKS = ("o", "s", "^", "D", "v", "P")
 def all_mitigations(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]], title: str) -> Figure:
     """``runs`` has ``server``, ``variant``, whose first is the storm as it is, and the columns of ``measures``.
 
-    ``measures`` has for each column its label and what it is: ``share``, ``ms`` or ``plain``. The dashed lines are each
-    server's median without a mitigation; marks are hollow where the generator was the limit; a cross at the right edge
-    is a quantile that lies among the unanswered.
+    ``measures`` has for each column its label and what it is: ``share``, ``ms``, ``rate`` or ``plain``. The dashed
+    lines are each server's median without a mitigation; marks are hollow where the generator was the limit; a cross at
+    the right edge is a quantile that lies among the unanswered.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     servers = list(dict.fromkeys(runs["server"]))
@@ -85,6 +85,13 @@ def _scale(axes: Axes, kind: str, values: pd.Series) -> None:
         percent_axis(axes, "x")
     elif kind == "ms" and len(known):
         log_time_axis(axes, max(float(known.min()) / 1.5, 0.1), float(known.max()) * 1.5)
+        axes.tick_params(axis="x", labelsize=7)
+    elif kind == "rate" and (known > 0).any():
+        axes.set_xscale("log")
+        axes.set_xlim(float(known[known > 0].min()) / 1.5, float(known.max()) * 1.5)
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}" if value < 1e3 else f"{value / 1e3:g} k")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis="x", labelsize=7)
     elif kind == "plain" and len(known):
         axes.set_xlim(0, 1.1 * float(np.max(known)))

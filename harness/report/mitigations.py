@@ -188,8 +188,10 @@ def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
     answered = {_key(one): one for one in _with_an_answer(usual)}
     both = [(answered[_key(one)], one) for one in _with_an_answer(opened) if _key(one) in answered]
     if not both:
-        return "No comparison has an answer both as it is and with the input queue opened wide, which takes root."
+        why = not_told(_not_by_design(opened)) if opened else "There are no such storms: it takes root."
+        return f"No comparison has an answer both as it is and with the input queue opened wide. {why}".strip()
     differing: dict[str, list[str]] = {}
+    alike = 0
     for as_it_is, wide in both:
         ways = [one for one in (as_it_is, wide) if one.found in ("better", "worse")]
         if len({one.found for one in ways}) == 2:
@@ -197,8 +199,13 @@ def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
         elif len(ways) == 1:
             where = "only as it is" if as_it_is in ways else "only with the queue opened wide"
             differing.setdefault(where, []).append(_where(*ways))
-    same = len(both) - sum(map(len, differing.values()))
-    said = f"Of {len(both)} comparisons with an answer in both, {same} show the same."
+        else:
+            alike += not ways
+    same = len(both) - alike - sum(map(len, differing.values()))
+    said = (
+        f"Of {len(both)} comparisons with an answer in both, {same} are better or worse in both in the same way, and "
+    )
+    said += f"{alike} in neither."
     return said + "".join(f" Shown {where}: {'; '.join(named)}." for where, named in differing.items())
 
 
@@ -216,6 +223,24 @@ def _key(one: Comparison) -> tuple[str, str, str]:
 
 def _where(one: Comparison) -> str:
     return f"{one.server}, *{one.variant}*, {_named(one)}"
+
+
+def brought(found: Sequence[Comparison]) -> str:
+    """For each mitigation and server, what is better and worse in every storm than in those it was held against."""
+    asked = _not_by_design(found)
+    if not asked:
+        return "There is nothing to compare."
+    kinds: dict[str, list[str]] = {}
+    for variant, server in dict.fromkeys((one.variant, one.server) for one in asked):
+        here = [one for one in asked if (one.variant, one.server) == (variant, server)]
+        ways = [
+            f"{way} {', '.join(_named(one) for one in here if one.found == way)}"
+            for way in ("better", "worse")
+            if any(one.found == way for one in here)
+        ]
+        kinds.setdefault(variant, []).append(f"{server} {' and '.join(ways) or 'neither better nor worse'}")
+    said = ". ".join(f"*{variant}*: {'; '.join(servers)}" for variant, servers in kinds.items())
+    return f"{said}. {not_told(asked)}".strip()
 
 
 def headline_of_p99(found: Sequence[Comparison]) -> str:
@@ -301,10 +326,19 @@ def hands(runs: pd.DataFrame) -> str:
 
 
 def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
-    """Who came through at the first try with one hand, and with that which lets most through: of servers, medians."""
-    medians = runs.groupby(["server", "variant"], sort=False, observed=True)["first_try_share"].median().unstack()
+    """Who came through at the first try with one hand, and with that which lets most through: of servers, medians.
+
+    Without what the generator was the limit of.
+    """
+    kinds = runs.groupby(["server", "variant"], sort=False, observed=True)
+    medians = kinds["first_try_share"].median().unstack()
+    medians = medians.mask(kinds.apply(limited).unstack().astype(bool))
+    medians = medians[medians[alone].notna()]
+    if medians.empty:
+        return f"First try with {alone}: the generator was the limit"
     best = str(medians.mean().idxmax())
-    both = ", ".join(f"{server} {shares[alone]:.0%} → {shares[best]:.0%}" for server, shares in medians.iterrows())
+    known = medians[medians[best].notna()]
+    both = ", ".join(f"{server} {shares[alone]:.0%} → {shares[best]:.0%}" for server, shares in known.iterrows())
     return f"First try, {alone} → {best}: {both}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.effects import limited
-from harness.inference import Effect, Interval
+from harness.inference import FEWEST_RUNS, Effect, Interval
 from harness.mitigations import endings
 from harness.results import with_options
 from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, increases, ratio, reduces
@@ -18,19 +18,30 @@ from harness.verdicts.verdict import Finding, Verdict, told
 OVERLOAD, BURST = "07-balancer", "07-mitigations"
 """Plans: for seconds more than the server can do, and a storm that is over at once."""
 ALONE: Mapping[str, str] = {OVERLOAD: "server alone", BURST: "as it comes"}
-ADVISED: Mapping[str, tuple[str, ...]] = {
-    OVERLOAD: (
-        "HAProxy, queue",
-        "HAProxy, queue of half a second",
-        "HAProxy, 500 a second",
-        "nginx, 500 a second",
-        "nginx, 16 at the server",
+ADVISED: Mapping[str, Mapping[str, str]] = {
+    OVERLOAD: dict.fromkeys(
+        (
+            "HAProxy, queue",
+            "HAProxy, queue of half a second",
+            "HAProxy, 500 a second",
+            "nginx, 500 a second",
+            "nginx, 16 at the server",
+        ),
+        ALONE[OVERLOAD],
     ),
-    BURST: ("HAProxy, kept connections", "rate limit"),
+    BURST: {
+        "HAProxy, kept connections": ALONE[BURST],
+        "backlog and HAProxy": "backlog",
+        "HAProxy, 2,000 a second": ALONE[BURST],
+    },
 }
-"""Scenarios with what is advised: a queue before the server, a limit beyond which clients are told no, or both."""
+"""Scenarios with what is advised (a queue before the server, a limit beyond which clients are told no, or both), and
+what each is held against. A load balancer brings a larger backlog of its own, which is F1's matter: at the same
+backlog it is what else a load balancer does.
+"""
 TOLD = "HAProxy, queue of half a second"
 """Whose number is told: it queues, and turns away who has waited too long. Chosen before anything was measured."""
+_SAME_BACKLOG = ", over backlog"
 _NAMES: Mapping[str, str] = {OVERLOAD: "overload", BURST: "burst"}
 _TIME = "wanted_p99_ms"
 
@@ -51,7 +62,9 @@ def a3(evidence: Evidence) -> Verdict:
     runs = {plan: _storms(evidence, plan) for plan in (OVERLOAD, BURST)}
     if all(storms.empty for storms in runs.values()):
         return pending("A3")
-    compared = [storms[storms["variant"].isin([ALONE[plan], *ADVISED[plan]])] for plan, storms in runs.items()]
+    compared = [
+        storms[storms["variant"].isin({*ADVISED[plan], *ADVISED[plan].values()})] for plan, storms in runs.items()
+    ]
     used = pd.concat(compared, ignore_index=True)
     found = [comparison for plan, storms in runs.items() for comparison in _comparisons(storms, plan)]
     findings = [Finding(one.condition, one.better) for one in found]
@@ -66,28 +79,37 @@ def a3(evidence: Evidence) -> Verdict:
     )
     if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in compared):
         statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
-    if runs[BURST]["wide"].any():
+    burst = runs[BURST]
+    if len(burst) and burst["wide"].all():
         statement += " In the burst this host's input queue was opened wide."
+    behind = burst.loc[burst["variant"].isin(list(ADVISED[BURST])), "front_backlog_effective"].dropna()
+    if len(behind):
+        ends = " to ".join(f"{count:,.0f}" for count in sorted({behind.min(), behind.max()}))
+        shown = [one.condition for one in found if one.better and one.condition.endswith(_SAME_BACKLOG)]
+        statement += f" The load balancer's own backlog was {ends} there; over a server that has a larger one "
+        statement += f"itself it is shown to help {'with ' + '; '.join(shown) if shown else 'nowhere'}."
     own = next((one.change for one in found if one.condition.endswith(TOLD)), None)
     measure = f"answers a second while an overload lasts with {TOLD}, over those of the server alone"
     return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used)
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
-    """With what became of their requests; of a stack with this host's input queue opened wide, where there are such.
+    """With what became of their requests; with this host's input queue opened wide, where there are enough such storms.
 
-    What that queue drops is the host's doing, not the load balancer's.
+    What that queue drops is the host's doing, not the load balancer's. Kinds are not mixed.
     """
     runs = evidence.of_plan(plan)
-    opened = runs.groupby("server")["wide"].transform("any")
-    return endings(with_options(runs[runs["wide"] | ~opened], "timeout_s"))
+    opened = runs[runs["wide"] & runs["variant"].eq(ALONE[plan])].groupby("server").size()
+    enough = len(opened) > 0 and opened.min() >= FEWEST_RUNS and len(opened) == runs["server"].nunique()
+    return endings(with_options(runs[runs["wide"] == enough], "timeout_s"))
 
 
 def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
     compare = _in_overload if plan == OVERLOAD else _in_burst
     for server, storms in runs.groupby("server"):
-        for variant in ADVISED[plan]:
-            yield compare(f"{_NAMES[plan]}, {title(str(server))}, {variant}", storms, variant, ALONE[plan])
+        for variant, without in ADVISED[plan].items():
+            against = "" if without == ALONE[plan] else f", over {without}"
+            yield compare(f"{_NAMES[plan]}, {title(str(server))}, {variant}{against}", storms, variant, without)
 
 
 def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -111,14 +110,13 @@ def test_pages_link_to_files_that_are_there(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_on_pages_are_such_that_can_be_given(page: str) -> None:
-    """All in blocks of code: the words are options, and those of a storm make a trial."""
-    blocks = re.findall(r"^```\n(.*?)^```", (PROJECT / page).read_text(), re.MULTILINE | re.DOTALL)
-    text = "\n".join(blocks).replace("\\\n", " ")
+    """All lines that begin with one: the words are options, and those of a storm make a trial."""
+    text = (PROJECT / page).read_text().replace("\\\n", " ")
     commands = re.findall(r"^ *(?:\.venv/bin/)?stormlab (.*)", text, re.MULTILINE)
-    assert commands
+    assert len(commands) > 10
     for command in commands:
         options = build_parser().parse_args(shlex.split(command, comments=True))
-        if options.command == "run" and options.plan != Path("FILE"):
+        if options.command == "run":
             assert plan_of(options).trials
 
 

@@ -250,6 +250,8 @@ def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None
     assert (
         tell.headline_of_hands(both, "one loop") == "First try, one loop → two listeners: go 25% → 75%, hyper 50% → 50%"
     )
+    one_limited = pd.concat([runs.assign(generator=["limiting", "ok"] * 2), both[both.server == "hyper"]])
+    assert tell.headline_of_hands(one_limited, "one loop") == "First try, one loop → one loop: hyper 50% → 50%"
     limited = tell.hands(runs.assign(generator=["limiting", "ok"] * 2))
     assert limited == "go: *one loop* 25% (generator the limit), *two listeners* 75%"
 
@@ -299,15 +301,30 @@ def test_the_figure_of_endings_has_a_bar_for_each_way_and_what_came_of_it() -> N
     assert "turned away: 429, 502, 503" in said
 
 
+def test_what_one_kind_of_storm_brings_over_another_is_told_server_by_server() -> None:
+    assert tell.brought(compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == (
+        "*HAProxy*: go better p99 × 0.51 and worse CPU per answer × 2.5, memory × 1.5."
+    )
+    runs = kinds([50.0, 51, 52, 53, 103]).assign(cpu_us_per_answer=1.0, memory_mib=1.0)
+    assert tell.brought(compared(runs, PLAIN)) == "*HAProxy*: go neither better nor worse."
+    few = tell.brought(compared(kinds([50.0], count=1), PLAIN))
+    assert few.endswith("Of 6 comparisons 6 have no answer: fewer than 5 storms of a kind in 6.")
+    assert tell.brought([]) == "There is nothing to compare."
+
+
 def test_both_grounds_are_held_against_each_other() -> None:
     """As it is and with the input queue opened wide: what is shown in one of them, in both, or the other way round."""
     shorter, longer = kinds([50.0, 51, 52, 53, 54]), kinds([500.0, 510, 520, 530, 540])
     alike = kinds([50.0, 51, 52, 53, 103])
     faster, slower, neither = (compared(runs, PLAIN) for runs in (shorter, longer, alike))
-    assert tell.agreement(faster, faster) == "Of 6 comparisons with an answer in both, 6 show the same."
-    said = "Of 6 comparisons with an answer in both, 5 show the same. Shown "
+    said = "Of 6 comparisons with an answer in both, "
+    same = f"{said}3 are better or worse in both in the same way, and 3 in neither."
+    assert tell.agreement(faster, faster) == same
+    said += "2 are better or worse in both in the same way, and 3 in neither. Shown "
     assert tell.agreement(neither, faster) == f"{said}only with the queue opened wide: go, *HAProxy*, p99 × 0.51."
     assert tell.agreement(slower, neither) == f"{said}only as it is: go, *HAProxy*, p99 × 5.1."
     assert tell.agreement(slower, faster) == f"{said}the other way round: go, *HAProxy*, p99 × 0.51."
-    assert tell.agreement(faster, []).startswith("No comparison has an answer both as it is and")
+    assert tell.agreement(faster, []).endswith("There are no such storms: it takes root.")
+    few = compared(kinds([50.0, 51, 52], count=3), PLAIN)
+    assert tell.agreement(few, few).endswith("Of 6 comparisons 6 have no answer: fewer than 5 storms of a kind in 6.")
     assert tell.by_chance([]) == "There is nothing to compare."

@@ -92,7 +92,7 @@ def test_a_balancer_is_judged_by_who_is_answered_and_how_soon(reference: Evidenc
     assert only_in_overload.value == pytest.approx(0.3 / 0.17, abs=0.05)
     helped, _, harmed = only_in_overload.statement.partition("does harm")
     assert "overload, Hyper, nginx, 500 a second" in helped
-    (times,) = re.findall(r"burst, Node.js, rate limit, 99th percentile × ([\d.]+)", harmed)
+    (times,) = re.findall(r"burst, Node.js, HAProxy, 2,000 a second, 99th percentile × ([\d.]+)", harmed)
     assert float(times) == pytest.approx(2.0, abs=0.05)
 
 
@@ -113,29 +113,29 @@ def test_answers_that_come_after_an_overload_are_nobodys_gain(reference: Evidenc
 def test_where_all_quantiles_lie_among_the_unanswered_no_times_are_compared(reference: Evidence) -> None:
     evidence = balanced(reference, 0.17, 500.0)
     unanswered = changed(evidence, of_plan(evidence, balancer.BURST), wanted_p99_ms=np.nan)
-    assert "burst, Hyper, rate limit" in judged("A3", unanswered).statement.partition("Undecided")[2]
+    assert "burst, Hyper, HAProxy, 2,000 a second" in judged("A3", unanswered).statement.partition("Undecided")[2]
 
 
 def test_who_was_turned_away_was_not_lost_by_this_host(reference: Evidence) -> None:
     evidence = balanced(reference, 0.3, 500.0, burst=0.2)
     dropping = changed(evidence, of_plan(evidence, balancer.BURST), lo_rx_dropped=1)
-    assert "burst, Hyper, rate limit" in judged("A3", dropping).statement.partition("Undecided")[2]
-    limit = of_plan(evidence, balancer.BURST, variant="rate limit")
+    assert "burst, Hyper, HAProxy, 2,000 a second" in judged("A3", dropping).statement.partition("Undecided")[2]
+    limit = of_plan(evidence, balancer.BURST, variant="HAProxy, 2,000 a second")
     told = judged("A3", changed(dropping, limit, statuses=json.dumps({"200": 2_000, "429": 8_000})))
-    assert "burst, Hyper, rate limit, −80.0 pp" in told.statement.partition("does harm")[2]
+    assert "burst, Hyper, HAProxy, 2,000 a second, −80.0 pp" in told.statement.partition("does harm")[2]
     assert "burst, Hyper, HAProxy, kept connections" in told.statement.partition("Undecided")[2]
 
 
 def test_a_client_in_ten_thousand_that_is_turned_away_is_no_harm(reference: Evidence) -> None:
     sooner = judged("A3", balanced(reference, 0.3, 500.0, burst=0.9999))
     assert sooner.verdict == "reproduced"
-    assert "burst, Hyper, rate limit, 99th percentile × 0.25" in sooner.statement
+    assert "burst, Hyper, HAProxy, 2,000 a second, 99th percentile × 0.25" in sooner.statement
 
 
 def test_gains_over_storms_in_which_this_host_dropped_packets_are_not_the_balancers(reference: Evidence) -> None:
     good = balanced(reference, 0.3, 500.0)
     alone = of_plan(good, balancer.OVERLOAD, variant="server alone") | of_plan(
-        good, balancer.BURST, variant="as it comes"
+        good, balancer.BURST, variant=["as it comes", "backlog"]
     )
     assert judged("A3", changed(good, alone, lo_rx_dropped=1)).verdict == "undecidable_here"
     bad = balanced(reference, 0.05, 4000.0)
