@@ -4,7 +4,9 @@ A table of conditions has a row for each, with columns ``group`` (those of one g
 told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests`` and ``shares`` (answered, of each
 run), ``failures`` (word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses``
 (of each run, null where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies
-among the unanswered), ``ended`` (runs in which the server ended by itself) and ``run_ids``.
+among the unanswered), ``ended`` (runs in which the server ended by itself), ``ended_by`` (what is known of why),
+``limited`` (runs in which the generator was the limit; not known of tools), ``dropped`` (packets that this host's own
+input queue dropped, of each run) and ``run_ids``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +57,9 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
                     math.nan if each is None else _beyond(p50) for each, p50 in zip(steps, same["p50_ms"], strict=True)
                 ],
                 "ended": int(same["server_ended"].notna().sum()),
+                "ended_by": "",
+                "limited": 0,
+                "dropped": [moved.get("lo_rx_dropped", 0) for moved in same["counters"]],
                 "run_ids": same["run_id"].to_list(),
             }
         )
@@ -84,6 +90,9 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
                 "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
                 "ended": int((same["status"] != "complete").sum()),
+                "ended_by": _out_of_files(same),
+                "limited": int((same["generator"] == "limiting").sum()),
+                "dropped": same["lo_rx_dropped"].to_list(),
                 "run_ids": same["run_id"].to_list(),
             }
         )
@@ -111,15 +120,31 @@ def table(conditions: pd.DataFrame) -> pd.DataFrame:
             "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
             "answered": [_answered(tuple(shares)) for shares in conditions["shares"]],
             "failed as": conditions["failures"].map(told),
-            "lab's causes": conditions["causes"].map(lambda causes: told(dict(list(causes.items())[:3]))),
+            "lab's causes": conditions["causes"].map(told),
             "pulses": conditions["pulses"].map(pulses_told),
             "median latency": [span(pd.Series(each), quantile_or_beyond) for each in conditions["p50_ms"]],
-            "server ended": [
-                f"{ended} of {len(ids)}" if ended else ""
-                for ended, ids in zip(conditions["ended"], conditions["run_ids"], strict=True)
+            "server ended": [ended(row) for row in conditions.to_dict("records")],
+            "generator the limit": [
+                f"{limited} of {len(ids)}" if limited else ""
+                for limited, ids in zip(conditions["limited"], conditions["run_ids"], strict=True)
             ],
         }
     )
+
+
+def ended(row: Mapping[Any, Any]) -> str:
+    """``2 of 3, out of 20,000 files``: in how many runs of a condition the server ended; empty for none."""
+    if not row["ended"]:
+        return ""
+    return f"{row['ended']} of {len(row['run_ids'])}" + (f", {row['ended_by']}" if row["ended_by"] else "")
+
+
+def _out_of_files(runs: pd.DataFrame) -> str:
+    """Whether all servers that ended had run out of open files, and how many these may have been."""
+    over = runs[runs["status"] != "complete"]
+    if over.empty or not (over["out_of_files_lines"] > 0).all():
+        return ""
+    return f"out of {span(over['server_files_limit'], '{:,.0f}'.format)} files"
 
 
 def within(conditions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
@@ -154,6 +179,7 @@ def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.Data
                         f"{other} answered": float(np.mean(theirs["shares"])),
                         "p50_ms": float(np.median(mine["p50_ms"])),
                         f"{other} p50_ms": float(np.median(theirs["p50_ms"])),
+                        "ended": mine["ended"] > 0,
                     }
                 )
     return pd.DataFrame(rows)

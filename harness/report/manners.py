@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -134,9 +135,28 @@ def against_plain(runs: pd.DataFrame) -> list[str]:
 
 def knees(runs: pd.DataFrame, within: float) -> str:
     """Where more connections stop to help."""
-    found = knee(runs, "wanted_p99_ms", within)
-    said = ", ".join(f"{server} {pool:,}" for server, pool in found.items())
-    return f"The smallest pool whose p99 is within {within:.0%} of the best pool's: {said}."
+    return f"The smallest pool whose p99 is within {within:.0%} of the best pool's: {of_servers(runs, within)}."
+
+
+def of_servers(runs: pd.DataFrame, within: float, called: Callable[[str], str] = str) -> str:
+    """The knee of each server, and where the generator was the limit, with that pool or with the best one."""
+    pools = runs[runs["over"] == POOL]
+    best, found = (knee(runs, "wanted_p99_ms", share) for share in (0, within))
+    said = []
+    for server, pool in found.items():
+        of_server = pools[pools["server"] == server]
+        its_own = not any(limited(of_server[of_server["pool"] == size]) for size in (pool, best[str(server)]))
+        said.append(f"{called(str(server))} {pool:,}{'' if its_own else ' (generator the limit)'}")
+    return ", ".join(said)
+
+
+def caught(runs: pd.DataFrame) -> str:
+    """How many requests a connection had at once, and how many were slow, medians; ``runs`` have a column ``slow``."""
+    said = ", ".join(
+        f"{storms['requests_at_once'].max():.0f} and {storms['slow'].median():.0f} with *{variant}*"
+        for variant, storms in runs.groupby("variant", sort=False, observed=True)
+    )
+    return f"Most requests at once on a connection, and how many were slow, the median: {said}."
 
 
 def cold_pools(runs: pd.DataFrame) -> str:

@@ -325,10 +325,11 @@ def hands(runs: pd.DataFrame) -> str:
     return "; ".join(lines)
 
 
-def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
-    """Who came through at the first try with one hand, and with that which lets most through: of servers, medians.
+def headline_of_hands(runs: pd.DataFrame, alone: str, with_room: str) -> str:
+    """Who came through at the first try with one hand, with that and a larger backlog, and with what lets most through:
+    of servers, medians.
 
-    Without what the generator was the limit of.
+    Without what the generator was the limit of; the larger backlog only where it is known of some server.
     """
     kinds = runs.groupby(["server", "variant"], sort=False, observed=True)
     medians = kinds["first_try_share"].median().unstack()
@@ -337,9 +338,12 @@ def headline_of_hands(runs: pd.DataFrame, alone: str) -> str:
     if medians.empty:
         return f"First try with {alone}: the generator was the limit"
     best = str(medians.mean().idxmax())
-    known = medians[medians[best].notna()]
-    both = ", ".join(f"{server} {shares[alone]:.0%} → {shares[best]:.0%}" for server, shares in known.iterrows())
-    return f"First try, {alone} → {best}: {both}"
+    steps = [alone] if best == alone else [alone, best]
+    if with_room in medians and best not in (alone, with_room) and medians[[with_room, best]].notna().all(axis=1).any():
+        steps.insert(1, with_room)
+    known = medians[steps].dropna()
+    told = [f"{server} {' → '.join(f'{shares[step]:.0%}' for step in steps)}" for server, shares in known.iterrows()]
+    return f"First try, {' → '.join(steps)}: {', '.join(told)}"
 
 
 def endings_of_servers(runs: pd.DataFrame) -> str:

@@ -18,6 +18,8 @@ from harness.stats import TIMELINE_STEP_S
 
 SHARE = "{:.1%}".format
 HALF = (0.45, 0.55)
+UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
+"""Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
 LONGEST_OUTPUT = 30
 """Lines of a tool's own output that are shown, histograms left out."""
 
@@ -111,7 +113,7 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
 
 
 def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: float, high: float) -> str:
-    """Whether a runner that does not wait makes the published pattern: servers that are built are late, others not."""
+    """Whether a runner that does not wait makes the published pattern, if Hyper alone is late."""
     same_way = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
     in_time = same_way[~ipv4_only(same_way)].groupby("server", sort=False)["success_rate"].mean()
     late_s = chances["plan"].map(lambda plan: json.loads(plan)["late_s"])
@@ -125,7 +127,7 @@ def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: f
         f"With {old} at `localhost`, Hyper answers: {text}. In time, with the same generator: {others}. "
         f"Between {low:.0%} and {high:.0%}: {', '.join(near) or 'none'}. "
         + (
-            "With the others in time, these are the published shares."
+            "Were Hyper late and the others in time, these were the published shares; who was how late is not known."
             if near and whole
             else "So these are not the published shares."
         )
@@ -194,10 +196,11 @@ def match_answer(everything: pd.DataFrame, near: pd.DataFrame, match: pd.DataFra
         f"{len(some)} at least one run does. What was published is more: at the same time Go and Node.js answered "
         "everything. "
     )
-    both = _with_rivals(everything)
-    if match.empty:
-        return text + f"Of the {both} conditions that were tried with Hyper and with both of them, **none** shows that."
-    return text + f"That is so in **{len(match)}** of the {both} that were tried with all three: {_named(match)}."
+    both, short, dropped = with_rivals(everything)
+    shown = f"**{len(match)}** of them show that: {_named(match)}" if len(match) else "**none** shows that"
+    text += f"Of the {both} conditions that were tried with Hyper and with both of them, {shown}. "
+    text += f"In {short} of the {both} Go or Node.js answered less than everything, in {dropped} of these while this "
+    return text + f"host's own input queue dropped packets of theirs. {_by_files(everything)}".strip()
 
 
 def slower(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +237,8 @@ def answers(
     deaf = attacks[ipv4_only(attacks)]
     mine = deaf.index.isin(at_name(attacks, old).index)
     as_it_was, changed = deaf.loc[mine, "success_rate"], deaf.loc[~mine, "success_rate"]
-    p = unpaired_p(as_it_was.to_list(), changed.to_list())
+    tried = deaf["server"].isin(deaf.loc[~mine, "server"])  # in more than one way
+    p = unpaired_p(deaf.loc[mine & tried, "success_rate"].to_list(), changed.to_list())
     same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
     comes_back = "comes back" if same else "does not come back as it was"
     half = everything[everything["shares"].map(np.mean).between(*HALF)]
@@ -247,7 +251,7 @@ def answers(
     lines = [
         f"- **The published failure** {comes_back}: {old} at `localhost` gets {SHARE(as_it_was.mean())} from "
         f"servers on 127.0.0.1, and {SHARE(changed.mean())} with another version or the literal address (p = {p:.4f}, "
-        f"permutation test over {len(deaf)} attacks). "
+        f"permutation test over {tried.sum()} attacks on {', '.join(dict.fromkeys(deaf.loc[tried, 'server']))}). "
         + ("It is no matter of a backlog." if _shallow(deaf[mine]) else "But its queue was full at times."),
         f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%}) in {len(half)} conditions, {sum(refused)} of them mostly by "
         f"refusals on `[::1]`: {_named(half)}.",
@@ -256,7 +260,7 @@ def answers(
         "- **Stuck**. " + stuck_answer(pd.concat([attacks, chances], ignore_index=True)),
         _remedies_answer(everything),
         _pulses_answer(everything),
-        _slower_answer(pairs),
+        slower_answer(pairs),
     ]
     return [line for line in lines if line]
 
@@ -265,7 +269,8 @@ def _pulses_answer(everything: pd.DataFrame) -> str:
     told = everything[[any(n is not None for n in each) for each in everything["pulses"]]]
     found = tell.in_pulses(told)
     of_all, many = Counter(told["server"]), Counter(found["server"])
-    parts = [f"{server} in {many[server]} of {of_all[server]}" for server in of_all if many[server]]
+    where = {server: "; ".join(same["group"] + ", " + same["condition"]) for server, same in found.groupby("server")}
+    parts = [f"{server} in {many[server]} of {of_all[server]} ({where[server]})" for server in of_all if many[server]]
     return (
         f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
         f"{', '.join(parts) or 'no server'}."
@@ -276,30 +281,67 @@ def _remedies_answer(everything: pd.DataFrame) -> str:
     rows = everything[everything["group"].str.contains("remedies")].to_dict("records")
     parts = [
         f"{row['condition']} {SHARE(np.mean(row['shares']))}"
-        + (f" (the server ended in {row['ended']} of {len(row['shares'])})" if row["ended"] else "")
+        + (f" (the server ended in {tell.ended(row)})" if row["ended"] else "")
         for row in rows
     ]
-    return f"- **The remedies, and the rest**, in the same storm: {'; '.join(parts) or 'none was run'}."
+    said = f"- **The remedies, and the rest**, in the same storm: {'; '.join(parts) or 'none was run'}."
+    shares = {row["condition"]: row["shares"] for row in rows}
+    printed = [share for name, each in shares.items() if name in PRINTED for share in each]
+    if not printed or UNTREATED not in shares:
+        return said
+    worse = sum(share < min(shares[UNTREATED]) for share in printed)
+    return f"{said} With the printed backlog on Tokio {worse} of {len(printed)} were answered less than any untreated."
 
 
-def _slower_answer(pairs: pd.DataFrame) -> str:
+def slower_answer(pairs: pd.DataFrame) -> str:
+    """Where Hyper's median is longer, and where it answers fewer, of the comparisons that ``against`` has."""
     known = pairs.dropna(subset=["p50_ms", "node p50_ms"])
     behind = known[known["p50_ms"] > known["node p50_ms"]]
     fewer = pairs[pairs["answered"] < pairs["node answered"]]
-    named = (behind["what"] + ", " + behind["server"]).to_list()
     return (
         f"- **Hyper slower than Node.js**: in {len(behind)} of {len(known)} comparisons by median latency"
-        f"{': ' + '; '.join(named) if named else ''}. Fewer answered: in {len(fewer)} of {len(pairs)}"
-        f"{': ' + '; '.join(fewer['what'] + ', ' + fewer['server']) if len(fewer) else ''}."
+        f"{_where(behind)}. Fewer answered: in {len(fewer)} of {len(pairs)}{_where(fewer)}."
     )
 
 
-def _with_rivals(everything: pd.DataFrame) -> int:
-    count = 0
+def _where(pairs: pd.DataFrame) -> str:
+    """In which comparisons, apart those in which the server had ended, which is another thing than being slow."""
+    named = [
+        f"{len(some)} {lead} ({'; '.join(some['what'] + ', ' + some['server'])})"
+        for lead, some in (
+            ("with a server that lived", pairs[~pairs["ended"]]),
+            ("with one that ended", pairs[pairs["ended"]]),
+        )
+        if len(some)
+    ]
+    return f": {', '.join(named)}" if named else ""
+
+
+def with_rivals(everything: pd.DataFrame) -> tuple[int, int, int]:
+    """Conditions tried with Hyper, Go and Node.js; in which one of the latter fell short; and with packets lost."""
+    count = short = dropped = 0
     for _, same in everything.groupby(["group", "condition", "driven by"], sort=False):
-        if {"go", "node"} <= set(same["server"]):
-            count += int(same["server"].str.startswith("hyper").sum())
-    return count
+        rivals = same[same["server"].isin(["go", "node"])]
+        tried = int(same["server"].str.startswith("hyper").sum())
+        if set(rivals["server"]) != {"go", "node"}:
+            continue
+        failing = rivals[rivals["shares"].map(np.mean) < tell.WHOLE]
+        count += tried
+        short += tried if len(failing) else 0
+        dropped += tried if any(sum(lost) for lost in failing["dropped"]) else 0
+    return count, short, dropped
+
+
+def _by_files(everything: pd.DataFrame) -> str:
+    """What the Hyper that ends when it runs out of files answers, by how many it may have; empty if not tried."""
+    rows = everything[(everything["group"] == "storm, open files") & (everything["server"] == "hyper-2024")]
+    if rows.empty:
+        return ""
+    shares = ", ".join(
+        f"{SHARE(np.mean(row['shares']))} with {row['condition']} ({span(pd.Series(row['shares']), SHARE)})"
+        for row in rows.to_dict("records")
+    )
+    return f"By its limit of open files hyper-2024 answers {shares}."
 
 
 def _named(conditions: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -25,8 +25,15 @@ PAIRS = (("as it is", "larger backlog"), ("wide input queue", "larger backlog, w
 HANDS = "07-accept-loops"
 ONE_LOOP, TWO_LISTENERS, WITH_LARGE = "one loop", "two listeners", ", listen(4096)"
 """Scenarios of it, with the smaller backlog; and how the same with the larger one go on."""
+ONE_WORKER = "one loop of one worker"
 INSTEAD = ("two loops on one listener", TWO_LISTENERS, "two workers for each of two listeners", "four listeners")
 """What there is instead of a larger backlog: more hands, which empty the same small queue, or several."""
+OF_ONE_WORKER: Mapping[str, Sequence[str]] = {"hyper": (TWO_LISTENERS, "four listeners")}
+"""Where each listener has a thread of its own, and one listener alone has two, so that they are held against
+:data:`ONE_WORKER`. Go has as many threads for all of them (harness/servers/README.md, accept loops)."""
+REMEDIES = "08-remedies"
+PRINTED = ("untreated", "socket2, 4096")
+"""Scenarios of it: the article's program, which ends when it runs out of files, and with the backlog as printed."""
 
 _UNIT: Unit = "difference of shares"
 _LEADS: Mapping[Word, str] = {
@@ -77,7 +84,8 @@ def f1(evidence: Evidence) -> Verdict:
     hands = evidence.of_plan(HANDS, "backlog")
     if every.empty and hands.empty:
         return pending("F1")
-    used, shared_out = on_clean_ground(every), _unlimited(on_clean_ground(hands[hands["wide"]]))
+    used = on_clean_ground(every)
+    shared_out, left_out = _by_generator(on_clean_ground(hands[hands["wide"]]))
     real, steady = used[used["rate"].isna()], used[used["rate"].notna()]
     groups = {f"storms on {cpu} CPUs": real[real["cpu"] == cpu] for cpu in ("shared", "disjoint")}
     groups["a stall that overfills 128"] = steady[_overflows(steady)]
@@ -99,7 +107,7 @@ def f1(evidence: Evidence) -> Verdict:
         return undecided("F1", _no_ground("both backlogs"), pd.concat([every, hands]))
     statement = "Answered at the first try with listen(4096) instead of 128: "
     statement += "; ".join(f"{points(change.mean)} with {name}" for name, change in known.items()) + "."
-    statement += _not_cured(real) + _instead(shared_out)
+    statement += _not_cured(real) + _instead(shared_out) + _left_out(left_out) + _as_printed(evidence)
     name, change = next(iter(known.items()))
     measure = f"answers at the first try with listen(4096), {name}"
     return decided("F1", findings, statement, (measure, _UNIT), change.mean, pd.concat([used, shared_out]))
@@ -156,19 +164,43 @@ def _not_cured(real: pd.DataFrame) -> str:
 
 def _instead(shared_out: pd.DataFrame) -> str:
     """What more accepting hands bring with the smaller backlog."""
-    both = {
-        f"{ways} ({title(str(server))})": difference(storms, "first_try_share", "variant", ways, ONE_LOOP)
-        for server, storms in shared_out.groupby("server")
-        for ways in INSTEAD
-    }
+    both = {}
+    for server, storms in shared_out.groupby("server"):
+        for ways in INSTEAD:
+            base = ONE_WORKER if ways in OF_ONE_WORKER.get(str(server), ()) else ONE_LOOP
+            name = f"{ways} over {base} ({title(str(server))})"
+            both[name] = difference(storms, "first_try_share", "variant", ways, base)
     told = [f"{points(change.mean)} with {ways}" for ways, change in both.items() if change is not None]
     return f" More accepting hands instead, at a backlog of {SMALL}: {'; '.join(told)}." if told else ""
 
 
-def _unlimited(runs: pd.DataFrame) -> pd.DataFrame:
-    """Without the kinds in which the generator was the limit: where clients come more slowly, fewer have to wait."""
-    kinds = [storms for _, storms in runs.groupby("plan_hash", sort=False) if not limited(storms)]
-    return pd.concat(kinds) if kinds else runs.iloc[:0]
+def _as_printed(evidence: Evidence) -> str:
+    """In how many storms the article's program ended with its remedy, and without; empty where neither was run."""
+    storms = evidence.of_plan(REMEDIES)
+    ended = (storms["status"] != "complete").groupby(storms["variant"], observed=True)
+    if not set(PRINTED) <= set(ended.groups):
+        return ""
+    said = [f"in {ended.get_group(name).sum()} of {ended.get_group(name).size} storms ({name})" for name in PRINTED]
+    return f" The article's own program ended in the storm of {storms['clients'].iloc[0]:,} {' and '.join(said)}."
+
+
+def _by_generator(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The kinds in which the generator was not the limit, and those in which it was.
+
+    Where clients come more slowly, fewer have to wait.
+    """
+    limiting = [plan_hash for plan_hash, storms in runs.groupby("plan_hash", sort=False) if limited(storms)]
+    out = runs["plan_hash"].isin(limiting)
+    return runs[~out], runs[out]
+
+
+def _left_out(limiting: pd.DataFrame) -> str:
+    """The kinds of which nothing is said, with their median share of first tries; empty if there are none."""
+    kinds = [
+        f"{variant} ({title(str(server))}) at {storms['first_try_share'].median():.0%}"
+        for (variant, server), storms in limiting.groupby(["variant", "server"], sort=False, observed=True)
+    ]
+    return f" Left out, as the generator was the limit: {', '.join(kinds)}." if kinds else ""
 
 
 def _no_ground(what: str) -> str:

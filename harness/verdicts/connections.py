@@ -9,8 +9,8 @@ import pandas as pd
 
 from harness.effects import limited
 from harness.inference import Difference, Effect
-from harness.manners import HTTP2, PLAIN, POOL, knee, over_connections, slower_than, waited_out
-from harness.report.manners import out_of_files
+from harness.manners import HTTP2, PLAIN, POOL, over_connections, slower_than, waited_out
+from harness.report.manners import of_servers, out_of_files
 from harness.report.notebook import percent, span
 from harness.results import with_options
 from harness.verdicts.evidence import Evidence, difference, gains, ratio, reduces
@@ -30,6 +30,10 @@ SLOW_MS = 200
 UNSHARED = "pool of 50"
 """The scenario of :data:`HELD` in which a stalled connection has one request to itself."""
 _WAYS, _JOINED = {POOL: "a pool", HTTP2: "HTTP/2"}, {POOL: "of", HTTP2: "over"}
+_PACED = (
+    " Where the generator was the limit, CPU time is the server's at the pace of the clients: a server that is woken "
+    "for few requests at a time spends more on each."
+)
 _TIME, _CPU, _MEMORY = "wanted_p99_ms", "cpu_us_per_answer", "peak_rss_bytes"
 
 
@@ -88,9 +92,8 @@ def a2(evidence: Evidence) -> Verdict:
     findings = _findings(found)
     if not any(finding.holds is not None for finding in findings):
         return undecided("A2", _undecided(runs), runs)
-    knees = ", ".join(f"{title(str(server))} {pool:,}" for server, pool in knee(runs, _TIME, KNEE_WITHIN).items())
     statement = f"{_told(found, runs, POOL)} The smallest pool whose 99th percentile is within {KNEE_WITHIN:.0%} of "
-    statement += f"the best pool's: {knees}."
+    statement += f"the best pool's: {of_servers(runs, KNEE_WITHIN, title)}."
     return _verdict("A2", findings, statement, found, runs)
 
 
@@ -161,6 +164,7 @@ def _told(found: Sequence[Comparison], runs: pd.DataFrame, over: str) -> str:
     if multiples:
         said += f" As multiples of the plain storm, with {changed}: {'; '.join(multiples)}; its peak memory "
         said += f"{_memory(runs, changed)}."
+        said += _PACED if any(each.cpu is not None and each.at_most for each in chosen) else ""
     said += _counted("Clients are better off", found, [each.better_for_clients for each in found])
     said += _counted("The server takes less CPU time", found, [each.better_for_the_server for each in found])
     dropping = int((plain["lo_rx_dropped"] > 0).sum())
@@ -197,10 +201,14 @@ def _memory(runs: pd.DataFrame, changed: str) -> str:
 
 
 def _against_a_pool(runs: pd.DataFrame) -> str:
-    """What HTTP/2 costs the article's server more than a pool of as many connections."""
-    number = TOLD[HTTP2]
-    found = ratio(runs[runs["server"] == OWN], _CPU, "way", way(HTTP2, number), way(POOL, number))
-    if found is None:
+    """What HTTP/2 costs the article's server more than a pool of as many connections.
+
+    Nothing is said where the generator was the limit with either: both then go at the pace of the clients.
+    """
+    number, own = TOLD[HTTP2], runs[runs["server"] == OWN]
+    ways = way(HTTP2, number), way(POOL, number)
+    found = ratio(own, _CPU, "way", *ways)
+    if found is None or any(limited(own[own["way"] == one]) for one in ways):
         return ""
     times = with_ends(found.ratio.value, found.ratio.ends, "ratio")
     return f" Hyper's CPU time per answer with {way(HTTP2, number)} is {times} times that with {way(POOL, number)}."

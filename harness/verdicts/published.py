@@ -35,6 +35,8 @@ class Kind:
     blameless: Interval
     """The same, with what this host's dropped packets may have cost counted as answered."""
     run_ids: tuple[str, ...]
+    node: float | None = None
+    """The share that Node.js answers in the same storm, where it was tried."""
 
 
 def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame]]:
@@ -55,15 +57,18 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
     """Storms of the lab on the published program, kind by kind."""
     for plan in STORMS:
         runs = of_program(evidence, plan).sort_values(["timeout_s", "nofile"])
+        every = evidence.of_plan(plan, "server", "timeout_s", "nofile").fillna({"nofile": 0})
+        of_node = every[every["server"] == "node"].groupby(["timeout_s", "nofile"])["success_rate"].mean()
         for _, storms in runs.groupby("plan_hash", sort=False):
             first = storms.iloc[0]
+            rival = of_node.get((first["timeout_s"], 0 if pd.isna(first["nofile"]) else first["nofile"]))
             files = "" if pd.isna(first["nofile"]) else f", {first['nofile']:,.0f} files"
             name = f"{first['variant']} in a storm, timeout {first['timeout_s']:g} s{files}"
             answered = mean_of_runs(storms["success_rate"].to_list())
             blameless = answered
             if not clean(storms):
                 blameless = mean_of_runs([1 - _servers_doing(each) for each in storms["outcomes"]])
-            yield Kind(name, answered, blameless, tuple(storms["run_id"]))
+            yield Kind(name, answered, blameless, tuple(storms["run_id"]), rival)
 
 
 def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:

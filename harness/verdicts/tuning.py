@@ -54,7 +54,7 @@ def a4(evidence: Evidence) -> Verdict:
     statement += (
         f" That is one demand on one stack, {base.load.clients:,} requests at once on {title(base.server.name)}."
     )
-    statement += _dropped(tested, runs)
+    statement += _dropped(tested, runs) + _queues(found)
     as_they_come = ", ".join(f"{each.server} in {each.met} of {each.storms} storms" for each in untouched)
     statement += f" As they come these meet it: {as_they_come}." if untouched else ""
     fresh = share_of_runs(found.fresh.count(True), len(found.fresh)) if found else None
@@ -77,11 +77,27 @@ def _untouched(search: Search, others: pd.DataFrame, found: Tested | None) -> It
 
 
 def _dropped(tested: Sequence[Tested], runs: pd.DataFrame) -> str:
-    """Of the storms of candidates that were given up: a target is missed, whoever dropped the packets."""
-    given_up = [one.candidate.trial.plan_hash for one in tested if one.fate in ("given up", "not confirmed")]
-    storms = runs[runs["plan_hash"].isin(given_up)]
+    """Of the storms in which candidates were given up: a target is missed, whoever dropped the packets.
+
+    Only of those that the search had: another plan may have more of the same.
+    """
+    had = {
+        one.candidate.trial.plan_hash: len(one.test) + len(one.fresh)
+        for one in tested
+        if one.fate in ("given up", "not confirmed")
+    }
+    number = runs.groupby("plan_hash").cumcount()
+    storms = runs[number < runs["plan_hash"].map(had).fillna(0)]
     hit = int((storms["lo_rx_dropped"] > 0).sum())
     return f" In {hit} of {len(storms)} storms of those this host's own input queue dropped packets." if hit else ""
+
+
+def _queues(found: Tested | None) -> str:
+    """What several listeners are besides hands; empty where what was found has one."""
+    server = found.candidate.trial.server if found else None
+    if server is None or not server.reuseport or (server.accept_loops or 1) < 2:
+        return ""
+    return f" Its listeners are as many queues, so that its room is {server.accept_loops} times its backlog."
 
 
 def _told(tested: Sequence[Tested], found: Tested | None, target: str) -> str:

@@ -15,6 +15,7 @@ from harness.foreign import record, tools
 from harness.foreign.attack import Attack, collection, load_attacks
 from harness.plan import Server
 from harness.report import conditions as tell
+from harness.report import published
 
 
 def test_an_attack_survives_json_and_keeps_its_hash() -> None:
@@ -100,6 +101,47 @@ def test_as_published_takes_rivals_that_answer_everything_under_the_same_conditi
     assert tell.as_published(found, ["hyper-2024"], ["go", "node"], 0.2, 0.3)["condition"].to_list() == ["quarter"]
     found.at[3, "shares"] = [0.9]
     assert tell.as_published(found, ["hyper-2024"], ["go", "node"], 0.2, 0.3).empty
+
+
+def storms() -> pd.DataFrame:
+    """Two servers that ended, one of them not for its files, and one that lived."""
+    same = {"plan": json.dumps({"server": _json("{python} x {port}")}), "planned": 100, "success_rate": 0.5}
+    same |= {
+        "outcomes": json.dumps({"answered": 50, "refused": 50}),
+        "causes": json.dumps({"clean": 50, "refused": 50}),
+    }
+    same |= {"answers_per_step": [50], "p50_ms": 1.0, "lo_rx_dropped": 0, "generator": "ok", "out_of_files_lines": 1}
+    rows = [
+        same | {"variant": name, "run_id": str(number), "status": status, "server_files_limit": 1_024}
+        for number, (name, status) in enumerate(
+            [("files", "server_ended"), ("files", "complete"), ("other", "server_ended")]
+        )
+    ]
+    rows[2]["out_of_files_lines"] = 0
+    return tell.of_storms(pd.DataFrame(rows), "g")
+
+
+def test_why_a_server_ended_is_told_where_it_is_known() -> None:
+    assert tell.table(storms())["server ended"].to_list() == ["1 of 2, out of 1,024 files", "1 of 1"]
+
+
+def test_slow_is_not_what_has_ended() -> None:
+    pairs = tell.against(
+        pd.concat([storms(), storms().assign(server="node", p50_ms=[[0.5], [0.5]])]), ["hyper-today"], "node"
+    )
+    said = published.slower_answer(pairs)
+    assert "in 2 of 2 comparisons by median latency: 2 with one that ended (g: files, hyper-today" in said
+    pairs["ended"] = False
+    assert "2 with a server that lived" in published.slower_answer(pairs)
+
+
+def test_rivals_that_fell_short_are_told_from_those_that_lost_packets() -> None:
+    found = conditions()
+    assert published.with_rivals(found) == (1, 0, 0)
+    found.at[3, "shares"] = [0.9]
+    assert published.with_rivals(found) == (1, 1, 0)
+    found.at[3, "dropped"] = [7]
+    assert published.with_rivals(found) == (1, 1, 1)
 
 
 def test_a_server_is_called_by_what_its_command_adds() -> None:

@@ -56,7 +56,10 @@ def test_the_knee_is_the_smallest_pool_that_is_as_good_as_the_best() -> None:
     found = pools({None: 1.0, 1: 300.0, 10: 104.0, 100: 100.0, 1_000: 200.0})
     assert knee(found, "wanted_p99_ms", 0.1).to_dict() == {"python": 10}
     assert knee(found, "wanted_p99_ms", 0.01).to_dict() == {"python": 100}
-    assert "python 10" in tell.knees(found, 0.1)
+    assert tell.knees(found, 0.1).endswith("python 10.")
+    for pool, is_said in ((10, True), (100, True), (1_000, False)):
+        limited = found.assign(generator=np.where(found["pool"].eq(pool) & found["over"].eq(POOL), "limiting", "ok"))
+        assert ("python 10 (generator the limit)" in tell.knees(limited, 0.1)) == is_said
 
 
 def test_a_quantile_among_the_unanswered_is_larger_than_any() -> None:
@@ -207,3 +210,8 @@ def test_the_slow_are_counted_from_the_kept_distribution() -> None:
     shares = np.where(np.array(GRID_MS) < 100, 0.0, np.where(np.array(GRID_MS) < 1_000, 0.9, 1.0))
     found = slower_than(pd.DataFrame([{"latency_shares": shares, "planned": 1_000}]), 200)
     assert found.to_list() == [100]
+
+
+def test_what_a_connection_had_is_told_beside_what_was_slow() -> None:
+    runs = pd.DataFrame({"variant": ["few"] * 3, "requests_at_once": [98.0, 100, 99], "slow": [1, 90, 95]})
+    assert tell.caught(runs).endswith("the median: 100 and 90 with *few*.")

@@ -247,11 +247,22 @@ def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None
     assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
     assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
     both = pd.concat([runs, runs.assign(server="hyper", first_try_share=0.5)])
-    assert (
-        tell.headline_of_hands(both, "one loop") == "First try, one loop → two listeners: go 25% → 75%, hyper 50% → 50%"
+    ways = ("one loop", "one loop, listen(4096)")
+    two_steps = "First try, one loop → two listeners: go 25% → 75%, hyper 50% → 50%"
+    assert tell.headline_of_hands(both, *ways) == two_steps
+    with_room = both[both.variant == "one loop"].assign(variant=ways[1], first_try_share=0.6)
+    three = pd.concat([both, with_room])
+    assert tell.headline_of_hands(three, *ways) == (
+        "First try, one loop → one loop, listen(4096) → two listeners: go 25% → 60% → 75%, hyper 50% → 60% → 50%"
     )
+    best = tell.headline_of_hands(
+        three.assign(first_try_share=three.first_try_share.where(three.listeners == 1, 0)), *ways
+    )
+    assert best == "First try, one loop → one loop, listen(4096): go 25% → 60%, hyper 50% → 60%"
+    without = three.assign(generator=np.where(three.variant == ways[1], "limiting", "ok"))
+    assert tell.headline_of_hands(without, *ways) == two_steps, "of the larger backlog nothing is known"
     one_limited = pd.concat([runs.assign(generator=["limiting", "ok"] * 2), both[both.server == "hyper"]])
-    assert tell.headline_of_hands(one_limited, "one loop") == "First try, one loop → one loop: hyper 50% → 50%"
+    assert tell.headline_of_hands(one_limited, *ways) == "First try, one loop: hyper 50%"
     limited = tell.hands(runs.assign(generator=["limiting", "ok"] * 2))
     assert limited == "go: *one loop* 25% (generator the limit), *two listeners* 75%"
 

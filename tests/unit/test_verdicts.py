@@ -196,9 +196,21 @@ def test_s2_lays_nothing_at_a_servers_door_that_this_host_may_have_dropped(refer
     for failed_as, decided in (("connect_timeout", False), ("refused", True)):
         outcomes = json.dumps({"answered": 10, failed_as: 90})
         planted = changed(evidence, storms, success_rate=0.1, lo_rx_dropped=7, outcomes=outcomes)
+        planted = changed(planted, of_plan(evidence, "08-timeouts", server="node", timeout_s=1), success_rate=0.9)
         holds, _, undecided = RULES["S2"](planted).statement.partition("It holds for: ")[2].partition("Undecided: ")
         kind = "Hyper of today in a storm, timeout 1 s"
         assert (kind in holds, kind in undecided) == (decided, not decided)
+
+
+def test_s2_holds_in_a_storm_only_where_nodejs_answers_more(reference: Evidence) -> None:
+    evidence = dataclasses.replace(reference, attacks=())
+    hyper = of_plan(evidence, "08-timeouts", server="hyper-today", timeout_s=3)
+    node = of_plan(evidence, "08-timeouts", server="node", timeout_s=3)
+    failing = changed(evidence, hyper, success_rate=0.1, lo_rx_dropped=0)
+    for share, holds in ((0.05, False), (0.9, True)):
+        planted = changed(failing, node, success_rate=share)
+        said = RULES["S2"](planted).statement.partition("It holds for: ")[2].partition("Undecided: ")[0]
+        assert ("Hyper of today in a storm, timeout 3 s" in said) is holds
 
 
 class Shifted(Evidence):

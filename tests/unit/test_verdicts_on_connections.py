@@ -144,7 +144,20 @@ def test_the_knee_is_told(reference: Evidence) -> None:
     for few in (1, 10):
         evidence = changed(evidence, load(evidence, connections=few, http2=False), wanted_p99_ms=3_000.0)
     assert "best pool's: " in judged("A2", evidence).statement
-    assert "Hyper 100" in judged("A2", evidence).statement.partition("best pool's: ")[2]
+    assert "Hyper 100." in judged("A2", evidence).statement.partition("best pool's: ")[2]
+    limited = changed(evidence, load(evidence, connections=100, http2=False), generator="limiting")
+    assert "Hyper 100 (generator the limit)." in judged("A2", limited).statement
+
+
+def test_cpu_times_at_the_pace_of_the_clients_are_not_held_against_each_other(reference: Evidence) -> None:
+    evidence = storms(reference)
+    told, paced = "times that with a pool of 10", "at the pace of the clients"
+    assert told in judged("A1", evidence).statement
+    assert paced not in judged("A1", evidence).statement
+    for http2 in (True, False):
+        limited = changed(evidence, load(evidence, connections=10, http2=http2), generator="limiting")
+        assert told not in judged("A1", limited).statement
+        assert (paced in judged("A1", limited).statement) == http2
 
 
 @pytest.mark.parametrize(("claim", "plan"), [("A1", MULTIPLEXED), ("A2", POOLS)])

@@ -226,6 +226,25 @@ def test_a_search_that_is_not_over_decides_nothing(reference: Evidence) -> None:
     assert judged("A4", with_runs(evidence, evidence.runs.iloc[:3])).verdict == "undecidable_here"
 
 
+def test_only_the_storms_of_the_search_are_counted(reference: Evidence) -> None:
+    """Another plan has more of the same, which come later."""
+    evidence = searched(reference, "backlog 4096")
+    first = load_search(SEARCHES / f"{tuning.SEARCH}.toml").candidates[0].trial.plan_hash
+    evidence = changed(evidence, evidence.runs["plan_hash"].eq(first), lo_rx_dropped=1)
+    assert "In 2 of 4 storms of those" in judged("A4", evidence).statement
+    more = evidence.runs[evidence.runs["plan_hash"].eq(first)]
+    more = more.assign(run_id=[f"99-{run_id}" for run_id in more["run_id"]])
+    twice = with_runs(evidence, pd.concat([evidence.runs, more]))
+    assert "In 2 of 4 storms of those" in judged("A4", twice).statement
+
+
+def test_listeners_that_are_found_are_queues_too(reference: Evidence) -> None:
+    assert "as many queues" not in judged("A4", searched(reference, "backlog 4096")).statement
+    assert "as many queues" not in judged("A4", searched(reference, "backlog 4096, accept_loops 2")).statement
+    both = judged("A4", searched(reference, "backlog 4096, accept_loops 2, reuseport True")).statement
+    assert "so that its room is 2 times its backlog." in both
+
+
 # ---- F1: more hands ------------------------------------------------------------------------------------------------
 
 
@@ -247,18 +266,40 @@ def test_f1_asks_whether_a_larger_backlog_still_helps_where_two_listeners_share_
     assert instead.verdict == "not_reproduced"
     told = dict(part.split(" with ")[::-1] for part in instead.statement.rstrip(".").rpartition("128: ")[2].split("; "))
     told = {name: float(said.split(" pp")[0].replace("−", "-")) for name, said in told.items()}
-    expected = dict.fromkeys(backlog.INSTEAD, 0) | {"two listeners": 40}
-    by_stack = {f"{ways} ({stack})": gain for ways, gain in expected.items() for stack in ("Hyper", "Go")}
+    one_worker = {"Hyper": ("two listeners", "four listeners"), "Go": ()}
+    by_stack = {
+        f"{ways} over one loop{' of one worker' if ways in one_worker[stack] else ''} ({stack})": gain
+        for ways, gain in (dict.fromkeys(backlog.INSTEAD, 0) | {"two listeners": 40}).items()
+        for stack in one_worker
+    }
     assert told == pytest.approx(by_stack, abs=1)
     slow = hands(reference, {both: 1.0})
     one_loop = of_plan(slow, backlog.HANDS, server="go", variant="one loop")
     said = judged("F1", changed(slow, one_loop, generator="limiting")).statement
+    said, _, left_out = said.partition(" Left out")
     assert "(Hyper)" in said
     assert "(Go)" not in said, "where the generator was the limit clients came more slowly"
+    assert left_out.startswith(", as the generator was the limit: one loop (Go) at 50%.")
     assert "storms on Go, two listeners" in said
     assert "storms on Go, one loop" not in said
     dropping = with_runs(reference, hands(reference, {both: 1.0}).runs.assign(lo_rx_dropped=1))
     assert judged("F1", dropping).verdict == "undecidable_here"
+
+
+def test_hands_are_held_against_as_many_workers_for_a_listener(reference: Evidence) -> None:
+    """On Hyper each of several listeners has one thread: a loop of two is more than that."""
+    shares = {"one loop of one worker": 0.2, "two listeners": 0.5, "two listeners, listen(4096)": 1.0}
+    said = judged("F1", hands(reference, shares)).statement
+    assert re.search(r"\+(29|30)\.\d pp [^;]*with two listeners over one loop of one worker \(Hyper\)", said)
+    assert re.search(r"[+−]0\.\d pp [^;]*with two listeners over one loop \(Go\)", said)
+    assert "Left out" not in said
+
+
+def test_only_storms_that_could_have_counted_are_left_out(reference: Evidence) -> None:
+    """Storms on other ground were no candidates, whoever was the limit."""
+    evidence = hands(reference, {"two listeners, listen(4096)": 1.0})
+    as_it_is = of_plan(evidence, backlog.HANDS, wide=False)
+    assert "Left out" not in judged("F1", changed(evidence, as_it_is, generator="limiting")).statement
 
 
 # ---- pending -------------------------------------------------------------------------------------------------------
