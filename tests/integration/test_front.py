@@ -102,7 +102,7 @@ def test_beyond_the_servers_share_haproxy_queues_and_nginx_turns_away(stormlab: 
 
 
 def test_a_front_that_ends_in_the_storm_is_a_failed_run(stormlab: Call, front: str, tmp_path: Path) -> None:
-    process = start(tmp_path, "--clients", "100", "--rate", "50", "--front", front)
+    process = start(tmp_path, "--clients", "200", "--rate", "50", "--front", front)
     pid = partial_manifest(tmp_path)["front"]["pid"]  # type: ignore[index]
     os.killpg(pid, signal.SIGKILL)  # without its master alone, nginx's workers go on
     output, _ = process.communicate(timeout=60)
@@ -125,7 +125,7 @@ def test_what_is_not_installed_is_named_with_its_package(
 
 def test_nothing_of_a_front_outlives_a_killed_supervisor(front: str, tmp_path: Path) -> None:
     """The kernel ends its children, not theirs: nginx's workers are of another process."""
-    process = start(tmp_path, "--clients", "100", "--rate", "50", "--front", front)
+    process = start(tmp_path, "--clients", "1000", "--rate", "10", "--front", front)
     manifest = partial_manifest(tmp_path)
     group = manifest["front"]["pid"]  # type: ignore[index]
     assert children.members(group)
