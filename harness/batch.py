@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import store
+from harness import namespace, store
 from harness.balancers import running as balancers
 from harness.errors import MachineError, PlanError
 from harness.host import files_limit, this_host
@@ -128,6 +128,8 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         return f"it takes {files} open files; the hard limit here is {most}"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
+    if trial.sysctls and not (isolation := namespace.available()).isolated:
+        return f"it has settings of a network of its own, and there is {isolation.reason}"
     try:
         catalogue.argv(entry, trial.server, trial.load.target_host, ANY_PORT, http2=trial.load.http2)
         catalogue.provide(trial.server, say)

@@ -50,7 +50,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        return ", ".join(f"{option} {value}" for option, value in self.changes.items()) or "as it comes"
+        return ", ".join(f"{option} {_worded(value)}" for option, value in self.changes.items()) or "as it comes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,11 @@ def load_search(file: Path, changes: Mapping[str, Any] | None = None) -> Search:
         )
     except TypeError as error:
         raise PlanError(f"the search {file} has a value of the wrong type: {error}") from error
+
+
+def _worded(value: Any) -> str:
+    """An option's value as on the command line: of settings of the kernel NAME=VALUE."""
+    return " ".join(f"{name}={setting}" for name, setting in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _candidates(base: Mapping[str, Any], knobs: Mapping[str, Any]) -> tuple[Candidate, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.inference import CONFIDENCE, share_of_runs
 from harness.report.tables import NO_VALUE, quantile
-from harness.search import Search, Tested, chosen, path, reached
+from harness.search import Search, Target, Tested, chosen, path, reached
 from harness.stats import median_of_runs
 
 
@@ -58,6 +58,34 @@ def verdict(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> str
     those = "1 cheaper candidate was" if len(cheaper) == 1 else f"{len(cheaper)} cheaper candidates were"
     text += f"{held} in all; {those} given up. "
     return text + _passed_over(search)
+
+
+def with_room(runs: pd.DataFrame, target: Target) -> pd.DataFrame:
+    """The runs with ``room``, how many connections all queues of a server together were made for, and ``met``."""
+    both = zip(runs["success_rate"], runs["p99_ms"], strict=True)
+    met = [target.met(success_rate, p99_ms) for success_rate, p99_ms in both]
+    return runs.assign(room=runs["backlog_effective"] * runs["listeners"], met=met)
+
+
+def headline_of_room(runs: pd.DataFrame) -> str:
+    """In how many storms the target was met, by room; ``runs`` as of :func:`with_room`."""
+    rooms = runs.groupby("room")["met"]
+    return f"Target met with room for {', '.join(f'{room:,.0f} in {_of(list(met))}' for room, met in rooms)}"
+
+
+def by_room(runs: pd.DataFrame) -> str:
+    """The same, for each kind of queues."""
+    rooms = []
+    for room, storms in runs.groupby("room"):
+        kinds = storms.groupby("variant", sort=False, observed=True)["met"]
+        rooms.append(f"{room:,.0f}: {', '.join(f'*{kind}* {_of(list(met))}' for kind, met in kinds)}")
+    return f"Storms that met the target, by the room in all queues together: {'; '.join(rooms)}."
+
+
+def with_enough_room(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the smallest room with which the target was met in every storm; empty where none is enough."""
+    always = runs.groupby("room")["met"].all()
+    return runs[runs["room"].eq(always[always].index.min())]
 
 
 def _passed_over(search: Search) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import batch
+from harness import batch, namespace
 from harness.errors import PlanError
 from harness.journal import Journal
 from harness.plan import PLANS, Plan, load_plan, trial_from_options
@@ -97,6 +97,14 @@ def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyP
     said: list[str] = []
     assert batch.runnable([held, *PYTHON], said.append) == PYTHON
     assert "nft is not installed" in said[0]
+
+
+def test_settings_of_a_private_network_that_cannot_be_had_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "available", lambda: namespace.Isolation(False, "no private network namespace: no"))
+    trial = trial_from_options({"server": "python", "sysctl": {"net.core.somaxconn": "77"}})
+    said: list[str] = []
+    assert batch.runnable([trial, *PYTHON], said.append) == PYTHON
+    assert "there is no private network namespace" in said[0]
 
 
 def test_what_a_server_cannot_be_told_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

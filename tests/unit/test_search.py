@@ -61,6 +61,14 @@ def test_candidates_are_all_combinations_the_cheapest_first(search: Search) -> N
     assert search.plan.trials == tuple(candidate.trial for candidate in search.candidates)
 
 
+def test_settings_of_the_kernel_are_named_as_on_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    setting = '{ "net.core.somaxconn" = "8192", "net.ipv4.tcp_syncookies" = "0" }'
+    file.write_text(FILE.replace("accept_loops = 2", f"sysctl = {setting}"))
+    names = [candidate.name for candidate in load_search(file).candidates]
+    assert names[1] == "sysctl net.core.somaxconn=8192 net.ipv4.tcp_syncookies=0"
+
+
 @pytest.mark.parametrize(
     ("results", "fates", "wanted"),
     [
@@ -201,3 +209,16 @@ def test_the_figure_shows_each_storm_of_the_path_and_which_missed(search: Search
     assert marks.count("x") == 1, "its p99 lies among the unanswered"
     fresh = [line for line in axes.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"]
     assert len(fresh) == search.confirm
+
+
+def test_storms_are_told_by_the_room_in_all_queues_together() -> None:
+    rows = [("one of 8", 8, 1, 1.0, 100.0), ("one of 16", 16, 1, 1.0, 100.0), ("two of 8", 8, 2, 1.0, 100.0)]
+    columns = ["variant", "backlog_effective", "listeners", "success_rate", "p99_ms"]
+    storms = pd.DataFrame(rows * 2, columns=columns)
+    storms.loc[0, "p99_ms"] = float("nan")
+    runs = tell.with_room(storms, Target(0.99, 500))
+    assert tell.headline_of_room(runs) == "Target met with room for 8 in 1 of 2, 16 in 4 of 4"
+    assert tell.by_room(runs).endswith(": 8: *one of 8* 1 of 2; 16: *one of 16* 2 of 2, *two of 8* 2 of 2.")
+    assert set(tell.with_enough_room(runs)["variant"]) == {"one of 16", "two of 8"}
+    assert set(tell.with_enough_room(runs.assign(met=True))["variant"]) == {"one of 8"}
+    assert tell.with_enough_room(runs.assign(met=False)).empty
