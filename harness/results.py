@@ -106,6 +106,13 @@ COLUMNS = (
         "requests",
         "the most that one connection had under way at one moment; null where they were tried again",
     ),
+    Column(
+        "peak_accept_queue",
+        pa.int32(),
+        "connections",
+        "most in all accept queues that the storm met, in the samples: a load balancer's if there is one",
+    ),
+    Column("peak_server_queue", pa.int32(), "connections", "the same of the server's own; null in older runs, both"),
 )
 
 _SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
@@ -173,6 +180,8 @@ def line(summary: Summary) -> dict[str, object]:
         "protocol": summary.protocol.name,
         "protocol_evidence": summary.protocol.evidence,
         "requests_at_once": summary.requests_at_once,
+        "peak_accept_queue": summary.deepest(summary.samples),
+        "peak_server_queue": summary.deepest(summary.server_samples),
     }
 
 

@@ -211,6 +211,11 @@ class Summary:
         most, limit = (pc.max(self.server_samples[name]).as_py() for name in ("server_files", "server_files_limit"))
         return None if most is None or limit is None else (most, limit)
 
+    @staticmethod
+    def deepest(samples: pa.Table | None) -> int | None:
+        """The most connections that all queues of a port held together in the samples, if there are any."""
+        return None if samples is None else pc.max(samples["accept_queues"]).as_py()
+
     @property
     def out_of_files_lines(self) -> int | None:
         """How often the server's log says that it ran out of files; None where the log was not kept."""
