@@ -45,13 +45,14 @@ figure draws them.
 - This host's input queue dropped packets before TCP in {dropped:,} of {runs:,} storms: no verdict on a backlog from
   those alone.
 - The server itself ended during {ended:,} of {runs:,} storms: how it fares afterwards is not told.
-- Other kernels, other hypervisors, other days: runs of different hosts are never pooled.
+- Other kernels, other hypervisors, other days: runs of different hosts are never pooled; each plan is of one host.
 """
 
 
 def card(runs: pd.DataFrame, plans: Sequence[Plan], reference: Path) -> str:
     """The text of ``data/reference/README.md``, from the lines of ``runs.parquet`` and what lies beside them."""
-    hosts = [Host.from_json(json.loads(text)) for text in dict.fromkeys(runs["host"])]
+    counted = runs["host"].astype(str).value_counts(sort=False)
+    recorded = {Host.from_json(json.loads(str(text))): count for text, count in counted.items()}
     versions = runs[["server", "version"]].drop_duplicates().sort_values(["server", "version"])
     folders = {path.name for path in reference.iterdir() if path.is_dir()}
     return _TEXT.format(
@@ -59,12 +60,15 @@ def card(runs: pd.DataFrame, plans: Sequence[Plan], reference: Path) -> str:
         requests=int(runs["planned"].sum()),
         first=min(runs["begun"])[:10],
         last=max(runs["begun"])[:10],
-        hosts="\n".join(f"- {host.caption}; {host.distribution}, Python {host.python}" for host in hosts),
+        hosts="\n".join(
+            f"- {host.caption}; {host.distribution}, Python {host.python}: {count:,} storms"
+            for host, count in recorded.items()
+        ),
         kept=len(folders),
         plans="\n".join(_plan(plan, runs, folders) for plan in plans),
         attacks=_attacks(reference),
         servers="\n".join(f"| {name} | {version} |" for name, version in versions.itertuples(index=False)),
-        cpus=" or ".join(sorted({str(host.cpus) for host in hosts})),
+        cpus=" or ".join(sorted({str(host.cpus) for host in recorded})),
         limiting=int((runs["generator"] == "limiting").sum()),
         dropped=int((runs["lo_rx_dropped"] > 0).sum()),
         ended=int((runs["status"] != "complete").sum()),

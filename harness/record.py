@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from harness import results, store
+from harness import experiments, results, store
 from harness.errors import MachineError, PlanError
 from harness.plan import Plan
 from harness.search import Search
@@ -106,7 +106,7 @@ def _from_reference(plan: Plan, reference: Path) -> pd.DataFrame:
         )
     runs = results.read(path)
     order = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
-    chosen = runs[runs["plan_hash"].isin(list(order))]
+    chosen = experiments.of_one_host(runs[runs["plan_hash"].isin(list(order))])
     if chosen.empty:
         raise MachineError(
             f"the reference data has no run of the plan {plan.name!r} as it is",

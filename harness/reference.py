@@ -1,8 +1,9 @@
 """``python -m harness.reference``: make the committed reference data from runs recorded here.
 
 Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``. Lines of
-other machines and of plans that were not run here stay; those of no plan any more go. Where a plan says so, the rows of
-a few runs are kept too. What other generators said (:mod:`harness.foreign`) becomes lines of ``attacks.jsonl``.
+plans that were not run here stay; those of no plan any more go, and those of a plan that another machine has more of,
+or as much and later. Where a plan says so, the rows of a few runs are kept too. What other generators said
+(:mod:`harness.foreign`) becomes lines of ``attacks.jsonl``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import results, store
+from harness import experiments, results, store
 from harness.datacard import card
 from harness.foreign import record as attacks
-from harness.plan import PLANS, Plan, load_plan
-from harness.search import SEARCHES, load_search
 from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
 from harness.summary import Summary
 
@@ -27,15 +26,9 @@ CARD = "README.md"
 """The data card, beside the data."""
 
 
-def collection() -> list[Plan]:
-    """The collection's plans, in reading order."""
-    searches = [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
-    return [*(load_plan(path) for path in sorted(PLANS.glob("*.toml"))), *searches]
-
-
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
-    plans = collection()
+    plans = experiments.plans()
     rows_wanted = {trial.plan_hash: plan.rows_kept(trial) for plan in plans for trial in plan.trials}
     chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
@@ -43,12 +36,14 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     if path.exists():
         older = results.read(path)
         measured_again = older["plan_hash"].isin(lines["plan_hash"]) & older["host_id"].isin(lines["host_id"])
-        kept = older[older["plan_hash"].isin(list(rows_wanted)) & ~measured_again]
-        for run_id in set(older["run_id"]) - set(kept["run_id"]):
+        lines = pd.concat([older[~measured_again], lines])
+        told = experiments.a_host_for_each(lines, map(experiments.hashes, plans))
+        lines = told.sort_values("run_id", ignore_index=True)
+        for run_id in set(older["run_id"]) - set(lines["run_id"]):
             shutil.rmtree(reference / run_id, ignore_errors=True)
-        lines = pd.concat([kept, lines]).sort_values("run_id", ignore_index=True)
+    told_of = set(lines["run_id"])
     for plan_hash, number in rows_wanted.items():
-        for run in [run for run in chosen if run.identity[0] == plan_hash][:number]:
+        for run in [run for run in chosen if run.identity[0] == plan_hash and run.run_id in told_of][:number]:
             _keep_rows(run, reference)
     results.write(lines, path)
     attacks.publish(data, reference)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness import store
 from harness.errors import MachineError, PlanError
+from harness.experiments import of_one_host
 from harness.foreign.attack import AttackPlan, collection
 from harness.foreign.records import REFERENCE, published, recorded
 from harness.record import Source
@@ -51,13 +52,13 @@ def record(
 
 
 def of_plan(plan: AttackPlan, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Those of a plan as a frame (see :func:`frame`), in its order, with its scenarios as ``variant``."""
+    """Those of a plan as a frame (see :func:`frame`), in its order, with its scenarios as ``variant``; of one host."""
     order = {attack.plan_hash: index for index, attack in enumerate(plan.attacks)}
     chosen = [kept for kept in records if kept["plan_hash"] in order]
     if not chosen:
         return pd.DataFrame()
     names = dict(zip((attack.plan_hash for attack in plan.attacks), plan.names, strict=True))
-    runs = frame(sorted(chosen, key=lambda kept: order[kept["plan_hash"]]))
+    runs = of_one_host(frame(sorted(chosen, key=lambda kept: order[kept["plan_hash"]]))).reset_index(drop=True)
     variants = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.names)), ordered=True)
     return runs.assign(variant=variants)
 
@@ -75,17 +76,14 @@ def frame(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def publish(data: Path, reference: Path = store.REFERENCE) -> int:
     """Put the records in ``data`` that belong to a plan of the collection in place of older ones; how many there are.
 
-    Of other machines, and of attacks that were not run here, the older records stay.
+    Of plans that were not run here the older records stay, and where another machine has more of a plan.
     """
-    wanted = {attack.plan_hash for plan in collection() for attack in plan.attacks}
-    fresh = [kept for kept in recorded(data) if kept["plan_hash"] in wanted]
+    fresh = recorded(data)
     replaced = {(kept["plan_hash"], kept["host"]["host_id"]) for kept in fresh}
-    older = [
-        kept
-        for kept in published(reference)
-        if kept["plan_hash"] in wanted and (kept["plan_hash"], kept["host"]["host_id"]) not in replaced
-    ]
-    lines = sorted([*older, *fresh], key=lambda kept: str(kept["run_id"]))
+    older = [kept for kept in published(reference) if (kept["plan_hash"], kept["host"]["host_id"]) not in replaced]
+    told = [of_plan(plan, [*older, *fresh]) for plan in collection()]
+    wanted = {run_id for runs in told if len(runs) for run_id in runs["run_id"]}
+    lines = sorted((kept for kept in [*older, *fresh] if kept["run_id"] in wanted), key=lambda kept: kept["run_id"])
     if lines:
         text = "".join(json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n" for kept in lines)
         store.write_whole(reference / REFERENCE, text)

@@ -1,4 +1,4 @@
-"""What verdicts stand on: runs of one machine, what they compare, and which of them may say something of what.
+"""What verdicts stand on: runs, of each plan those of one machine, what they compare, and which may say what.
 
 Two rules are everybody's. A storm in which this host's own input queue dropped packets says nothing of a backlog, and
 a speed says nothing of a server where the generator was the limit; both are asked of the storms of a kind together,
@@ -7,8 +7,9 @@ as to pick single ones by how they went would be to pick a result.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import results, store
+from harness import experiments, results, store
 from harness.effects import fewest_blocks
 from harness.foreign.attack import ATTACKS, load_attacks
 from harness.foreign.record import of_plan
@@ -25,7 +26,6 @@ from harness.host import Host
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
 from harness.record import open_lives, open_run
-from harness.search import SEARCHES, load_search
 from harness.summary import Summary
 from harness.verdicts.verdict import beyond
 
@@ -36,7 +36,7 @@ MATTERS = 0.05
 
 @dataclass(frozen=True)
 class Evidence:
-    """Runs of one machine, with the columns of :data:`harness.results.COLUMNS`, and the rows of the audit."""
+    """Runs with the columns of :data:`harness.results.COLUMNS`, those of a plan of one machine; rows of the audit."""
 
     runs: pd.DataFrame
     audit: Sequence[Mapping[str, Any]]
@@ -45,12 +45,13 @@ class Evidence:
     folder: Path
     """Where rows of single connections are looked for first."""
     other_hosts: int = 0
-    """Runs that are left out, because they were recorded on another machine."""
+    """Runs that are left out, because another machine tells of their plan."""
 
     @property
     def host(self) -> str:
-        """The machine, for captions."""
-        return Host.from_json(json.loads(self.runs["host"].iloc[0])).caption if len(self.runs) else "no machine"
+        """The machine, for captions; of several, which tell of a plan each, all."""
+        hosts = [Host.from_json(json.loads(text)).caption for text in self.runs["host"].drop_duplicates()]
+        return " and ".join(hosts) or "no machine"
 
     def of_plan(self, name: str, *options: str) -> pd.DataFrame:
         """The runs of a plan of the collection, none if there is no such plan; with options of their trials as columns.
@@ -59,9 +60,13 @@ class Evidence:
         """
         path = PLANS / f"{name}.toml"
         plan = load_plan(path) if path.exists() else Plan(name, "", ())
-        chosen = self.runs[self.runs["plan_hash"].isin([trial.plan_hash for trial in plan.trials])]
+        chosen = self.of_trials(experiments.hashes(plan))
         named = results.with_options(results.with_variants(chosen, plan), "host_sysctl", *options)
         return named.assign(wide=named["host_sysctl"].map(bool).astype(bool))
+
+    def of_trials(self, hashes: Iterable[str]) -> pd.DataFrame:
+        """The runs of trials that are compared with each other, of one machine."""
+        return experiments.of_one_host(self.runs[self.runs["plan_hash"].isin(list(hashes))])
 
     def attacks_of(self, name: str) -> pd.DataFrame:
         """The attacks of a plan of the collection, as :func:`harness.foreign.record.of_plan` has them."""
@@ -85,26 +90,22 @@ class Evidence:
 def gather(folder: Path) -> Evidence:
     """The evidence in a folder of runs, or in a copy of the reference data, which has a table of them.
 
-    Runs of different machines are never pooled: of several the one with most runs is taken. Of a trial that was run
-    with several builds of its server, the last build counts.
+    Runs of different machines are never pooled: of each plan the machine tells that has most runs of it. Of a trial
+    that was run with several builds of its server, the last build counts.
     """
     table, audit = folder / results.RUNS, folder / AUDIT
-    runs = results.read(table) if table.exists() else results.frame(_recorded(folder))
+    known = [experiments.hashes(plan) for plan in experiments.plans()]
+    runs = results.read(table) if table.exists() else results.frame(_recorded(folder, {*itertools.chain(*known)}))
     runs = runs.sort_values("run_id", kind="stable", ignore_index=True)
-    hosts = runs["host_id"].value_counts()
-    of_host = runs[runs["host_id"].eq(hosts.index[0])] if len(hosts) else runs
-    builds = of_host["binary_hash"].fillna("")
-    last = builds.eq(builds.groupby(of_host["plan_hash"]).transform("last"))
+    told = experiments.a_host_for_each(runs, known)
+    builds = told["binary_hash"].fillna("")
+    last = builds.eq(builds.groupby([told["plan_hash"], told["host_id"]]).transform("last"))
     rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
-    attacks = [*(published if table.exists() else recorded)(folder)]
-    same_host = [kept for kept in attacks if len(hosts) and kept["host"]["host_id"] == hosts.index[0]]
-    return Evidence(of_host[last], rows, same_host, folder, len(runs) - len(of_host))
+    attacks = (published if table.exists() else recorded)(folder)
+    return Evidence(told[last], rows, attacks, folder, len(runs) - len(told))
 
 
-def _recorded(folder: Path) -> Iterator[Summary]:
-    plans = [load_plan(path) for path in PLANS.glob("*.toml")]
-    plans += [load_search(path).plan for path in SEARCHES.glob("*.toml")]
-    known = {trial.plan_hash for plan in plans for trial in plan.trials}
+def _recorded(folder: Path, known: Set[str]) -> Iterator[Summary]:
     return (Summary(run) for run in store.runs(folder) if run.is_result and run.identity[0] in known)
 
 

@@ -35,7 +35,7 @@ class Untouched:
 def a4(evidence: Evidence) -> Verdict:
     """Is a configuration found that fresh storms confirm, and would the one that comes by itself not have done?"""
     search = load_search(SEARCHES / f"{SEARCH}.toml")
-    runs = evidence.runs[evidence.runs["plan_hash"].isin([one.trial.plan_hash for one in search.candidates])]
+    runs = evidence.of_trials(one.trial.plan_hash for one in search.candidates)
     if runs.empty:
         return pending("A4")
     tested = walked(search.tried(set(runs["plan_hash"])), runs)

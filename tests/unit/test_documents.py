@@ -11,7 +11,7 @@ from importlib import metadata
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from harness import cli, reference, results, store
+from harness import cli, experiments, reference, results, store
 from harness.audit import page as audit_page
 from harness.calibrate import page
 from harness.cli import build_parser
@@ -66,7 +66,7 @@ def test_the_audit_page_is_the_generated_one() -> None:
 def test_the_data_card_is_the_generated_one() -> None:
     runs = results.read(store.REFERENCE / results.RUNS)
     found = (store.REFERENCE / reference.CARD).read_text()
-    assert found == card(runs, reference.collection(), store.REFERENCE), "run `python -m harness.reference`"
+    assert found == card(runs, experiments.plans(), store.REFERENCE), "run `python -m harness.reference`"
 
 
 def test_no_more_than_is_allowed_is_committed() -> None:
