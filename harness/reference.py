@@ -17,7 +17,7 @@ from harness import results, store
 from harness.datacard import card
 from harness.foreign import record as attacks
 from harness.plan import PLANS, Plan, load_plan
-from harness.search import SEARCHES, load_search
+from harness.search import SEARCHES, counts, load_search
 from harness.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
 from harness.summary import Summary
 
@@ -29,15 +29,19 @@ CARD = "README.md"
 
 def collection() -> list[Plan]:
     """The collection's plans, in reading order."""
-    searches = [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
-    return [*(load_plan(path) for path in sorted(PLANS.glob("*.toml"))), *searches]
+    return [*(load_plan(path) for path in sorted(PLANS.glob("*.toml"))), *_searches()]
+
+
+def _searches() -> list[Plan]:
+    return [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
 
 
 def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
     plans = collection()
     rows_wanted = {trial.plan_hash: plan.rows_kept(trial) for plan in plans for trial in plan.trials}
-    chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
+    searched = {trial.plan_hash for plan in _searches() for trial in plan.trials}
+    chosen = [run for run in store.runs(data) if counts(run, searched) and run.identity[0] in rows_wanted]
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS
     if path.exists():

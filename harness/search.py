@@ -16,6 +16,7 @@ from typing import Any, Literal
 from harness.errors import PlanError
 from harness.plan import PLANS, Plan, Trial, trial_from_options
 from harness.plan.bounds import require
+from harness.store import Run
 
 SEARCHES = PLANS / "searches"
 """The collection's; each is a TOML file like a plan's, with a target and knobs."""
@@ -202,6 +203,14 @@ def _candidates(base: Mapping[str, Any], knobs: Mapping[str, Any]) -> tuple[Cand
         if candidate.cost < cheapest.cost:
             made[trial.plan_hash] = candidate
     return tuple(sorted(made.values(), key=lambda candidate: candidate.cost))
+
+
+def counts(run: Run, searched: Collection[str]) -> bool:
+    """Whether a run says something of its trial; ``searched`` are the plan hashes of the trials of searches.
+
+    A candidate whose server failed before there could be a storm is not good enough, which a search counts as a miss.
+    """
+    return run.is_result or (run.server_failed and run.manifest["plan_hash"] in searched)
 
 
 def reached(search: Search, storms: Iterable[tuple[str, float, float | None]]) -> dict[str, list[bool]]:

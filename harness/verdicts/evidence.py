@@ -25,7 +25,7 @@ from harness.host import Host
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
 from harness.record import open_lives, open_run
-from harness.search import SEARCHES, load_search
+from harness.search import SEARCHES, counts, load_search
 from harness.summary import Summary
 from harness.verdicts.verdict import beyond
 
@@ -102,10 +102,10 @@ def gather(folder: Path) -> Evidence:
 
 
 def _recorded(folder: Path) -> Iterator[Summary]:
-    plans = [load_plan(path) for path in PLANS.glob("*.toml")]
-    plans += [load_search(path).plan for path in SEARCHES.glob("*.toml")]
-    known = {trial.plan_hash for plan in plans for trial in plan.trials}
-    return (Summary(run) for run in store.runs(folder) if run.is_result and run.identity[0] in known)
+    planned = {trial.plan_hash for path in PLANS.glob("*.toml") for trial in load_plan(path).trials}
+    searched = {trial.plan_hash for path in SEARCHES.glob("*.toml") for trial in load_search(path).plan.trials}
+    known = planned | searched
+    return (Summary(run) for run in store.runs(folder) if counts(run, searched) and run.identity[0] in known)
 
 
 def kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness import plots
+from harness import plots, store
 from harness.errors import PlanError
 from harness.inference import share_of_runs
 from harness.plan import trial_from_options
 from harness.report import search as tell
-from harness.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
+from harness.search import Candidate, Search, Target, chosen, counts, load_search, next_trial, path, reached
 
 FILE = """
 question = "?"
@@ -185,6 +185,25 @@ def test_what_is_said_follows_from_the_storms(search: Search) -> None:
 def test_storms_are_held_against_the_target_in_order(search: Search) -> None:
     found = reached(search, [("a", 1.0, 100.0), ("b", 0.5, None), ("a", 1.0, 900.0)])
     assert found == {"a": [True, False], "b": [False]}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "agents", "plainly", "searched"),
+    [
+        ("complete", None, [{}], True, True),
+        ("failed", 4, [{}], True, True),
+        ("failed", 4, [], False, True),  # never ready: a candidate that is not good enough
+        ("failed", 3, [], False, False),
+        ("failed", 130, [{}], False, False),
+    ],
+)
+def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_plan(
+    tmp_path: Path, status: str, code: int | None, agents: list[object], plainly: bool, searched: bool
+) -> None:
+    error = None if code is None else {"code": code, "message": "", "next_step": ""}
+    run = store.Run(tmp_path, {"plan_hash": "a", "status": status, "error": error, "agents": agents})
+    assert counts(run, {"b"}) is plainly
+    assert counts(run, {"a", "b"}) is searched
 
 
 def test_what_had_no_storm_before_the_last_that_had_could_not_be_tried(search: Search) -> None:
