@@ -81,6 +81,7 @@ class Http2Connections(Connections):
         self._on: dict[type[events.Event], Callable[[Link, events.Event], None]] = {
             events.RemoteSettingsChanged: self._settings,
             events.ResponseReceived: self._headers,
+            events.DataReceived: self._data,
             events.StreamEnded: self._ended,
             events.StreamReset: self._reset,
             events.ConnectionTerminated: self._goaway,
@@ -245,6 +246,11 @@ class Http2Connections(Connections):
             elif name == ACCEPT_STAMP and value.isdigit() and len(value) < 19:
                 link.answer.accepted_ns = stream.answer.accepted_ns = int(value)
         self.asked.first_byte(stream, monotonic_ns())
+
+    def _data(self, link: Link, event: events.Event) -> None:
+        """Give the windows back what is read, or the connection stands still once that has come to their size."""
+        assert isinstance(event, events.DataReceived) and link.frames is not None
+        link.frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
     def _ended(self, link: Link, event: events.Event) -> None:
         assert isinstance(event, events.StreamEnded)
