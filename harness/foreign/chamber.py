@@ -22,6 +22,7 @@ from harness.errors import MachineError, StormLabError
 from harness.foreign import tools
 from harness.foreign.attack import Attack
 from harness.nft import Nft, nft_path
+from harness.plan import MAX_SECONDS
 from harness.probe import counters
 from harness.probe.listener import ListenerWatch
 from harness.servers import catalogue
@@ -31,7 +32,8 @@ PORT = 8080
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 """The two lines that most systems have; this machine's own file is left alone."""
 RESULTS, OUTPUT, TYPED, SERVER_LOG = "results.bin", "output", "typed", "server.log"
-ENDS_WITHIN_S = 120.0
+MARGIN_S = 120.0
+"""What a tool may take beyond the seconds of its attack: to wait for its last answers, or where it counts requests."""
 LOOKS_EVERY_S = 0.002
 COUNTERS = (
     "ActiveOpens",
@@ -171,7 +173,7 @@ class Chamber:
             self.server.wait_until_ready("answered", "127.0.0.1", PORT, "/")
 
     def _attack(self) -> str:
-        """Let the tool run to its end, and watch; how it ended."""
+        """Let the tool run to its end, and watch; how it ended. Raises: MachineError: it did not, in its time."""
         command = self.tool.command(self.attack.typed_options, self.url, self.folder / RESULTS)
         limit = self.attack.tool_nofile
         files = host.files_limit() if limit is None else (limit, limit)
@@ -182,14 +184,17 @@ class Chamber:
             tool = children.start(
                 command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder, prepared=prepared
             )
-        begun = time.monotonic()
+        begun, limit_s = time.monotonic(), self.attack.seconds + MARGIN_S
         while tool.poll() is None:
             gone_s = time.monotonic() - begun
             if self.server is None and self.attack.late_s is not None and gone_s >= self.attack.late_s:
                 self._start_server()
-            if gone_s > ENDS_WITHIN_S:
+            if gone_s > limit_s:
                 children.end(tool)
-                return f"ended after {ENDS_WITHIN_S:g} s"
+                raise MachineError(
+                    f"{self.attack.tool} was given {self.attack.seconds} s and {MARGIN_S:g} more; it had not ended",
+                    f"give it more with `seconds` (up to {MAX_SECONDS:g}), or fewer requests",
+                )
             self._look()
             time.sleep(LOOKS_EVERY_S)
         return f"exit status {tool.returncode}"

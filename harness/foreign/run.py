@@ -24,7 +24,7 @@ from harness.foreign.records import FOLDER, recorded
 from harness.foreign.said import Said
 from harness.host import this_host
 from harness.servers import catalogue
-from harness.servers.build import run_step
+from harness.servers.build import BuildError, run_step
 from harness.store import cannot_write, write_whole
 
 LOG_KEPT = 400
@@ -35,7 +35,7 @@ def run_attack(attack: Attack, data: Path) -> dict[str, Any]:
 
     Raises:
         PlanError: tool, server or an option is unknown.
-        MachineError: it cannot be run here; nothing is kept.
+        MachineError: it cannot be run here, or did not end or report; nothing is kept.
         ServerError: the server was never ready.
         KeyboardInterrupt: interrupted; everything is ended.
     """
@@ -111,9 +111,16 @@ def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: 
     tool = tools.find(attack.tool)
     output = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
     if tool.speaks == "vegeta":
-        output = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
-        results = run_step([str(tool.path), "encode", "-to=csv", str(folder / RESULTS)], folder, limit_s=60)
-        heard = said.vegeta(results)
+        try:
+            report = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
+            results = run_step([str(tool.path), "encode", "-to=csv", str(folder / RESULTS)], folder, limit_s=60)
+        except BuildError as error:
+            wrote = next(iter(output.strip().splitlines()), str(error))
+            raise MachineError(
+                f"{attack.tool} left nothing that it can report of ({observed['tool_ended']}): {wrote[:LOG_KEPT]}",
+                f"try its options by hand: {attack.typed_options}",
+            ) from error
+        output, heard = report, said.vegeta(results)
     else:
         heard = said.hey(output)
     if not heard.requests:
