@@ -125,14 +125,23 @@ def test_a_target_is_met_in_both_respects(success: float, p99_ms: float | None, 
         ("accept_loops = 2", "hands = 2"),
         ("clients = 100", "clients = 'many'"),
         ("[target]", "[goal]"),
+        ("[base]\nclients = 100", "base = 5"),
+        ("[target]\nsuccess = 0.99\np99_ms = 500", "target = 5"),
+        ("[test]\nruns = 2\nconfirm = 3", "test = 'all'"),
+        ("[[knob.loops]]\ncost = 0\n[[knob.loops]]", "[knob.loops]"),
+        ("[[knob.backlog]]\ncost = 0\n[[knob.backlog]]\ncost = 3\nbacklog = 1024", "[knob]\nbacklog = [1, 2]"),
+        ("cost = 3", "cost = 'three'"),
+        ("question", "'question"),
     ],
     ids=str,
 )
 def test_what_means_nothing_is_refused(tmp_path: Path, change: tuple[str, str]) -> None:
     file = tmp_path / "s.toml"
+    assert change[0] in FILE
     file.write_text(FILE.replace(*change))
-    with pytest.raises(PlanError):
+    with pytest.raises(PlanError) as refused:
         load_search(file)
+    assert "\n" not in refused.value.line
 
 
 def test_a_search_is_changed_for_another_server_and_target(tmp_path: Path) -> None:
