@@ -10,6 +10,7 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 
 import h2
@@ -280,10 +281,8 @@ class Http2Connections(Connections):
         if link.state is State.CONNECTING:
             self._end(link, Outcome.connect_timeout, now_ns)
         elif link.state is State.WAITING and link.frames is not None:
-            try:
+            with suppress(H2Error):  # it has just ended
                 link.frames.reset_stream(client.index, ErrorCodes.CANCEL)
-            except H2Error:  # it has just ended
-                return
             self._flush(link)
         self._queue(link)
 

@@ -12,8 +12,9 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import Event, RequestReceived, WindowUpdated
+from h2.exceptions import StreamClosedError
 
-from harness.load import http2
+from harness.load import http2, links
 from harness.load.http2 import Http2Connections
 from harness.load.links import Link, LinkSchedule
 from harness.load.rows import Outcome, Rows
@@ -121,3 +122,27 @@ def test_a_connection_carries_more_than_its_window(
     assert isinstance(link, Link)
     assert link.received > 400_000
     connections.give_up()
+
+
+def test_a_link_whose_late_stream_cannot_be_cancelled_takes_the_next_request(
+    joined: Callable[[Load, Behave], tuple[Http2Connections, Rows]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has room for one, which is never answered."""
+    for module in (links, http2):
+        monkeypatch.setattr(module, "MOST_STREAMS", 1)
+    connections, _ = joined(Load(clients=2, connections=1, http2=True, timeout_s=600), lambda server, event: None)
+    schedule = connections.schedule
+    schedule.start(http2.monotonic_ns())
+    turn(connections)
+    (link,) = connections.open.values()
+    assert isinstance(link, Link)
+    assert (connections.issued, len(schedule.waiting), len(schedule.ready)) == (1, 1, 0)
+    monkeypatch.setattr(link.frames, "reset_stream", gone)
+    (late,) = link.streams.values()
+    connections.expire(late)
+    assert list(schedule.ready) == [link]
+    connections.give_up()
+
+
+def gone(stream: int, error: int) -> None:
+    raise StreamClosedError(stream)
