@@ -30,11 +30,9 @@ class HeldConnection:
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:
         """Why no connection can be held in this trial, or None."""
-        if not isolated:
-            return "without a private namespace nothing is filtered"
         if slices[0].source is None:
             return "the source ports are the kernel's choice, so no pair is known beforehand"
-        return None if nft.nft_path() else nft.MISSING
+        return nft.impossible(isolated)
 
     def step(self, now_ns: int, attempted: Callable[[], int]) -> dict[str, Any]:
         if self._since_ns is None:

@@ -31,13 +31,13 @@ class Ledger:
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:
         """Why there can be no ledger of this trial, or None."""
-        if not isolated:
-            return "without a private namespace nothing is filtered"
+        if (why_not := nft.impossible(isolated)) is not None:
+            return why_not
         if any(slice_.source is None for slice_ in slices):
             return "the source ports are the kernel's choice, so no pair is known beforehand"
         if sum(_counted(slice_) for slice_ in slices) > MOST_PAIRS:
             return f"more than {MOST_PAIRS} connections are possible"
-        return None if nft.nft_path() else nft.MISSING
+        return None
 
     def open(self) -> None:
         """Make the sets and begin to count.

@@ -27,6 +27,13 @@ def nft_path() -> str | None:
     return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")
 
 
+def impossible(isolated: bool) -> str | None:
+    """Why nothing can be counted or lost in a trial, or None."""
+    if not isolated:
+        return "without a private namespace nothing is filtered"
+    return None if nft_path() else MISSING
+
+
 class Nft:
     """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace."""
 

@@ -28,7 +28,7 @@ from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
 from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
-from harness.nft import Nft, nft_path
+from harness.nft import Nft, impossible
 from harness.path_loss import PathLoss
 from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
@@ -78,6 +78,7 @@ class Supervisor:
             self._isolate()
             self._start_tracing()
             self._lay_out()
+            self._refuse_what_cannot_be_lost()
             self._start_server()
             self._start_front()
             self._start_agents()
@@ -126,6 +127,15 @@ class Supervisor:
         self.agents = Agents(self.ground.slices, self.partial.path)
         self.witnesses.use_cpus(self.ground.client_cpus)
         self.manifest |= {**self.ground.to_json(), "supervisor_pid": os.getpid()}
+
+    def _refuse_what_cannot_be_lost(self) -> None:
+        """Before anything is started."""
+        faults, isolated = self.trial.faults, self.manifest["kernel"]["isolated"]
+        held = None if faults.hold_ms is None else HeldConnection.impossible(self.ground.slices, isolated)
+        lost = None if faults.syn_loss is None else impossible(isolated)
+        for option, why_not in (("--hold-ms", held), ("--syn-loss", lost)):
+            if why_not is not None:
+                raise MachineError(f"{option} was asked for; {why_not}", "see `stormlab doctor`")
 
     def _start_server(self) -> None:
         planned = self.trial.server
@@ -242,21 +252,11 @@ class Supervisor:
             self.witnesses.open_ledger(self.ground.port, slices)
 
     def _lose_packets(self) -> None:
-        if self.trial.faults.hold_ms is not None:
-            why_not = HeldConnection.impossible(self.ground.slices, self.manifest["kernel"]["isolated"])
-            if why_not is not None:
-                raise MachineError(f"--hold-ms was asked for; {why_not}", "see `stormlab doctor`")
         share = self.trial.faults.syn_loss
-        if share is None:
-            return
-        if not self.manifest["kernel"]["isolated"] or nft_path() is None:
-            raise MachineError(
-                f"--syn-loss {share:g} was asked for; it takes a private namespace and nft (Debian's nftables)",
-                "see `stormlab doctor`",
-            )
-        loss = PathLoss(self.ground.port, share, self.ground.slices, children.keep_network_rights)
-        loss.open()
-        self.path_loss = loss
+        if share is not None:
+            loss = PathLoss(self.ground.port, share, self.ground.slices, children.keep_network_rights)
+            loss.open()
+            self.path_loss = loss
 
     def _storm(self) -> None:
         assert self.server is not None

@@ -181,6 +181,15 @@ def test_a_held_connection_loses_its_packets_and_no_other_does(stormlab: Call, h
     assert connections.loc[~held, "total_retransmits"].eq(0).all()
 
 
+def test_what_cannot_be_lost_is_refused_before_a_server_is_started(stormlab: Call, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    words = ("--command", f"touch {started} {{port}}", "--clients", "5", "--source-ports", "kernel")
+    result = stormlab("run", *words, "--hold-at-s", "0.5", "--hold-ms", "600")
+    assert result.code == 3
+    assert "--hold-ms was asked for" in result.document["error"]["message"]
+    assert not started.exists()
+
+
 def test_syns_are_lost_also_of_connections_that_are_not_counted(stormlab: Call) -> None:
     """A server that closes after each answer: a pool makes more connections than it has been counted for."""
     if nft_path() is None:
