@@ -26,7 +26,7 @@ class Ledger:
     def __init__(self, port: int, slices: Iterable[Slice], prepared: Callable[[], None]) -> None:
         self._port = port
         self._slices = list(slices)
-        self._nft = nft.Nft(prepared)
+        self._nft = nft.Nft(prepared, "the ledger", "use --no-ledger")
 
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:

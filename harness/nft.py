@@ -35,10 +35,14 @@ def impossible(isolated: bool) -> str | None:
 
 
 class Nft:
-    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace."""
+    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace.
 
-    def __init__(self, prepared: Callable[[], None]) -> None:
+    ``asked`` is what takes it, and ``without`` how to do without that, for who reads that nftables refused.
+    """
+
+    def __init__(self, prepared: Callable[[], None], asked: str, without: str) -> None:
         self._prepared = prepared
+        self._asked, self._without = asked, without
 
     def load(self, script: str) -> None:
         """Add a ruleset. Raises: MachineError: nftables refused."""
@@ -88,7 +92,8 @@ class Nft:
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()
-            raise MachineError(f"nftables cannot count here: {said[0] if said else done.returncode}", "use --no-ledger")
+            why = said[0] if said else f"exit status {done.returncode}"
+            raise MachineError(f"{self._asked} takes nftables, which refused: {why}", self._without)
         return done.stdout
 
 

@@ -21,7 +21,7 @@ class PathLoss:
         self._port = port
         self._share = share
         self._slices: Sequence[Slice] = list(slices)
-        self._nft = Nft(prepared)
+        self._nft = Nft(prepared, "--syn-loss", "leave it out")
 
     def open(self) -> None:
         """Begin to lose. Raises: MachineError: nftables refused."""

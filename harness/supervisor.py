@@ -327,7 +327,7 @@ class Supervisor:
                 Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
             )
         if faults.hold_ms is not None and faults.hold_at_s is not None:
-            slices, rules = self.ground.slices, Nft(children.keep_network_rights)
+            slices, rules = self.ground.slices, Nft(children.keep_network_rights, "--hold-ms", "leave it out")
             times = (start_ns, faults.hold_at_s, faults.hold_ms)
             found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
         if faults.stall_loop_ms is not None:
