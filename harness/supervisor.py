@@ -15,13 +15,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import children, host
 from harness.agents import Agents
 from harness.balancers.hops import Hops
 from harness.balancers.running import RunningFront
+from harness.children import Interrupted
 from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
 from harness.disturbances import ClientPause, Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
@@ -41,10 +41,6 @@ from harness.witnesses import Witnesses
 
 START_IN_S = 0.05
 REPORT_EVERY_S = 0.25
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived."""
 
 
 class Supervisor:
@@ -396,17 +392,11 @@ def _say(**fields: Any) -> None:
 
 
 def main() -> int:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for one in children.STOPPING:  # once is enough: what follows must not be interrupted in turn
-            signal.signal(one, signal.SIG_IGN)
-        raise Interrupted
-
     folder, cwd, caller = sys.argv[1:]
     partial = Partial(Path(folder))
     children.die_with_parent(signal.SIGTERM)
     children.adopt_orphans()
-    for number in children.STOPPING:
-        signal.signal(number, interrupt)
+    children.interrupt_once()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)  # blocked by the caller until here
         if os.getppid() != int(caller):

@@ -5,24 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import stats
+from harness import chamber, stats
 from harness.audit.building import package_versions
-from harness.audit.run import call_chamber
 from harness.errors import MachineError, StormLabError
 from harness.foreign import said, tools
 from harness.foreign.attack import Attack, AttackPlan
-from harness.foreign.chamber import OUTPUT, PORT, RESULTS, SERVER_LOG, Job
+from harness.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG, Job
 from harness.foreign.records import FOLDER, recorded
 from harness.foreign.said import Said
 from harness.host import this_host
+from harness.layout import PRIVATE_PORT
 from harness.servers import catalogue
 from harness.servers.build import BuildError, run_step
 from harness.store import cannot_write, write_whole
@@ -43,13 +41,10 @@ def run_attack(attack: Attack, data: Path) -> dict[str, Any]:
     if why_not is not None:
         raise MachineError(f"this attack cannot be run here: {why_not}")
     now = dt.datetime.now(dt.UTC)
-    folder = Path(tempfile.mkdtemp(prefix="stormlab-attack-"))
-    folder.chmod(0o755)
-    try:
-        seen = call_chamber("harness.foreign.chamber", Job(attack, str(folder)).to_json(), f"{attack.tool}")
-        record = _record(attack, now, seen["observed"], folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with chamber.folder("stormlab-attack-") as folder:
+        folder.chmod(0o755)
+        seen = chamber.call("harness.foreign.chamber", Job(attack, str(folder)).to_json(), attack.tool)
+        record = _record(attack, now, seen, folder)
     path = data / FOLDER / f"{record['run_id']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +130,7 @@ def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: 
         "tool": {
             "name": attack.tool,
             "version": tool.version,
-            "as_typed": tool.as_typed(attack.typed_options, f"http://{attack.target}:{PORT}/"),
+            "as_typed": tool.as_typed(attack.typed_options, f"http://{attack.target}:{PRIVATE_PORT}/"),
         },
         "server": {
             "name": attack.server.name,
