@@ -159,4 +159,9 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
 
 def _say_step(step: Step, say: Say) -> Report:
     say(str(step))
+    return notices(say)
+
+
+def notices(say: Say) -> Report:
+    """Of what is reported of a storm, what is to be read also where its progress is not shown."""
     return lambda progress: say(progress["notice"]) if "notice" in progress else None

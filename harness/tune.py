@@ -29,6 +29,17 @@ def possible(search: Search, say: batch.Say) -> Search:
     return left
 
 
+def saying(search: Search, say: batch.Say) -> Asked:
+    """Have each storm said before it is held, and what there is to know of it; not its progress."""
+
+    def following(trial: Trial, held: int) -> Report:
+        (candidate,) = [one for one in search.candidates if one.trial == trial]
+        say(f"storm {held + 1}: {candidate.name}, cost {candidate.cost:g}")
+        return batch.notices(say)
+
+    return following
+
+
 def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
     """The runs of a search, those first that this machine has had already; it is over when they come to an end.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from harness import plots, store
+from harness import plots, record, store, tune
 from harness.errors import PlanError
 from harness.inference import share_of_runs
 from harness.plan import trial_from_options
@@ -213,6 +214,22 @@ def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_
     run = store.Run(tmp_path, {"plan_hash": "a", "status": status, "error": error, "agents": agents})
     assert counts(run, {"b"}) is plainly
     assert counts(run, {"a", "b"}) is searched
+
+
+def test_a_notebook_reads_which_storm_is_held_and_what_there_is_to_know_of_it(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(search: Search, data: Path, following: tune.Asked) -> Iterator[store.Run]:
+        report = following(search.candidates[1].trial, 4)
+        report({"elapsed_s": 1.0})
+        report({"notice": "counted as a miss: it was never ready"})
+        yield from ()
+
+    monkeypatch.setattr(tune, "possible", lambda search, say: search)
+    monkeypatch.setattr(tune, "tune", held)
+    said: list[str] = []
+    record.searched(search, "here", data=tmp_path, say=said.append)
+    assert said == ["storm 5: accept_loops 2, cost 1", "counted as a miss: it was never ready"]
 
 
 def test_what_had_no_storm_before_the_last_that_had_could_not_be_tried(search: Search) -> None:
