@@ -76,7 +76,6 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None]) -> list[
     """The newest ``repeats`` records of each attack on this machine; what has not been run is run now, in shuffled
     repeats. Attacks that cannot be run here are left out with a line for each reason.
     """
-    possible = []
     for reason in dict.fromkeys(missing(attack) for attack in plan.attacks):
         if reason is not None:
             say(f"left out: {reason}")
@@ -104,7 +103,7 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]
 
 def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: Path) -> dict[str, Any]:
     tool = tools.find(attack.tool)
-    output = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
+    output = results = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
     if tool.speaks == "vegeta":
         try:
             report = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
@@ -115,9 +114,8 @@ def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: 
                 f"{attack.tool} left nothing that it can report of ({observed['tool_ended']}): {wrote[:LOG_KEPT]}",
                 f"try its options by hand: {attack.typed_options}",
             ) from error
-        output, heard = report, said.vegeta(results)
-    else:
-        heard = said.hey(output)
+        output = report
+    heard = said.READERS[tool.speaks](results)
     if not heard.requests:
         raise StormLabError(f"{attack.tool} {observed['tool_ended']}: {output.strip()[-LOG_KEPT:]}")
     return {
