@@ -23,7 +23,7 @@ from harness.balancers.hops import Hops
 from harness.balancers.running import RunningFront
 from harness.children import Interrupted
 from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
-from harness.disturbances import ClientPause, Disturbance, Outage, Stall
+from harness.disturbances import Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
 from harness.held_connection import HeldConnection
@@ -315,22 +315,23 @@ class Supervisor:
         load, faults = self.trial.load, self.trial.faults
         found: list[Disturbance] = []
         if faults.stall_ms is not None and faults.stall_at_s is not None:
-            found.append(
-                Outage(self.server.stall, self.server.resume, start_ns, faults.stall_at_s, lasts_ms=faults.stall_ms)
-            )
+            stop, resume = self.server.stall, self.server.resume
+            found.append(Outage(stop, resume, start_ns, faults.stall_ms, "stalled_us", at_s=faults.stall_at_s))
         elif faults.stall_ms is not None:
             found.append(
                 Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
             )
         if faults.hold_ms is not None and faults.hold_at_s is not None:
             slices, rules = self.ground.slices, Nft(children.keep_network_rights, "--hold-ms", "leave it out")
-            times = (start_ns, faults.hold_at_s, faults.hold_ms)
-            found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
+            one = HeldConnection(self.ground.port, slices[0], rules)
+            self.manifest["held_connection"] = list(one.pair)
+            found.append(Outage(one.hold, one.let_go, start_ns, faults.hold_ms, "held_us", at_s=faults.hold_at_s))
         if faults.stall_loop_ms is not None:
             released = self.server.release_loop
             found.append(Stall(released, start_ns, faults.stall_loop_ms, 0, noted_as="loop_stalled_until_us"))
         if faults.client_pause_ms is not None:
-            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.places // 2))
+            stop, resume, half = self.agents.pause, self.agents.resume, load.places // 2
+            found.append(Outage(stop, resume, start_ns, faults.client_pause_ms, "clients_paused_us", wait_for=half))
         return found
 
     def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:
