@@ -74,9 +74,15 @@ class Agents:
     def running(self) -> bool:
         return any(agent.poll() is None for agent in self._processes)
 
-    def pause(self, stop: bool) -> None:
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
         for agent in self._processes:
-            children.signal_group(agent.pid, signal.SIGSTOP if stop else signal.SIGCONT)
+            children.signal_group(agent.pid, number)
 
     def attempted(self) -> int:
         """Clients, or places of a pool, that have issued their first connect, or tried to and could not."""

@@ -121,15 +121,17 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         return "it does not speak HTTP/2"
     if trial.placement.cpu == "disjoint" and this_host().cpus < 2:
         return "disjoint CPUs need two; this machine has one"
-    if (trial.faults.syn_loss or trial.faults.hold_ms) and nft_path() is None:
+    loses = trial.faults.syn_loss is not None or trial.faults.hold_ms is not None
+    if loses and nft_path() is None:
         return f"it loses packets on purpose, and {MISSING}"
     files, most = trial.server.nofile_hard or trial.server.nofile, files_limit()[1]
     if files is not None and files > most:
         return f"it takes {files} open files; the hard limit here is {most}"
     if trial.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
-    if trial.sysctls and not (isolation := namespace.available()).isolated:
-        return f"it has settings of a network of its own, and there is {isolation.reason}"
+    if (trial.sysctls or loses) and not (isolation := namespace.available()).isolated:
+        does = "loses packets on purpose" if loses else "has settings of a network of its own"
+        return f"it {does}, and there is {isolation.reason}"
     try:
         catalogue.argv(entry, trial.server, trial.load.target_host, ANY_PORT, http2=trial.load.http2)
         catalogue.provide(trial.server, say)
@@ -157,4 +159,9 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
 
 def _say_step(step: Step, say: Say) -> Report:
     say(str(step))
+    return notices(say)
+
+
+def notices(say: Say) -> Report:
+    """Of what is reported of a storm, what is to be read also where its progress is not shown."""
     return lambda progress: say(progress["notice"]) if "notice" in progress else None

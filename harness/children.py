@@ -8,9 +8,11 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -20,6 +22,22 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_NET_ADMIN, CAPABILITY_VERSION_3 = 12, 0x20080522
 """include/uapi/linux/capability.h"""
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived, where :func:`interrupt_once` was called."""
+
+
+def interrupt_once() -> None:
+    """Let the first signal that ends a storm raise :class:`Interrupted`; the way out is not interrupted in turn."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for stopping in STOPPING:
+            signal.signal(stopping, signal.SIG_IGN)
+        raise Interrupted
+
+    for number in STOPPING:
+        signal.signal(number, interrupt)
 
 
 def die_with_parent(signal_number: int = signal.SIGKILL) -> None:
@@ -34,12 +52,38 @@ def adopt_orphans() -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Inside, the signals that end a storm wait: what is started is known before anything can be ended."""
+    """Inside, the signals that end a storm wait: what is started is known before anything can be ended.
+
+    What is started has them blocked, too. Those that another thread takes are noted.
+    """
+    noted: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        yield
+        with interrupts_noted() as noted:
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in noted:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """Inside, SIGINT and SIGTERM are only noted. Blocking them would not do: other threads would take them."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # interrupts go to the main thread
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in STOPPING}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _CapabilityHeader(ctypes.Structure):

@@ -55,61 +55,45 @@ class Stall:
 
 
 class Outage:
-    """The server is stopped in the middle of the storm, for a while."""
+    """Something fails for a while in the middle of the storm: the server, all agents, or a connection.
+
+    It begins ``at_s`` after the start, and not before so many clients have tried to connect as it is to wait for.
+    """
 
     def __init__(
-        self, stop: Callable[[], None], resume: Callable[[], None], start_ns: int, at_s: float, lasts_ms: float
+        self,
+        begin: Callable[[], None],
+        put_right: Callable[[], None],
+        start_ns: int,
+        lasts_ms: float,
+        noted_as: str,
+        *,
+        at_s: float = 0.0,
+        wait_for: int = 0,
     ) -> None:
-        self._stop, self._resume = stop, resume
+        self._begin, self._put_right = begin, put_right
+        self._noted_as = noted_as
         self._start_ns = start_ns
         self._at_ns = start_ns + int(at_s * 1e9)
+        self._wait_for = wait_for
         self._lasts_ns = int(lasts_ms * 1e6)
         self._since_ns: int | None = None
         self.over = False
 
     def step(self, now_ns: int, attempted: Callable[[], int]) -> dict[str, Any]:
         if self._since_ns is None:
-            if now_ns < self._at_ns:
+            if now_ns < self._at_ns or attempted() < self._wait_for:
                 return {}
             self._since_ns = now_ns
-            self._stop()
-            return {"stalled_us": [(now_ns - self._start_ns) // 1000, None]}
+            self._begin()
+            return {self._noted_as: [(now_ns - self._start_ns) // 1000, None]}
         if now_ns - self._since_ns < self._lasts_ns:
             return {}
         self.end()
-        return {"stalled_us": [(since - self._start_ns) // 1000 for since in (self._since_ns, now_ns)]}
+        return {self._noted_as: [(moment - self._start_ns) // 1000 for moment in (self._since_ns, now_ns)]}
 
     def end(self) -> None:
         if not self.over:
             self.over = True
             if self._since_ns is not None:
-                self._resume()
-
-
-class ClientPause:
-    """All agents are stopped for a while, as soon as half of the clients have tried to connect."""
-
-    def __init__(self, stop_agents: Callable[[bool], None], start_ns: int, pause_ms: float, half: int) -> None:
-        self._stop_agents = stop_agents
-        self._start_ns = start_ns
-        self._pause_ns = int(pause_ms * 1e6)
-        self._half = half
-        self._since_ns: int | None = None
-        self.over = False
-
-    def step(self, now_ns: int, attempted: Callable[[], int]) -> dict[str, Any]:
-        if self._since_ns is None:
-            if attempted() < self._half:
-                return {}
-            self._stop_agents(True)
-            self._since_ns = now_ns
-            return {"clients_paused_us": [(now_ns - self._start_ns) // 1000, None]}
-        if now_ns - self._since_ns < self._pause_ns:
-            return {}
-        self.end()
-        return {"clients_paused_us": [(since - self._start_ns) // 1000 for since in (self._since_ns, now_ns)]}
-
-    def end(self) -> None:
-        if not self.over:
-            self.over = True
-            self._stop_agents(False)
+                self._put_right()

@@ -285,8 +285,11 @@ def _request_table(rows: Arrays, start_ns: int) -> pa.Table:
 
 
 def _end_what_was_cut_short(rows: Arrays, end: str) -> None:
-    """What an agent had issued when it was killed is ``other_error``: it left the client and has no known end."""
-    cut_short = (rows["outcome"] == Outcome.not_issued) & (rows["issued_ns"] > 0)
+    """What an agent had issued when it was killed is ``other_error``: it left the client and has no known end.
+
+    A request whose first attempt was issued and whose last could not be is ``not_issued`` with an errno: it has ended.
+    """
+    cut_short = (rows["outcome"] == Outcome.not_issued) & (rows["issued_ns"] > 0) & (rows["errno"] == 0)
     rows["outcome"] = np.where(cut_short, Outcome.other_error, rows["outcome"])
     rows[end] = np.where(cut_short, 0, rows[end])
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
+from harness import store
 from harness.plan import PLANS, Plan, load_plan
-from harness.search import SEARCHES, load_search
+from harness.search import SEARCHES, counts, load_search
+from harness.store import Run
 
 
 def plans() -> list[Plan]:
     """In reading order, searches last."""
-    searches = [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
-    return [*(load_plan(path) for path in sorted(PLANS.glob("*.toml"))), *searches]
+    return [*_measured(), *_searches()]
+
+
+def recorded(folder: Path) -> list[Run]:
+    """The runs in a folder that tell of one of them; of a search also those that were a miss without a storm."""
+    searched = {trial for plan in _searches() for trial in hashes(plan)}
+    known = searched.union(*map(hashes, _measured()))
+    return [run for run in store.runs(folder) if counts(run, searched) and run.identity[0] in known]
 
 
 def hashes(plan: Plan) -> list[str]:
@@ -38,5 +47,13 @@ def a_host_for_each(runs: pd.DataFrame, experiments: Iterable[Iterable[str]]) ->
     for trials in experiments:
         one = of_one_host(runs[runs["plan_hash"].isin(list(trials))])
         told.update(zip(one["plan_hash"], one["host_id"], strict=True))
-    pairs = zip(runs["plan_hash"], runs["host_id"], strict=True)
-    return runs[[pair in told for pair in pairs]]
+    pairs = pd.MultiIndex.from_frame(runs[["plan_hash", "host_id"]])
+    return runs[pairs.isin(list(told))]
+
+
+def _measured() -> list[Plan]:
+    return [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
+
+
+def _searches() -> list[Plan]:
+    return [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]

@@ -11,11 +11,10 @@ from typing import Any
 
 from harness import host, namespace
 from harness.errors import MachineError
-from harness.layout import free_port, place, ports_in_use
+from harness.layout import PRIVATE_PORT, free_port, place, ports_in_use
 from harness.load.slices import Slice, agents_needed, cut, source_pool
 from harness.plan import Trial
 
-PRIVATE_PORT = 8080
 LOOPBACK_SOURCES = 2**24 - 2**17
 """Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 

@@ -11,6 +11,8 @@ from harness.errors import MachineError
 from harness.plan import Placement
 from harness.probe.listener import listeners
 
+PRIVATE_PORT = 8080
+"""The server's in a private network, where nobody else listens."""
 SHARED_PORTS = range(8100, 10_000)
 """Below the agents' source ports and below the range that the kernel hands out."""
 

@@ -26,18 +26,18 @@ class Ledger:
     def __init__(self, port: int, slices: Iterable[Slice], prepared: Callable[[], None]) -> None:
         self._port = port
         self._slices = list(slices)
-        self._nft = nft.Nft(prepared)
+        self._nft = nft.Nft(prepared, "the ledger", "use --no-ledger")
 
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:
         """Why there can be no ledger of this trial, or None."""
-        if not isolated:
-            return "without a private namespace nothing is filtered"
+        if (why_not := nft.impossible(isolated)) is not None:
+            return why_not
         if any(slice_.source is None for slice_ in slices):
             return "the source ports are the kernel's choice, so no pair is known beforehand"
         if sum(_counted(slice_) for slice_ in slices) > MOST_PAIRS:
             return f"more than {MOST_PAIRS} connections are possible"
-        return None if nft.nft_path() else nft.MISSING
+        return None
 
     def open(self) -> None:
         """Make the sets and begin to count.

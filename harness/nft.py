@@ -27,11 +27,22 @@ def nft_path() -> str | None:
     return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")
 
 
-class Nft:
-    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace."""
+def impossible(isolated: bool) -> str | None:
+    """Why nothing can be counted or lost in a trial, or None."""
+    if not isolated:
+        return "without a private namespace nothing is filtered"
+    return None if nft_path() else MISSING
 
-    def __init__(self, prepared: Callable[[], None]) -> None:
+
+class Nft:
+    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace.
+
+    ``asked`` is what takes it, and ``without`` how to do without that, for who reads that nftables refused.
+    """
+
+    def __init__(self, prepared: Callable[[], None], asked: str, without: str) -> None:
         self._prepared = prepared
+        self._asked, self._without = asked, without
 
     def load(self, script: str) -> None:
         """Add a ruleset. Raises: MachineError: nftables refused."""
@@ -81,7 +92,8 @@ class Nft:
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()
-            raise MachineError(f"nftables cannot count here: {said[0] if said else done.returncode}", "use --no-ledger")
+            why = said[0] if said else f"exit status {done.returncode}"
+            raise MachineError(f"{self._asked} takes nftables, which refused: {why}", self._without)
         return done.stdout
 
 

@@ -21,26 +21,28 @@ class PathLoss:
         self._port = port
         self._share = share
         self._slices: Sequence[Slice] = list(slices)
-        self._nft = Nft(prepared)
+        self._nft = Nft(prepared, "--syn-loss", "leave it out")
 
     def open(self) -> None:
         """Begin to lose. Raises: MachineError: nftables refused."""
-        source = family(self._slices[0].target)
-        # Every pair is in the set: a match counts for it, and does not choose.
-        counted, members = "", ""
         known = [pair for _, _, pair in pairs(self._slices)] if self._assigned else []
-        if known:
-            members = counting_set("lost", len(known), source)
-            counted = f"{source} saddr . tcp sport @lost "
-        self._nft.load(
-            "table inet path {\n"
-            f"{members}"
-            "chain lose { type filter hook output priority 0; policy accept;\n"
-            f"tcp dport {self._port} tcp flags & (syn | ack) == syn "
-            f"numgen random mod {_PARTS} < {round(self._share * _PARTS)} {counted}drop\n}}\n}}\n"
-        )
+        self._nft.load(self._script(len(known)))
         if known:
             self._nft.fill("path", "lost", known)
+
+    def _script(self, known: int) -> str:
+        """Counted in a rule of its own: of a connection that is in no set, SYNs are lost all the same."""
+        source = family(self._slices[0].target)
+        members = counting_set("lost", known, source) if known else ""
+        count = f"{source} saddr . tcp sport @lost\n" if known else ""
+        return (
+            "table inet path {\n"
+            f"{members}"
+            f"chain lost {{\n{count}drop\n}}\n"
+            "chain lose { type filter hook output priority 0; policy accept;\n"
+            f"tcp dport {self._port} tcp flags & (syn | ack) == syn "
+            f"numgen random mod {_PARTS} < {round(self._share * _PARTS)} jump lost\n}}\n}}\n"
+        )
 
     def write_into(self, folder: Path) -> None:
         """Leave how many SYNs of each (address, port) were lost: a list of [address, port, SYNs]."""

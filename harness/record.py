@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -59,7 +59,7 @@ def searched(
 ) -> tuple[Search, pd.DataFrame]:
     """What of a search could be tried, and its storms, a row each, in order of time.
 
-    With ``here`` the search goes on until it is over.
+    With ``here`` the search goes on until it is over; each storm that it holds is said.
 
     Raises:
         PlanError, MachineError: as :func:`record`.
@@ -70,12 +70,8 @@ def searched(
     from harness import tune  # as above
 
     left = tune.possible(search, say)
-    storms = tune.tune(left, data or store.default_data(), lambda trial, held: _quiet)
+    storms = tune.tune(left, data or store.default_data(), tune.saying(left, say))
     return left, results.frame(Summary(run) for run in storms)
-
-
-def _quiet(progress: dict[str, Any]) -> None:
-    """A notebook shows what came of a storm, not its progress."""
 
 
 def open_run(run_id: str, *, data: Path | None = None) -> Summary:

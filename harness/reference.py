@@ -30,7 +30,7 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
     plans = experiments.plans()
     rows_wanted = {trial.plan_hash: plan.rows_kept(trial) for plan in plans for trial in plan.trials}
-    chosen = [run for run in store.runs(data) if run.is_result and run.identity[0] in rows_wanted]
+    chosen = experiments.recorded(data)
     lines = results.frame(Summary(run) for run in chosen)
     path = reference / results.RUNS
     if path.exists():

@@ -7,7 +7,6 @@ often enough is tested again with fresh storms, which had no part in its choice,
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, Literal
 from harness.errors import PlanError
 from harness.plan import PLANS, Plan, Trial, trial_from_options
 from harness.plan.bounds import require
+from harness.plan.reading import read_document, table
+from harness.store import Run
 
 SEARCHES = PLANS / "searches"
 """The collection's; each is a TOML file like a plan's, with a target and knobs."""
@@ -158,17 +159,15 @@ def load_search(file: Path, changes: Mapping[str, Any] | None = None) -> Search:
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot read the search {file}: {error.strerror}", "give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"the search {file} is not valid TOML: {error}", f"see {SEARCHES} for examples") from error
+    document = read_document(file, "search", str(SEARCHES))
     unknown = set(document) - {"question", "base", "target", "test", "knob"}
     require(not unknown, f"the search {file} has unknown keys: {', '.join(sorted(unknown))}")
-    tables = {key: {**document.get(key, {}), **(changes or {}).get(key, {})} for key in ("base", "target", "test")}
-    knobs = document.get("knob", {})
-    require(isinstance(knobs, dict) and bool(knobs), f"the search {file} has no [[knob.NAME]] to turn")
+    tables = {key: {**table(file, document, key), **(changes or {}).get(key, {})} for key in ("base", "target", "test")}
+    knobs = table(file, document, "knob")
+    require(bool(knobs), f"the search {file} has no [[knob.NAME]] to turn")
+    for name, settings in knobs.items():
+        tabled = isinstance(settings, list) and all(isinstance(setting, dict) for setting in settings)
+        require(tabled, f"knob.{name} in {file} must be a list of tables, each [[knob.{name}]], not {settings!r}")
     require(set(tables["target"]) == {"success", "p99_ms"}, f"[target] in {file} needs success and p99_ms")
     require(set(tables["test"]) <= {"runs", "confirm", "may_miss"}, f"[test] in {file} knows runs, confirm, may_miss")
     try:
@@ -202,6 +201,14 @@ def _candidates(base: Mapping[str, Any], knobs: Mapping[str, Any]) -> tuple[Cand
         if candidate.cost < cheapest.cost:
             made[trial.plan_hash] = candidate
     return tuple(sorted(made.values(), key=lambda candidate: candidate.cost))
+
+
+def counts(run: Run, searched: Collection[str]) -> bool:
+    """Whether a run says something of its trial; ``searched`` are the plan hashes of the trials of searches.
+
+    A candidate whose server failed before there could be a storm is not good enough, which a search counts as a miss.
+    """
+    return run.is_result or (run.server_failed and run.manifest["plan_hash"] in searched)
 
 
 def reached(search: Search, storms: Iterable[tuple[str, float, float | None]]) -> dict[str, list[bool]]:

@@ -110,8 +110,13 @@ class Run:
         return self._one_ended and self.manifest.get("front", {}).get("ended") is not None
 
     @property
+    def server_failed(self) -> bool:
+        """Whether it failed because the server did, or what is before it: in the storm, or so that there was none."""
+        return self.error is not None and self.error["code"] == ServerError.exit_code
+
+    @property
     def _one_ended(self) -> bool:
-        return self.error is not None and self.error["code"] == ServerError.exit_code and bool(self.manifest["agents"])
+        return self.server_failed and bool(self.manifest["agents"])
 
     @property
     def is_result(self) -> bool:

@@ -213,8 +213,10 @@ class Summary:
 
     @staticmethod
     def deepest(samples: pa.Table | None) -> int | None:
-        """The most connections that all queues of a port held together in the samples, if there are any."""
-        return None if samples is None else pc.max(samples["accept_queues"]).as_py()
+        """The most connections that all queues of a port held together in the samples; None where that is not known."""
+        if samples is None or "accept_queues" not in samples.column_names:
+            return None
+        return pc.max(samples["accept_queues"]).as_py()
 
     @property
     def out_of_files_lines(self) -> int | None:

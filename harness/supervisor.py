@@ -15,20 +15,20 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import children, host
 from harness.agents import Agents
 from harness.balancers.hops import Hops
 from harness.balancers.running import RunningFront
+from harness.children import Interrupted
 from harness.conclude import PROBE_SAMPLES, PROBE_SERVER_SAMPLES, conclude
-from harness.disturbances import ClientPause, Disturbance, Outage, Stall
+from harness.disturbances import Disturbance, Outage, Stall
 from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.ground import Ground, enter_network, lay_out
 from harness.held_connection import HeldConnection
 from harness.ledger import Ledger
-from harness.nft import Nft, nft_path
+from harness.nft import Nft, impossible
 from harness.path_loss import PathLoss
 from harness.plan import MAX_SECONDS, Trial
 from harness.probe import counters
@@ -41,10 +41,6 @@ from harness.witnesses import Witnesses
 
 START_IN_S = 0.05
 REPORT_EVERY_S = 0.25
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived."""
 
 
 class Supervisor:
@@ -78,6 +74,7 @@ class Supervisor:
             self._isolate()
             self._start_tracing()
             self._lay_out()
+            self._refuse_what_cannot_be_lost()
             self._start_server()
             self._start_front()
             self._start_agents()
@@ -126,6 +123,15 @@ class Supervisor:
         self.agents = Agents(self.ground.slices, self.partial.path)
         self.witnesses.use_cpus(self.ground.client_cpus)
         self.manifest |= {**self.ground.to_json(), "supervisor_pid": os.getpid()}
+
+    def _refuse_what_cannot_be_lost(self) -> None:
+        """Before anything is started."""
+        faults, isolated = self.trial.faults, self.manifest["kernel"]["isolated"]
+        held = None if faults.hold_ms is None else HeldConnection.impossible(self.ground.slices, isolated)
+        lost = None if faults.syn_loss is None else impossible(isolated)
+        for option, why_not in (("--hold-ms", held), ("--syn-loss", lost)):
+            if why_not is not None:
+                raise MachineError(f"{option} was asked for; {why_not}", "see `stormlab doctor`")
 
     def _start_server(self) -> None:
         planned = self.trial.server
@@ -242,21 +248,11 @@ class Supervisor:
             self.witnesses.open_ledger(self.ground.port, slices)
 
     def _lose_packets(self) -> None:
-        if self.trial.faults.hold_ms is not None:
-            why_not = HeldConnection.impossible(self.ground.slices, self.manifest["kernel"]["isolated"])
-            if why_not is not None:
-                raise MachineError(f"--hold-ms was asked for; {why_not}", "see `stormlab doctor`")
         share = self.trial.faults.syn_loss
-        if share is None:
-            return
-        if not self.manifest["kernel"]["isolated"] or nft_path() is None:
-            raise MachineError(
-                f"--syn-loss {share:g} was asked for; it takes a private namespace and nft (Debian's nftables)",
-                "see `stormlab doctor`",
-            )
-        loss = PathLoss(self.ground.port, share, self.ground.slices, children.keep_network_rights)
-        loss.open()
-        self.path_loss = loss
+        if share is not None:
+            loss = PathLoss(self.ground.port, share, self.ground.slices, children.keep_network_rights)
+            loss.open()
+            self.path_loss = loss
 
     def _storm(self) -> None:
         assert self.server is not None
@@ -319,22 +315,23 @@ class Supervisor:
         load, faults = self.trial.load, self.trial.faults
         found: list[Disturbance] = []
         if faults.stall_ms is not None and faults.stall_at_s is not None:
-            found.append(
-                Outage(self.server.stall, self.server.resume, start_ns, faults.stall_at_s, lasts_ms=faults.stall_ms)
-            )
+            stop, resume = self.server.stall, self.server.resume
+            found.append(Outage(stop, resume, start_ns, faults.stall_ms, "stalled_us", at_s=faults.stall_at_s))
         elif faults.stall_ms is not None:
             found.append(
                 Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
             )
         if faults.hold_ms is not None and faults.hold_at_s is not None:
-            slices, rules = self.ground.slices, Nft(children.keep_network_rights)
-            times = (start_ns, faults.hold_at_s, faults.hold_ms)
-            found.append(HeldConnection(self.ground.port, slices[0], rules, *times))
+            slices, rules = self.ground.slices, Nft(children.keep_network_rights, "--hold-ms", "leave it out")
+            one = HeldConnection(self.ground.port, slices[0], rules)
+            self.manifest["held_connection"] = list(one.pair)
+            found.append(Outage(one.hold, one.let_go, start_ns, faults.hold_ms, "held_us", at_s=faults.hold_at_s))
         if faults.stall_loop_ms is not None:
             released = self.server.release_loop
             found.append(Stall(released, start_ns, faults.stall_loop_ms, 0, noted_as="loop_stalled_until_us"))
         if faults.client_pause_ms is not None:
-            found.append(ClientPause(self.agents.pause, start_ns, faults.client_pause_ms, half=load.places // 2))
+            stop, resume, half = self.agents.pause, self.agents.resume, load.places // 2
+            found.append(Outage(stop, resume, start_ns, faults.client_pause_ms, "clients_paused_us", wait_for=half))
         return found
 
     def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:
@@ -396,17 +393,11 @@ def _say(**fields: Any) -> None:
 
 
 def main() -> int:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for one in children.STOPPING:  # once is enough: what follows must not be interrupted in turn
-            signal.signal(one, signal.SIG_IGN)
-        raise Interrupted
-
     folder, cwd, caller = sys.argv[1:]
     partial = Partial(Path(folder))
     children.die_with_parent(signal.SIGTERM)
     children.adopt_orphans()
-    for number in children.STOPPING:
-        signal.signal(number, interrupt)
+    children.interrupt_once()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)  # blocked by the caller until here
         if os.getppid() != int(caller):

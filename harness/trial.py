@@ -8,17 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import host_settings
 from harness.balancers import running as balancers
-from harness.children import STOPPING, signal_group
+from harness.children import STOPPING, interrupts_noted, signal_group
 from harness.conclude import conclude
 from harness.errors import MachineError, StormLabError
 from harness.host import this_host
@@ -52,14 +49,14 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
 
 
 def _run(trial: Trial, data: Path, report: Report) -> Run:
-    with _interrupts_noted() as interrupts:
+    with interrupts_noted() as interrupts:
         partial, process = _start(trial, data)
     try:
         if interrupts:
             raise KeyboardInterrupt
         result = _follow(process, report)
     except BaseException as stopped:
-        with _interrupts_noted():  # impatience meanwhile is forgiven
+        with interrupts_noted():  # impatience meanwhile is forgiven
             run = _outcome(process, partial, _interrupt(process))
         if isinstance(stopped, KeyboardInterrupt) and run.interrupted:
             return run
@@ -148,25 +145,6 @@ def _interrupt(process: subprocess.Popen[str]) -> dict[str, Any] | None:
         return None
     lines = [json.loads(line) for line in output.splitlines()]
     return next((line for line in reversed(lines) if "done" in line or "error" in line), None)
-
-
-@contextmanager
-def _interrupts_noted() -> Iterator[list[int]]:
-    """Inside, SIGINT and SIGTERM are only noted. Blocking them would not do: other threads would take them."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted  # interrupts go to the main thread
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-
-    before = {number: signal.signal(number, note) for number in STOPPING}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str, Any] | None) -> Run:

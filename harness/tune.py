@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import batch, store
-from harness.errors import MachineError, ServerError
+from harness.errors import MachineError
 from harness.plan import Trial
-from harness.search import Search, next_trial, path, reached
+from harness.search import Search, counts, next_trial, path, reached
 from harness.store import Run
 from harness.summary import Summary
 from harness.trial import Report, recover, run_trial
@@ -29,6 +29,17 @@ def possible(search: Search, say: batch.Say) -> Search:
     return left
 
 
+def saying(search: Search, say: batch.Say) -> Asked:
+    """Have each storm said before it is held, and what there is to know of it; not its progress."""
+
+    def following(trial: Trial, held: int) -> Report:
+        (candidate,) = [one for one in search.candidates if one.trial == trial]
+        say(f"storm {held + 1}: {candidate.name}, cost {candidate.cost:g}")
+        return batch.notices(say)
+
+    return following
+
+
 def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
     """The runs of a search, those first that this machine has had already; it is over when they come to an end.
 
@@ -41,6 +52,7 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
         KeyboardInterrupt: it was interrupted.
     """
     recover(data)
+    searched = {candidate.trial.plan_hash for candidate in search.candidates}
     identities = {batch.identity(candidate.trial) for candidate in search.candidates}
     storms: list[tuple[str, float, float | None]] = []
 
@@ -49,7 +61,7 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
         storms.append((run.manifest["plan_hash"], summary.success_rate, summary.latencies.quantile(0.99)))
 
     for run in store.runs(data):
-        if _says_something(run) and run.identity in identities:
+        if counts(run, searched) and run.identity in identities:
             note(run)
             yield run
     while (trial := next_trial(path(search, reached(search, storms)))) is not None:
@@ -57,7 +69,7 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
         run = run_trial(trial, data, report)
         if run.interrupted:
             raise KeyboardInterrupt
-        if not _says_something(run):
+        if not counts(run, searched):
             raise MachineError(
                 f"a storm of the search failed: {run.manifest['error']['message']}", f"see {run.path}; then go on"
             )
@@ -65,8 +77,3 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
             report({"notice": f"counted as a miss: {run.manifest['error']['message']}; see {run.path}"})
         note(run)
         yield run
-
-
-def _says_something(run: Run) -> bool:
-    """Whether it tells of its candidate: of the storm, or that there could be none as the server failed."""
-    return run.is_result or (run.error is not None and run.error["code"] == ServerError.exit_code)

@@ -8,15 +8,12 @@ started several times: once to look at its listener and its manners, once under 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import children, host, namespace
@@ -25,7 +22,8 @@ from harness.audit.asking import Idle
 from harness.audit.log import lines_on_files
 from harness.audit.observed import Job, Observed
 from harness.audit.out_of_files import Seen
-from harness.errors import ServerError, StormLabError
+from harness.chamber import answer
+from harness.errors import ServerError
 from harness.servers.process import RunningServer
 
 SOMAXCONN = "net.core.somaxconn"
@@ -45,10 +43,6 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 WHAT_IS_AUDITED = (
     "what is audited must stay in the foreground and speak HTTP/1.1 on {port} of 127.0.0.1, ::1 or all addresses"
 )
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived."""
 
 
 class Chamber:
@@ -329,30 +323,11 @@ def _let_go() -> None:
     children.end_descendants()
 
 
-def main() -> None:
-    children.die_with_parent()
-    children.adopt_orphans()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for stopping in children.STOPPING:  # once is enough: what follows is the way out
-            signal.signal(stopping, signal.SIG_IGN)
-        raise Interrupted
-
-    for number in children.STOPPING:
-        signal.signal(number, interrupt)
-    job = Job.from_json(json.load(sys.stdin))
+def observe(document: dict[str, Any]) -> dict[str, Any]:
+    job = Job.from_json(document)
     os.environ.update(job.environment)
-    answer: dict[str, Any]
-    try:
-        answer = {"observed": Chamber(job, namespace.enter().isolated).observe().to_json()}
-    except StormLabError as error:
-        answer = {"error": error.to_json()}
-    except Interrupted:
-        answer = {"interrupted": True}
-    finally:
-        children.end_descendants()
-    print(json.dumps(answer), flush=True)
+    return Chamber(job, namespace.enter().isolated).observe().to_json()
 
 
 if __name__ == "__main__":
-    main()
+    answer(observe)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import children, namespace
+from harness import chamber, namespace
 from harness.audit import strace
 from harness.audit.building import SOURCES
 from harness.audit.observed import Job, Observed
 from harness.audit.row import row
 from harness.audit.subjects import Subject
-from harness.errors import MachineError, StormLabError
-from harness.layout import free_port, ports_in_use
-from harness.store import PROJECT
-
-PRIVATE_PORT = 8080
-ENDS_WITHIN_S = 20.0
+from harness.layout import PRIVATE_PORT, free_port, ports_in_use
 
 
 def audit(subject: Subject) -> dict[str, Any]:
@@ -35,21 +22,8 @@ def audit(subject: Subject) -> dict[str, Any]:
         MachineError: this machine cannot audit.
         KeyboardInterrupt: interrupted; everything is ended.
     """
-    with _folder() as folder:
-        return row(subject, _observe(subject, job_of(subject, folder)))
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[str]:
-    """A folder for what a server writes; no interrupt comes between its making and the promise to remove it."""
-    path = ""
-    try:
-        with children.uninterrupted():
-            path = tempfile.mkdtemp(prefix="stormlab-audit-")
-        yield path
-    finally:
-        with children.uninterrupted():
-            shutil.rmtree(path, ignore_errors=True)
+    with chamber.folder("stormlab-audit-") as folder:
+        return row(subject, _observe(subject, job_of(subject, str(folder))))
 
 
 def job_of(subject: Subject, folder: str) -> Job:
@@ -82,57 +56,4 @@ def _environment(subject: Subject, folder: str) -> dict[str, str]:
 
 
 def _observe(subject: Subject, job: Job) -> Observed:
-    return Observed.from_json(call_chamber("harness.audit.chamber", job.to_json(), subject.name)["observed"])
-
-
-def call_chamber(module: str, job: dict[str, Any], name: str) -> dict[str, Any]:
-    """Run a chamber, a process that enters a private network, and return its answer; ``name`` is said in errors.
-
-    Raises:
-        StormLabError: it answered with an error.
-        MachineError: it did not answer.
-        KeyboardInterrupt: interrupted; everything is ended.
-    """
-    process = None
-    try:
-        with children.uninterrupted():
-            # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
-            process = children.start(
-                [sys.executable, "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=PROJECT,
-                prepared=_listening_to_signals,
-            )
-        output, errors = process.communicate(json.dumps(job))
-    except BaseException:
-        if process is not None:
-            with children.uninterrupted():
-                _stop(process)
-        raise
-    if not output:
-        last = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-        raise MachineError(f"{name} could not be run in a network of its own: {last}", "see `stormlab doctor`")
-    answer: dict[str, Any] = json.loads(output)
-    if "interrupted" in answer:
-        raise KeyboardInterrupt
-    if "error" in answer:
-        raise StormLabError.from_json(answer["error"])
-    return answer
-
-
-def _listening_to_signals() -> None:
-    """Between fork and exec: what waits in the caller while it starts a child does not wait in the child."""
-    children.die_with_parent()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """Have a chamber end its servers, then itself; one that does not in time is killed, and they with it."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.communicate(timeout=ENDS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    return Observed.from_json(chamber.call("harness.audit.chamber", job.to_json(), subject.name))

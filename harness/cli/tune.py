@@ -11,15 +11,13 @@ from typing import Any
 from harness import results
 from harness.cli.options import Commands, add_data, add_json
 from harness.cli.run import CHECK_FAILED
-from harness.plan import Trial
 from harness.report import search as tell
 from harness.report import tables
 from harness.report.progress import Progress
 from harness.search import SEARCHES, Search, Tested, chosen, load_search
 from harness.store import Run
 from harness.summary import Summary
-from harness.trial import Report
-from harness.tune import possible, tune
+from harness.tune import possible, saying, tune
 
 
 def add_to(commands: Commands) -> None:
@@ -43,13 +41,7 @@ def run(options: argparse.Namespace) -> int:
     changes = {"base": _given(base), "target": _given(target)}
     with Progress() as progress:
         search = possible(load_search(options.search, changes), progress.say)
-
-        def following(trial: Trial, held: int) -> Report:
-            (candidate,) = [one for one in search.candidates if one.trial == trial]
-            progress.say(f"storm {held + 1}: {candidate.name}, cost {candidate.cost:g}")
-            return lambda said: progress.say(said["notice"]) if "notice" in said else None
-
-        runs = list(tune(search, options.data, following))
+        runs = list(tune(search, options.data, saying(search, progress.say)))
     summaries = [Summary(one) for one in runs]
     frame = results.frame(summaries)
     tested = tell.walked(search, frame)

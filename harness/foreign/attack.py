@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,13 @@ class Attack:
             raise PlanError(f"an attack has 1 to {MAX_REQUESTS} requests and takes 1 to {MAX_SECONDS:g} s")
         if not 0 < self.rate * self.seconds <= MAX_REQUESTS:
             raise PlanError(f"{self.rate}/s for {self.seconds} s are more than {MAX_REQUESTS} requests, or none")
+        for name in ("tool", "options", "listen"):
+            if not isinstance(getattr(self, name), str):
+                raise PlanError(f"{name} must be a text, not {getattr(self, name)!r}")
+        try:
+            shlex.split(self.typed_options)
+        except ValueError as error:
+            raise PlanError(f"the options {self.options!r} are no command line: {str(error).lower()}") from error
         if self.tool_nofile is not None and self.tool_nofile < 16:
             raise PlanError(f"tool_nofile must be at least 16, not {self.tool_nofile}")
 
@@ -64,7 +72,7 @@ class Attack:
         numbers = {"requests": self.requests, "at_once": self.at_once, "rate": self.rate, "seconds": self.seconds}
         try:
             return self.options.format(**numbers)
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
             raise PlanError(f"the options {self.options!r} cannot be filled in: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
@@ -119,6 +127,8 @@ def _attack(options: Mapping[str, Any]) -> Attack:
     if unknown:
         raise PlanError(f"unknown option {min(unknown)!r}; known are {', '.join(sorted(_OF_SERVER | _OF_ATTACK))}")
     name = options.get("server", Server().name)
+    if not isinstance(name, str):
+        raise PlanError(f"server must be a name, not {name!r}")
     options = {**published().get(name, {}), **options}
     server = {name: value for name, value in options.items() if name in _OF_SERVER}
     about = {name: value for name, value in options.items() if name in _OF_ATTACK}

@@ -5,33 +5,32 @@ seen out, both JSON. The tool's results stay in the job's folder. Whatever happe
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from harness import children, host, namespace
-from harness.errors import MachineError, StormLabError
+from harness.chamber import answer
+from harness.errors import MachineError
 from harness.foreign import tools
 from harness.foreign.attack import Attack
+from harness.layout import PRIVATE_PORT
 from harness.nft import Nft, nft_path
+from harness.plan import MAX_SECONDS
 from harness.probe import counters
 from harness.probe.listener import ListenerWatch
 from harness.servers import catalogue
 from harness.servers.process import RunningServer
 
-PORT = 8080
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 """The two lines that most systems have; this machine's own file is left alone."""
 RESULTS, OUTPUT, TYPED, SERVER_LOG = "results.bin", "output", "typed", "server.log"
-ENDS_WITHIN_S = 120.0
+MARGIN_S = 120.0
+"""What a tool may take beyond the seconds of its attack: to wait for its last answers, or where it counts requests."""
 LOOKS_EVERY_S = 0.002
 COUNTERS = (
     "ActiveOpens",
@@ -59,10 +58,6 @@ table inet attack {{
  }}
 }}
 """
-
-
-class Interrupted(BaseException):
-    """SIGINT or SIGTERM arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +103,7 @@ class Chamber:
     def __init__(self, job: Job) -> None:
         self.attack, self.folder = job.attack, Path(job.folder)
         self.tool = tools.find(job.attack.tool)
-        self.url = f"http://{job.attack.target}:{PORT}/"
+        self.url = f"http://{job.attack.target}:{PRIVATE_PORT}/"
         self.server: RunningServer | None = None
         self.backlog: int | None = None
         self.addresses: tuple[str, ...] = ()
@@ -158,20 +153,20 @@ class Chamber:
     def _count_syns(self) -> Nft | None:
         if nft_path() is None:
             return None
-        counting = Nft(children.keep_network_rights)
-        counting.load(_SYNS.format(port=PORT))
+        counting = Nft(children.keep_network_rights, "counting the SYNs of an attack", "see `stormlab doctor`")
+        counting.load(_SYNS.format(port=PRIVATE_PORT))
         return counting
 
     def _start_server(self) -> None:
         planned = self.attack.server
-        command = catalogue.argv(catalogue.find(planned), planned, self.attack.listen, PORT)
+        command = catalogue.argv(catalogue.find(planned), planned, self.attack.listen, PRIVATE_PORT)
         limits = host.files_limit() if planned.nofile is None else (planned.nofile, planned.nofile)
         self.server = RunningServer(command, self.folder / SERVER_LOG, self.folder, host.usable_cpus(), limits)
         if self.attack.late_s is None:
-            self.server.wait_until_ready("answered", "127.0.0.1", PORT, "/")
+            self.server.wait_until_ready("answered", "127.0.0.1", PRIVATE_PORT, "/")
 
     def _attack(self) -> str:
-        """Let the tool run to its end, and watch; how it ended."""
+        """Let the tool run to its end, and watch; how it ended. Raises: MachineError: it did not, in its time."""
         command = self.tool.command(self.attack.typed_options, self.url, self.folder / RESULTS)
         limit = self.attack.tool_nofile
         files = host.files_limit() if limit is None else (limit, limit)
@@ -182,14 +177,17 @@ class Chamber:
             tool = children.start(
                 command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder, prepared=prepared
             )
-        begun = time.monotonic()
+        begun, limit_s = time.monotonic(), self.attack.seconds + MARGIN_S
         while tool.poll() is None:
             gone_s = time.monotonic() - begun
             if self.server is None and self.attack.late_s is not None and gone_s >= self.attack.late_s:
                 self._start_server()
-            if gone_s > ENDS_WITHIN_S:
+            if gone_s > limit_s:
                 children.end(tool)
-                return f"ended after {ENDS_WITHIN_S:g} s"
+                raise MachineError(
+                    f"{self.attack.tool} was given {self.attack.seconds} s and {MARGIN_S:g} more; it had not ended",
+                    f"give it more with `seconds` (up to {MAX_SECONDS:g}), or fewer requests",
+                )
             self._look()
             time.sleep(LOOKS_EVERY_S)
         return f"exit status {tool.returncode}"
@@ -199,41 +197,22 @@ class Chamber:
         if self.server is None:
             return
         if not self.addresses:
-            found = self.server.listeners(PORT)
+            found = self.server.listeners(PRIVATE_PORT)
             self.addresses = tuple(sorted({one.address for one in found}))
             if not found:
                 return
             self.backlog = found[0].backlog
-            self._watch = ListenerWatch(PORT, found[0].address)
+            self._watch = ListenerWatch(PRIVATE_PORT, found[0].address)
         if (seen := self._watch.read()) is not None:
             self.looks += 1
             self.deepest = max(self.deepest, seen[0])
 
 
-def main() -> None:
-    children.die_with_parent()
-    children.adopt_orphans()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        for stopping in children.STOPPING:  # once is enough: what follows is the way out
-            signal.signal(stopping, signal.SIG_IGN)
-        raise Interrupted
-
-    for number in children.STOPPING:
-        signal.signal(number, interrupt)
-    job = Job.from_json(json.load(sys.stdin))
+def observe(document: dict[str, Any]) -> dict[str, Any]:
+    job = Job.from_json(document)
     os.environ["HOME"] = job.folder
-    answer: dict[str, Any]
-    try:
-        answer = {"observed": asdict(Chamber(job).run())}
-    except StormLabError as error:
-        answer = {"error": error.to_json()}
-    except Interrupted:
-        answer = {"interrupted": True}
-    finally:
-        children.end_descendants()
-    print(json.dumps(answer), flush=True)
+    return asdict(Chamber(job).run())
 
 
 if __name__ == "__main__":
-    main()
+    answer(observe)

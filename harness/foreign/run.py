@@ -5,26 +5,24 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import stats
+from harness import chamber, stats
 from harness.audit.building import package_versions
-from harness.audit.run import call_chamber
 from harness.errors import MachineError, StormLabError
 from harness.foreign import said, tools
 from harness.foreign.attack import Attack, AttackPlan
-from harness.foreign.chamber import OUTPUT, PORT, RESULTS, SERVER_LOG, Job
+from harness.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG, Job
 from harness.foreign.records import FOLDER, recorded
 from harness.foreign.said import Said
 from harness.host import this_host
+from harness.layout import PRIVATE_PORT
 from harness.servers import catalogue
-from harness.servers.build import run_step
+from harness.servers.build import BuildError, run_step
 from harness.store import cannot_write, write_whole
 
 LOG_KEPT = 400
@@ -35,7 +33,7 @@ def run_attack(attack: Attack, data: Path) -> dict[str, Any]:
 
     Raises:
         PlanError: tool, server or an option is unknown.
-        MachineError: it cannot be run here; nothing is kept.
+        MachineError: it cannot be run here, or did not end or report; nothing is kept.
         ServerError: the server was never ready.
         KeyboardInterrupt: interrupted; everything is ended.
     """
@@ -43,13 +41,10 @@ def run_attack(attack: Attack, data: Path) -> dict[str, Any]:
     if why_not is not None:
         raise MachineError(f"this attack cannot be run here: {why_not}")
     now = dt.datetime.now(dt.UTC)
-    folder = Path(tempfile.mkdtemp(prefix="stormlab-attack-"))
-    folder.chmod(0o755)
-    try:
-        seen = call_chamber("harness.foreign.chamber", Job(attack, str(folder)).to_json(), f"{attack.tool}")
-        record = _record(attack, now, seen["observed"], folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with chamber.folder("stormlab-attack-") as folder:
+        folder.chmod(0o755)
+        seen = chamber.call("harness.foreign.chamber", Job(attack, str(folder)).to_json(), attack.tool)
+        record = _record(attack, now, seen, folder)
     path = data / FOLDER / f"{record['run_id']}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +76,6 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None]) -> list[
     """The newest ``repeats`` records of each attack on this machine; what has not been run is run now, in shuffled
     repeats. Attacks that cannot be run here are left out with a line for each reason.
     """
-    possible = []
     for reason in dict.fromkeys(missing(attack) for attack in plan.attacks):
         if reason is not None:
             say(f"left out: {reason}")
@@ -109,13 +103,19 @@ def _newest_first(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]
 
 def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: Path) -> dict[str, Any]:
     tool = tools.find(attack.tool)
-    output = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
+    output = results = said.without_colours((folder / OUTPUT).read_text(errors="replace"))
     if tool.speaks == "vegeta":
-        output = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
-        results = run_step([str(tool.path), "encode", "-to=csv", str(folder / RESULTS)], folder, limit_s=60)
-        heard = said.vegeta(results)
-    else:
-        heard = said.hey(output)
+        try:
+            report = run_step([str(tool.path), "report", str(folder / RESULTS)], folder, limit_s=60)
+            results = run_step([str(tool.path), "encode", "-to=csv", str(folder / RESULTS)], folder, limit_s=60)
+        except BuildError as error:
+            wrote = next(iter(output.strip().splitlines()), str(error))
+            raise MachineError(
+                f"{attack.tool} left nothing that it can report of ({observed['tool_ended']}): {wrote[:LOG_KEPT]}",
+                f"try its options by hand: {attack.typed_options}",
+            ) from error
+        output = report
+    heard = said.READERS[tool.speaks](results)
     if not heard.requests:
         raise StormLabError(f"{attack.tool} {observed['tool_ended']}: {output.strip()[-LOG_KEPT:]}")
     return {
@@ -128,7 +128,7 @@ def _record(attack: Attack, now: dt.datetime, observed: dict[str, Any], folder: 
         "tool": {
             "name": attack.tool,
             "version": tool.version,
-            "as_typed": tool.as_typed(attack.typed_options, f"http://{attack.target}:{PORT}/"),
+            "as_typed": tool.as_typed(attack.typed_options, f"http://{attack.target}:{PRIVATE_PORT}/"),
         },
         "server": {
             "name": attack.server.name,

@@ -115,6 +115,7 @@ def hey(output: str) -> Said:
 
 
 READERS: Mapping[str, Callable[[str], Said]] = {"vegeta": vegeta, "hey": hey, "oha": hey}
+"""By the word that a tool ``speaks``: from vegeta's encoded results, from the others' own output."""
 
 
 def shortened(output: str) -> str:

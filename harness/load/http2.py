@@ -10,6 +10,7 @@ import errno
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 
 import h2
@@ -81,6 +82,7 @@ class Http2Connections(Connections):
         self._on: dict[type[events.Event], Callable[[Link, events.Event], None]] = {
             events.RemoteSettingsChanged: self._settings,
             events.ResponseReceived: self._headers,
+            events.DataReceived: self._data,
             events.StreamEnded: self._ended,
             events.StreamReset: self._reset,
             events.ConnectionTerminated: self._goaway,
@@ -246,6 +248,11 @@ class Http2Connections(Connections):
                 link.answer.accepted_ns = stream.answer.accepted_ns = int(value)
         self.asked.first_byte(stream, monotonic_ns())
 
+    def _data(self, link: Link, event: events.Event) -> None:
+        """Give the windows back what is read, or the connection stands still once that has come to their size."""
+        assert isinstance(event, events.DataReceived) and link.frames is not None
+        link.frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
     def _ended(self, link: Link, event: events.Event) -> None:
         assert isinstance(event, events.StreamEnded)
         stream = link.streams.get(event.stream_id or 0)
@@ -274,10 +281,8 @@ class Http2Connections(Connections):
         if link.state is State.CONNECTING:
             self._end(link, Outcome.connect_timeout, now_ns)
         elif link.state is State.WAITING and link.frames is not None:
-            try:
+            with suppress(H2Error):  # it has just ended
                 link.frames.reset_stream(client.index, ErrorCodes.CANCEL)
-            except H2Error:  # it has just ended
-                return
             self._flush(link)
         self._queue(link)
 

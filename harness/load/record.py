@@ -146,11 +146,11 @@ class RequestRecord:
         self.outcome[client.request] = outcome
 
     def tried_again(self, client: Client) -> None:
-        """From here on it is another attempt's that is written down; when it was first issued stays."""
+        """From here on it is another attempt's that is written down, its outcome too; when it was issued stays."""
         request = client.request
         self.connection[request] = client.row
         self.attempts[request] = client.tries
-        for column in (self.accepted_ns, self.first_byte_ns, self.status, self.errno):
+        for column in (self.accepted_ns, self.first_byte_ns, self.status, self.errno, self.outcome):
             column[request] = 0
 
     def first_byte(self, client: Client, now_ns: int) -> None:

@@ -135,6 +135,8 @@ class RetryingConnections(Connections):
     def _end(self, client: Client, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         if now_ns > client.deadline_ns and outcome is not NOT_ISSUED and outcome is not OTHER_ERROR:
             outcome = self._timeout(client)
+        if outcome is NOT_ISSUED and client.tries > 1:  # this attempt ended before it was written down as begun
+            self.tried.tried_again(client)
         next_ns = now_ns + self.backoff.wait_ns(client.tries)
         if outcome not in RETRIED or next_ns >= client.final_ns or not self.backoff.allows(client.tries):
             client.tries = 0

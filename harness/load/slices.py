@@ -62,10 +62,12 @@ def source_pool(target: str, load: Load, ports_in_use: Sequence[int], first_addr
     spans = tuple(range(start, end) for start, end in zip(starts, ends, strict=True) if start < end)
     per_address = sum(len(span) for span in spans)
     if ":" in target:
-        if load.clients > per_address:
+        # Of kept connections it can come to more only where the server closes them, and then pairs start over.
+        needed = load.places * load.retries.attempts
+        if needed > per_address:
             raise MachineError(
-                f"{load.clients} clients of {target} were asked for; its one source address has {per_address} ports",
-                "use --target-host 127.0.0.1, which has many source addresses, or fewer clients",
+                f"{needed} connections to {target} were asked for; its one source address has {per_address} ports",
+                "use --target-host 127.0.0.1, which has many source addresses, or fewer clients or attempts",
             )
         return SourcePool((target,), spans)
     addresses = -(-load.most_connections // per_address)

@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.plan.bounds import require
 from harness.plan.options import trial_from_options
-from harness.plan.scenarios import read_scenarios, table
+from harness.plan.reading import table
+from harness.plan.scenarios import read_scenarios
 from harness.plan.trial import Trial
 
 PLANS = Path(__file__).parents[2] / "plans"

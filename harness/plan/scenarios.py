@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import PlanError
 from harness.plan.bounds import require
+from harness.plan.reading import read_document, table
 
 
 def read_scenarios(
@@ -21,12 +20,7 @@ def read_scenarios(
     Raises:
         PlanError: the file cannot be read, is not TOML, or is not a plan.
     """
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlanError(f"cannot read the plan {path}: {error.strerror}", "give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"the plan {path} is not valid TOML: {error}", "see plans/ for examples") from error
+    read = read_document(path, "plan", "plans/")
     document = {"question": "", "repeats": 1, "keep_rows": 0, **_merge(read, changes or {})}
     unknown = set(document) - {"question", "repeats", "keep_rows", "base", "vary", "scenario", *keys}
     require(not unknown, f"the plan {path} has unknown keys: {', '.join(sorted(unknown))}")
@@ -37,18 +31,11 @@ def read_scenarios(
         lists = isinstance(values, list) and bool(values)
         require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
     combined = [
-        (name, {**base, **scenario, **dict(zip(vary, values, strict=True))})
-        for name, scenario in (scenarios or {"": {}}).items()
+        (name, {**base, **table(path, scenarios, name), **dict(zip(vary, values, strict=True))})
+        for name in scenarios or {"": {}}
         for values in itertools.product(*vary.values())
     ]
     return document, combined
-
-
-def table(path: Path, document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The table of a plan file with that name, empty where there is none. Raises PlanError where it is no table."""
-    found = document.get(key, {})
-    require(isinstance(found, dict), f"{key} in {path} must be a table")
-    return found  # type: ignore[no-any-return]
 
 
 def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ as to pick single ones by how they went would be to pick a result.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ def gather(folder: Path) -> Evidence:
     """
     table, audit = folder / results.RUNS, folder / AUDIT
     known = [experiments.hashes(plan) for plan in experiments.plans()]
-    runs = results.read(table) if table.exists() else results.frame(_recorded(folder, {*itertools.chain(*known)}))
+    runs = results.read(table) if table.exists() else results.frame(map(Summary, experiments.recorded(folder)))
     runs = runs.sort_values("run_id", kind="stable", ignore_index=True)
     told = experiments.a_host_for_each(runs, known)
     builds = told["binary_hash"].fillna("")
@@ -103,10 +102,6 @@ def gather(folder: Path) -> Evidence:
     rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
     attacks = (published if table.exists() else recorded)(folder)
     return Evidence(told[last], rows, attacks, folder, len(runs) - len(told))
-
-
-def _recorded(folder: Path, known: Set[str]) -> Iterator[Summary]:
-    return (Summary(run) for run in store.runs(folder) if run.is_result and run.identity[0] in known)
 
 
 def kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

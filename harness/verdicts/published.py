@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.errors import MachineError
 from harness.inference import Interval, mean_of_runs
 from harness.report.notebook import percent
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
@@ -90,16 +91,28 @@ def told(evidence: Evidence) -> str:
 
 
 def finding(evidence: Evidence) -> str:
-    """What the figure of the addresses shows, in sentences. Raises: MachineError: there are no such attacks."""
+    """What the figure of the addresses shows, in sentences, as far as there are such attacks.
+
+    Raises:
+        MachineError: there is none of the published one.
+    """
     attacks = evidence.attacks_of(ADDRESS)
+    if attacks.empty:
+        raise MachineError(
+            f"there is no attack of the plan {ADDRESS!r}", "build what it takes with `python -m harness.foreign`"
+        )
     deaf = ipv4_only(attacks)
     failing, later = at_name(attacks, OLD), attacks[deaf & ~attacks.index.isin(at_name(attacks, OLD).index)]
     others = attacks[~deaf & (attacks["tool"] == OLD)]
-    return (
+    said = (
         f"{_servers(failing)}, which listen on 127.0.0.1 only, answer {_mean(failing)} of what the published generator "
-        f"asks of {NAME}; {_refused_on_ipv6(failing)}. {_servers(others)}, which listen on both, answer "
-        f"{_mean(others)}. With a later version of it, or at 127.0.0.1, {_servers(later)} answers {_mean(later)}."
+        f"asks of {NAME}; {_refused_on_ipv6(failing)}."
     )
+    if len(others):
+        said += f" {_servers(others)}, which listen on both, answer {_mean(others)}."
+    if len(later):
+        said += f" With a later version of it, or at 127.0.0.1, {_servers(later)} answers {_mean(later)}."
+    return said
 
 
 def _servers(attacks: pd.DataFrame) -> str:

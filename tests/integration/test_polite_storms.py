@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from harness.ledger import RECONNECTIONS
 from harness.nft import MISSING, nft_path
+from harness.servers.build import SOURCES
 from tests.calling import Result, require_server
 
 Call = Callable[..., Result]
@@ -176,6 +179,31 @@ def test_a_held_connection_loses_its_packets_and_no_other_does(stormlab: Call, h
     assert held.sum() == 1
     assert connections.loc[held, "total_retransmits"].item() > 0
     assert connections.loc[~held, "total_retransmits"].eq(0).all()
+
+
+def test_what_cannot_be_lost_is_refused_before_a_server_is_started(stormlab: Call, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    words = ("--command", f"touch {started} {{port}}", "--clients", "5", "--source-ports", "kernel")
+    result = stormlab("run", *words, "--hold-at-s", "0.5", "--hold-ms", "600")
+    assert result.code == 3
+    assert "--hold-ms was asked for" in result.document["error"]["message"]
+    assert not started.exists()
+
+
+def test_syns_are_lost_also_of_connections_that_are_not_counted(stormlab: Call) -> None:
+    """A server that closes after each answer: a pool makes more connections than it has been counted for."""
+    if nft_path() is None:
+        pytest.skip(MISSING)
+    server = ("--command", f"{sys.executable} {SOURCES}/faulty/server.py --port {{port}}")
+    words = ("--clients", "160", "--connections", "10", "--processes", "1", "--timeout", "60", "--syn-loss", "0.15")
+    result = stormlab("run", *server, *words)
+    if result.code == 3 and "private namespace" in result.document["error"]["message"]:
+        pytest.skip(result.document["error"]["message"])
+    assert result.run["outcomes"]["answered"] == 160
+    connections, _ = tables(result.run)
+    beyond = connections[connections["syns_left"].isna()]
+    assert len(beyond) == 160 - RECONNECTIONS * 10
+    assert beyond["syn_retransmits"].sum() > 0
 
 
 def test_what_is_printed_of_a_pool_names_it(stormlab: Call, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, record, results, store
+from harness import cli, record, reference, results, store
 from harness.checks import Check
 from harness.report import search as tell
 from harness.search import load_search
 from harness.servers.build import SOURCES
 from harness.summary import Summary
+from harness.verdicts import evidence
 
 SEARCH = """
 [base]
 server = "python"
-clients = 250
-stall_ms = 200
-timeout_s = 0.95  # who was dropped tries again after a second, which is too late
+clients = 150
+stall_ms = 20  # it lasts until all have tried to connect, however long that takes
+timeout_s = 0.95  # the longest that is over before who was dropped tries again, after a second
 [target]
 success = 0.99
 p99_ms = 950
@@ -114,6 +115,26 @@ def test_a_candidate_that_cannot_be_started_is_a_miss(
         assert document["chosen"] == {"changes": {"backlog": 400}, "cost": 1}
         assert ("counted as a miss" in said.err) == (attempt == 1)
         assert len(list(data.iterdir())) == 4, "what could not be started is not started again"
+
+
+def test_what_was_a_miss_here_is_a_miss_in_what_is_published_and_judged(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unready.py").write_text(UNREADY)
+    server = f"{SOURCES}/python/server.py --backlog {{backlog}} --port {{port}}"
+    command, data = f"{sys.executable} {tmp_path}/unready.py {server}", tmp_path / "runs"
+    file.write_text(SEARCH.replace('server = "python"', f"command = {json.dumps(command)}"))
+    assert cli.main(["tune", str(file), "--data", str(data)]) == 0
+    for module in (evidence, reference):
+        monkeypatch.setattr(module, "SEARCHES", file.parent)
+    search, here = record.searched(load_search(file), "here", data=data, say=lambda line: None)
+    fates = [one.fate for one in tell.walked(search, here)]
+    assert fates[0] == "given up"
+    assert list(evidence.gather(data).runs["run_id"]) == list(here["run_id"])
+    published = reference.publish(data, tmp_path / "reference")
+    assert list(published["run_id"]) == list(here["run_id"])
+    again, kept = record.searched(load_search(file), "reference", reference=tmp_path / "reference")
+    assert [one.fate for one in tell.walked(again, kept)][: len(fates)] == fates
 
 
 def test_a_server_that_no_candidate_starts_is_a_failed_server(

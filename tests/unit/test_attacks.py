@@ -48,6 +48,22 @@ def test_a_plan_names_its_scenarios_and_knows_published_servers(tmp_path: Path) 
     assert found.names == ("a", "a", "b", "b")
     assert "published-2024" in str(found.attacks[0].server.command)
     assert (found.attacks[0].listen, found.attacks[2].listen) == ("127.0.0.1", "::")
+    for wrong in (
+        "options = 5",
+        "options = '-header=\"Host: here'",
+        "options = '{requests.digits}'",
+        "tool = 5",
+        "listen = 5",
+        "server = ['go']",
+        "seconds = 'four'",
+    ):
+        plan.write_text(f"[base]\n{wrong}\n")
+        with pytest.raises(PlanError) as refused:
+            load_attacks(plan)
+        assert "\n" not in refused.value.line
+    plan.write_text("[scenario]\na = 5\n")
+    with pytest.raises(PlanError, match=r"a in \S+ must be a table"):
+        load_attacks(plan)
     plan.write_text('[base]\ntol = "hey"\n')
     with pytest.raises(PlanError, match="unknown option 'tol'"):
         load_attacks(plan)

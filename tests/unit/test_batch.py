@@ -99,9 +99,17 @@ def test_what_a_trial_needs_and_is_not_there_is_said(monkeypatch: pytest.MonkeyP
     assert "nft is not installed" in said[0]
 
 
-def test_settings_of_a_private_network_that_cannot_be_had_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"sysctl": {"net.core.somaxconn": "77"}}, {"hold_ms": 100.0, "hold_at_s": 1.0}, {"syn_loss": 0.1}],
+    ids=["sysctl", "hold", "syn loss"],
+)
+def test_what_takes_a_private_network_that_cannot_be_had_is_left_out(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(namespace, "available", lambda: namespace.Isolation(False, "no private network namespace: no"))
-    trial = trial_from_options({"server": "python", "sysctl": {"net.core.somaxconn": "77"}})
+    monkeypatch.setattr(batch, "nft_path", lambda: "/sbin/nft")
+    trial = trial_from_options({"server": "python", **options})
     said: list[str] = []
     assert batch.runnable([trial, *PYTHON], said.append) == PYTHON
     assert "there is no private network namespace" in said[0]

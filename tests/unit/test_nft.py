@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from harness import nft
 from harness.errors import MachineError
 from harness.nft import Nft
 
@@ -16,14 +18,14 @@ class Socket(Nft):
     """Takes transactions of so many bytes, as a socket does whose buffer may be no larger."""
 
     def __init__(self, room: float, refusal: str = "netlink: Error: Could not process rule: Message too long") -> None:
-        super().__init__(lambda: None)
+        super().__init__(lambda: None, "the ledger", "use --no-ledger")
         self.room, self.refusal = room, refusal
         self.taken: list[str] = []
 
     def _run(self, script: str | None, *words: str) -> str:
         assert script is not None
         if len(script) > self.room:
-            raise MachineError(f"nftables cannot count here: {self.refusal}")
+            raise MachineError(f"the ledger takes nftables, which refused: {self.refusal}")
         self.taken.append(script)
         return ""
 
@@ -46,3 +48,16 @@ def test_what_is_refused_for_another_reason_is_not_tried_again() -> None:
     with pytest.raises(MachineError, match="No such file"):
         socket.fill("storm", "syns_left", PAIRS)
     assert not socket.taken
+
+
+@pytest.mark.parametrize(("asked", "without"), [("the ledger", "use --no-ledger"), ("--syn-loss", "leave it out")])
+def test_who_reads_that_it_was_refused_reads_what_had_asked_for_it(
+    asked: str, without: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nft"
+    program.write_text("#!/bin/sh\necho 'Error: Operation not permitted' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(nft, "nft_path", lambda: str(program))
+    with pytest.raises(MachineError) as refused:
+        Nft(lambda: None, asked, without).load("table inet storm {}")
+    assert refused.value.line == f"{asked} takes nftables, which refused: Error: Operation not permitted; {without}"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
+import time
+from pathlib import Path
 
 import pytest
 
+from harness.checks import conservation
 from harness.errors import PlanError
+from harness.events import assemble
+from harness.load.client import Client
+from harness.load.record import RequestRecord
 from harness.load.retrying import MOST_TOKENS, Backoff
+from harness.load.rows import Outcome, Rows
 from harness.load.slices import Slice, cut, source_pool
+from harness.load.storm import Storm
 from harness.plan import Load, Retries, Trial, trial_from_options
 
 
@@ -99,3 +109,64 @@ def test_a_pool_is_shared_out_and_every_attempt_has_a_row_and_a_source_of_its_ow
     pairs = {one.pair(row) for one in slices for row in range(one.connection_rows)}
     assert len(pairs) == 200
     assert Slice.from_json(json.loads(json.dumps(slices[0].to_json()))) == slices[0]
+
+
+@pytest.mark.parametrize("places", [None, 1])
+def test_a_retry_that_cannot_be_issued_is_its_requests_last_attempt(
+    places: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens, and for the second attempt there is no file left."""
+    load = Load(clients=1, connections=places, timeout_s=60, retries=Retries(attempts=3))
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        slices = cut(load, 1, target="127.0.0.1", port=port, source=None, cpus=(0,), folder=str(tmp_path))
+        (slice_,) = slices
+        with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
+            storm = Storm(slice_, rows)
+            new_socket = storm.connections._new_socket
+
+            def once() -> socket.SocketType:
+                monkeypatch.setattr(storm.connections, "_new_socket", out_of_files)
+                return new_socket()
+
+            monkeypatch.setattr(storm.connections, "_new_socket", once)
+            start_ns = time.monotonic_ns()
+            storm.run(start_ns)
+            tables = assemble(slices, [rows], start_ns)
+    assert tables.connections["outcome"].to_pylist() == ["refused", "not_issued"]
+    assert tables.connections["errno"].to_pylist() == [errno.ECONNREFUSED, errno.EMFILE]
+    assert tables.requests is not None
+    (request,) = tables.requests.to_pylist()
+    assert (request["outcome"], request["errno"], request["attempts"]) == ("not_issued", errno.EMFILE, 2)
+    assert request["connection"] == 1
+    assert request["issued_us"] is not None, "its first attempt left the client"
+    assert conservation(tables.requests, load, tables.connections).status == "pass"
+
+
+def out_of_files() -> socket.SocketType:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_retry_under_way_when_its_agent_dies_takes_the_outcome_of_the_attempt_before_it_with_it(
+    tmp_path: Path,
+) -> None:
+    load = Load(clients=1, retries=Retries(attempts=2))
+    slices = cut(load, 1, target="127.0.0.1", port=80, source=None, cpus=(0,), folder=str(tmp_path))
+    (slice_,) = slices
+    with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
+        client, tried = Client(0), RequestRecord(rows)
+        client.request, client.row, client.tries = 0, 0, 1
+        tried.begun(client, 0, 1_000)
+        tried.failed(client, Outcome.refused, errno.ECONNREFUSED)
+        rows.connection["issued_ns"][0] = 1_000
+        rows.connection["outcome"][0] = Outcome.refused
+        client.row, client.tries = 1, 2
+        tried.tried_again(client)
+        rows.connection["issued_ns"][1] = 2_000
+        rows.header["connections"][0] = 2
+        tables = assemble(slices, [rows], 0)
+    assert tables.requests is not None
+    assert tables.requests["outcome"].to_pylist() == ["other_error"]
+    assert conservation(tables.requests, load, tables.connections).status == "pass"
+    assert tables.requests["errno"].to_pylist() == [None]

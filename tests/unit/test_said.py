@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.foreign import said
+from harness.foreign import said, tools
 
 VEGETA = """\
 1000000000,200,2000000,0,14,,SGk=,,0,GET,http://localhost:8080/,
@@ -48,6 +48,10 @@ def test_vegeta_gives_every_request_away() -> None:
     assert heard.latencies_ms == (2.0, 6.0)
     assert heard.ends_s == pytest.approx((0.002, 0.110))
     assert heard.seconds == pytest.approx(0.110)
+
+
+def test_there_is_a_reader_of_what_each_tool_speaks() -> None:
+    assert {tool.speaks for tool in tools.tools().values()} == set(said.READERS)
 
 
 def test_hey_counts_what_its_summary_counts_and_merges_messages_that_differ_in_the_port() -> None:

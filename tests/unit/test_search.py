@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from harness import plots
+from harness import plots, record, store, tune
 from harness.errors import PlanError
 from harness.inference import share_of_runs
 from harness.plan import trial_from_options
 from harness.report import search as tell
-from harness.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
+from harness.search import Candidate, Search, Target, chosen, counts, load_search, next_trial, path, reached
 
 FILE = """
 question = "?"
@@ -125,14 +126,23 @@ def test_a_target_is_met_in_both_respects(success: float, p99_ms: float | None, 
         ("accept_loops = 2", "hands = 2"),
         ("clients = 100", "clients = 'many'"),
         ("[target]", "[goal]"),
+        ("[base]\nclients = 100", "base = 5"),
+        ("[target]\nsuccess = 0.99\np99_ms = 500", "target = 5"),
+        ("[test]\nruns = 2\nconfirm = 3", "test = 'all'"),
+        ("[[knob.loops]]\ncost = 0\n[[knob.loops]]", "[knob.loops]"),
+        ("[[knob.backlog]]\ncost = 0\n[[knob.backlog]]\ncost = 3\nbacklog = 1024", "[knob]\nbacklog = [1, 2]"),
+        ("cost = 3", "cost = 'three'"),
+        ("question", "'question"),
     ],
     ids=str,
 )
 def test_what_means_nothing_is_refused(tmp_path: Path, change: tuple[str, str]) -> None:
     file = tmp_path / "s.toml"
+    assert change[0] in FILE
     file.write_text(FILE.replace(*change))
-    with pytest.raises(PlanError):
+    with pytest.raises(PlanError) as refused:
         load_search(file)
+    assert "\n" not in refused.value.line
 
 
 def test_a_search_is_changed_for_another_server_and_target(tmp_path: Path) -> None:
@@ -185,6 +195,41 @@ def test_what_is_said_follows_from_the_storms(search: Search) -> None:
 def test_storms_are_held_against_the_target_in_order(search: Search) -> None:
     found = reached(search, [("a", 1.0, 100.0), ("b", 0.5, None), ("a", 1.0, 900.0)])
     assert found == {"a": [True, False], "b": [False]}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "agents", "plainly", "searched"),
+    [
+        ("complete", None, [{}], True, True),
+        ("failed", 4, [{}], True, True),
+        ("failed", 4, [], False, True),  # never ready: a candidate that is not good enough
+        ("failed", 3, [], False, False),
+        ("failed", 130, [{}], False, False),
+    ],
+)
+def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_plan(
+    tmp_path: Path, status: str, code: int | None, agents: list[object], plainly: bool, searched: bool
+) -> None:
+    error = None if code is None else {"code": code, "message": "", "next_step": ""}
+    run = store.Run(tmp_path, {"plan_hash": "a", "status": status, "error": error, "agents": agents})
+    assert counts(run, {"b"}) is plainly
+    assert counts(run, {"a", "b"}) is searched
+
+
+def test_a_notebook_reads_which_storm_is_held_and_what_there_is_to_know_of_it(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(search: Search, data: Path, following: tune.Asked) -> Iterator[store.Run]:
+        report = following(search.candidates[1].trial, 4)
+        report({"elapsed_s": 1.0})
+        report({"notice": "counted as a miss: it was never ready"})
+        yield from ()
+
+    monkeypatch.setattr(tune, "possible", lambda search, say: search)
+    monkeypatch.setattr(tune, "tune", held)
+    said: list[str] = []
+    record.searched(search, "here", data=tmp_path, say=said.append)
+    assert said == ["storm 5: accept_loops 2, cost 1", "counted as a miss: it was never ready"]
 
 
 def test_what_had_no_storm_before_the_last_that_had_could_not_be_tried(search: Search) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import MachineError
 from harness.load.slices import FIRST_PORT, LAST_PORT, Slice, agents_needed, cut, source_pool
-from harness.plan import Load
+from harness.plan import Load, Retries
 
 
 def slices_of(load: Load, agents: int) -> list[Slice]:
@@ -38,8 +38,27 @@ def test_every_connection_has_a_source_of_its_own() -> None:
 
 def test_ipv6_loopback_has_one_address() -> None:
     assert source_pool("::1", Load(clients=50_000), [8080]).addresses == ("::1",)
-    with pytest.raises(MachineError, match="one source address"):
+    with pytest.raises(MachineError, match="60000 connections to ::1 were asked for; its one source address has 55296"):
         source_pool("::1", Load(clients=60_000), [])
+
+
+@pytest.mark.parametrize(
+    ("load", "fits"),
+    [
+        (Load(clients=60_000, connections=100), True),
+        (Load(clients=60_000, connections=100, retries=Retries(attempts=5)), True),
+        (Load(clients=50_000, requests_per_client=10), True),
+        (Load(clients=50_000, retries=Retries(attempts=5)), False),
+        (Load(clients=11_059, retries=Retries(attempts=5)), True),
+    ],
+    ids=["a pool", "a pool that tries again", "kept", "tried again", "tried again, fewer"],
+)
+def test_what_one_address_has_to_have_a_port_for_are_connections_not_clients(load: Load, fits: bool) -> None:
+    if fits:
+        assert len(source_pool("::1", load, [])) == LAST_PORT - FIRST_PORT + 1
+    else:
+        with pytest.raises(MachineError, match="250000 connections"):
+            source_pool("::1", load, [])
 
 
 def test_a_low_limit_of_open_files_takes_more_agents() -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from harness import results, store
+from harness.errors import MachineError
 from harness.foreign.records import REFERENCE
 from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
@@ -175,6 +176,21 @@ def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
     assert of(changed(slower, hyper, p50_ms=2000.0), "S2") == "reproduced"
     blamed_on_the_host = changed(reference, hyper, success_rate=0.25, lo_rx_dropped=1, generator="limiting")
     assert of(blamed_on_the_host, "S2") == "undecidable_here"
+
+
+def test_what_the_addresses_show_is_said_as_far_as_there_are_attacks(reference: Evidence) -> None:
+    whole = published.finding(reference)
+    old = [kept for kept in reference.attacks if kept["tool"]["name"] == published.OLD]
+    alone = [kept for kept in old if kept["server"]["name"].startswith(published.OF_HYPER)]
+    by_name = [kept for kept in alone if kept["plan"]["target"] == published.NAME]
+    sentences = published.finding(dataclasses.replace(reference, attacks=by_name))
+    assert "listen on both" in whole
+    assert "later version" in whole
+    assert "listen on both" not in sentences
+    assert "later version" not in sentences
+    assert sentences.startswith("Hyper, which listen on 127.0.0.1 only")
+    with pytest.raises(MachineError):
+        published.finding(without_attacks(reference))
 
 
 def test_s2_asks_what_the_published_attack_gets(reference: Evidence) -> None:

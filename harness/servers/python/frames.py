@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import cast
 
 import h2
@@ -46,21 +47,30 @@ class FramedConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what has come."""
         try:
-            for event in self.frames.receive_data(data):
-                if isinstance(event, RequestReceived):
-                    self.answer(event.stream_id)
-                elif isinstance(event, StreamReset):
-                    self.unsent.pop(event.stream_id, None)
-                elif isinstance(event, WindowUpdated):
-                    for stream in list(self.unsent):
-                        self.send_body(stream)
-                elif isinstance(event, ConnectionTerminated):
-                    self.transport.close()
-                    return
-            self.transport.write(self.frames.data_to_send())
-        except H2Error:  # no HTTP/2, or a client that gave up: its side of the storm counts it
+            events = self.frames.receive_data(data)
+        except H2Error:  # no HTTP/2: the client's side of the storm counts it
             self.transport.write(self.frames.data_to_send())
             self.transport.close()
+            return
+        for event in events:
+            if isinstance(event, RequestReceived):
+                self.on_stream(event.stream_id, self.answer)
+            elif isinstance(event, StreamReset):
+                self.unsent.pop(event.stream_id, None)
+            elif isinstance(event, WindowUpdated):
+                for stream in list(self.unsent):
+                    self.on_stream(stream, self.send_body)
+            elif isinstance(event, ConnectionTerminated):
+                self.transport.close()
+                return
+        self.transport.write(self.frames.data_to_send())
+
+    def on_stream(self, stream: int, do: Callable[[int], None]) -> None:
+        """Do something with a stream that the same read may have brought the end of, which is not its connection's."""
+        try:
+            do(stream)
+        except H2Error:
+            self.unsent.pop(stream, None)
 
     def answer(self, stream: int) -> None:
         """Work, then send headers and as much of the body as the client takes."""
