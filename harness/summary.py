@@ -216,7 +216,8 @@ class Summary:
         """The most connections that all queues of a port held together in the samples; None where that is not known."""
         if samples is None or "accept_queues" not in samples.column_names:
             return None
-        return pc.max(samples["accept_queues"]).as_py()
+        deepest: int | None = pc.max(samples["accept_queues"]).as_py()
+        return deepest
 
     @property
     def out_of_files_lines(self) -> int | None:

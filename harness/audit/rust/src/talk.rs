@@ -1,6 +1,6 @@
 //! A thread's side of a connection: read heads, answer each, close if asked to.
 
-use crate::http::{asks_to_close, CLOSING, KEEPING};
+use super::http::{asks_to_close, CLOSING, KEEPING};
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::TcpStream;
 

@@ -1,6 +1,6 @@
 //! A task's side of a connection, as `talk.rs` has a thread's.
 
-use crate::http::{asks_to_close, CLOSING, KEEPING};
+use super::http::{asks_to_close, CLOSING, KEEPING};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
