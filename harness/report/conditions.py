@@ -94,7 +94,7 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
                 "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
                 "ended": int((same["status"] != "complete").sum()),
-                "ended_by": _out_of_files(same),
+                "ended_by": out_of_files(same),
                 "limited": int((same["generator"] == "limiting").sum()),
                 "dropped": same["lo_rx_dropped"].to_list(),
                 "run_ids": same["run_id"].to_list(),
@@ -152,8 +152,8 @@ def ended(row: Mapping[Any, Any]) -> str:
     return f"{row['ended']} of {len(row['run_ids'])}" + (f", {row['ended_by']}" if row["ended_by"] else "")
 
 
-def _out_of_files(runs: pd.DataFrame) -> str:
-    """Whether all servers that ended had run out of open files, and how many these may have been."""
+def out_of_files(runs: pd.DataFrame) -> str:
+    """``out of 20,000 files``, as many as they may have, where all servers that ended had run out; else empty."""
     over = runs[runs["status"] != "complete"]
     if over.empty or not (over["out_of_files_lines"] > 0).all():
         return ""

@@ -22,6 +22,13 @@ from harness.report.tables import quantile
 from harness.stats import TIMELINE_STEP_S, pulses
 
 SHARE = "{:.1%}".format
+STORMS: Mapping[str, tuple[str, str, str]] = {
+    "08-timeouts": ("storm, timeout", "timeout_s", "{:g} s"),
+    "08-files": ("storm, open files", "nofile", "{:,}"),
+    "08-timeouts-wide": ("storm, timeout, input queue wide", "timeout_s", "{:g} s"),
+    "08-files-wide": ("storm, open files, input queue wide", "nofile", "{:,}"),
+}
+"""Plans of the storm that the text describes: their group in a table of conditions, what was varied, and its form."""
 LONGEST_OUTPUT = 30
 """Lines of a tool's own output that are shown, histograms left out."""
 
@@ -38,6 +45,11 @@ def recorded(plan: Plan, source: Source) -> pd.DataFrame:
         if source == "here" and all(trial.host_sysctls for trial in plan.trials):
             return results.frame([])
         raise
+
+
+def storms_of(plan: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The conditions in the runs of one of :data:`STORMS`, which have ``variant``, ``timeout_s`` and ``nofile``."""
+    return tell.of_storms(runs, *STORMS[plan])
 
 
 def seen_from_outside(attacks: pd.DataFrame) -> pd.DataFrame:

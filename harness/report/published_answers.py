@@ -67,7 +67,7 @@ def match_answer(tried: Tried) -> str:
     )
     if left_out:
         text += f"Not among them are {left_out} conditions in which a tool sent far fewer requests than were wanted. "
-    return text + f"{_missed(within(beside, tried.band), match)} {_by_files(tried.conditions)}".strip()
+    return text + f"{_missed(within(beside, tried.band), match)} {by_files(tried.conditions)}".strip()
 
 
 def _shown(match: pd.DataFrame, band: Band) -> str:
@@ -198,7 +198,7 @@ def _where(pairs: pd.DataFrame) -> str:
     return f": {', '.join(named)}" if named else ""
 
 
-def _by_files(everything: pd.DataFrame) -> str:
+def by_files(everything: pd.DataFrame) -> str:
     """What the Hyper that ends when it runs out of files answers, by how many it may have; empty if not tried."""
     mine = everything[everything["group"].str.startswith(BY_FILES) & (everything["server"] == ENDS)]
     said = []
