@@ -16,7 +16,7 @@ from harness.report.published import at_name, ipv4_only, refused_on_ipv6
 from harness.report.published_answers import by_files
 from harness.report.rivals import as_published, beside_rivals
 from harness.verdicts.evidence import Evidence, clean
-from harness.verdicts.telling import title, with_ends
+from harness.verdicts.telling import quoted, title, with_ends
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""
@@ -130,9 +130,9 @@ def by_band(shares: Mapping[str, Sequence[float]]) -> str:
     said, left = [], dict(shares)
     for name, band in bands.items():
         found = [kind for kind, each in left.items() if mostly_inside(each, band)]
-        said.append(f"{name}: {', '.join(map(_quoted, found)) or 'none'}")
+        said.append(f"{name}: {', '.join(map(quoted, found)) or 'none'}")
         left = {kind: each for kind, each in left.items() if kind not in found}
-    return "; ".join([*said, f"other shares: {', '.join(map(_quoted, left))}"] if left else said)
+    return "; ".join([*said, f"other shares: {', '.join(map(quoted, left))}"] if left else said)
 
 
 def told(evidence: Evidence) -> str:
@@ -162,11 +162,6 @@ def finding(evidence: Evidence) -> str:
 
 def _ends(band: Band) -> str:
     return f"{band[0]:.0%} to {band[1]:.0%}"
-
-
-def _quoted(kind: str) -> str:
-    """As names of kinds have commas in them."""
-    return f"“{kind}”"
 
 
 def _servers(attacks: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from harness.report.notebook import percent
 from harness.report.tables import quantile
 from harness.verdicts import published
 from harness.verdicts.evidence import Evidence, clean, kinds, ratio
-from harness.verdicts.telling import decided, pending, title, undecided, with_ends
+from harness.verdicts.telling import decided, pending, quoted, title, undecided, with_ends
 from harness.verdicts.verdict import Finding, Verdict, beyond, told, word
 
 FAILING = 0.6
@@ -175,7 +175,7 @@ def s4(evidence: Evidence) -> Verdict:
                 slowest.append((_mean_ms(p99_ms), f"{name}, {kind}", storms["run_id"]))
         findings += answered + steady
         if left := [finding.condition.partition(_ANSWERS)[2] for finding in answered if finding.holds is None]:
-            undecided_kinds.append(f"{name} with {'; '.join(left)}")
+            undecided_kinds.append(f"{name} with {', '.join(map(quoted, left))}")
         said.append(
             f"{name} answered everybody in {_count(answered)}, and its 99th percentile stayed within "
             f"{quantile(STEADY_MS)} in {_count(steady)}{_failing(answered)}"
@@ -186,7 +186,7 @@ def s4(evidence: Evidence) -> Verdict:
     statement = f"{'; '.join(said)}. Undecided is a kind with too few storms, with the generator as the limit, or that "
     statement += "falls short while this host's own input queue drops packets, or in some storms only."
     if undecided_kinds:
-        statement += f" Whether everybody is answered is undecided for {'; for '.join(undecided_kinds)}."
+        statement += f" Whether everybody is answered is undecided for {'; '.join(undecided_kinds)}."
     none = (None, "none is decided", pd.Series(dtype=str))
     worst, where, behind = max(slowest, key=lambda found: found[0].value, default=none)
     measure = f"99th percentile of latency, the slowest that decides: {where}"
@@ -242,7 +242,7 @@ def _count(findings: list[Finding]) -> str:
 def _failing(findings: list[Finding]) -> str:
     """The kinds in which most storms left somebody without an answer, on clean ground; empty for none."""
     kinds_failing = [finding.condition.partition(_ANSWERS)[2] for finding in findings if finding.holds is False]
-    return f"; not everybody in: {', '.join(kinds_failing)}" if kinds_failing else ""
+    return f"; not everybody in: {', '.join(map(quoted, kinds_failing))}" if kinds_failing else ""
 
 
 def _mean_ms(latencies_ms: pd.Series) -> Interval:

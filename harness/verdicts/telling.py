@@ -101,6 +101,11 @@ def _finite(found: Interval | None) -> tuple[float | None, tuple[float, float] |
     return value, (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
 
 
+def quoted(kind: str) -> str:
+    """The name of a kind of storm in a list of them, as it has commas in it."""
+    return f"“{kind}”"
+
+
 def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*runs["run_id"], *more}))
 

@@ -269,9 +269,9 @@ def test_s4_names_what_it_does_not_decide_as_s2_does(reference: Evidence) -> Non
     lost = changed(reference, rivals, success_rate=0.9, lo_rx_dropped=7)
     statement = RULES["S4"](lost).statement
     assert "undecided for" in statement
-    assert "Node.js with 50,000 clients, disjoint CPUs; 50,000 clients, shared CPUs" in statement
+    assert "Node.js with “50,000 clients, disjoint CPUs”, “50,000 clients, shared CPUs”" in statement
     by_itself = changed(reference, rivals, success_rate=0.9, lo_rx_dropped=0)
-    assert "not everybody in: 50,000 clients, disjoint CPUs, 50,000 clients, shared CPUs" in (
+    assert "not everybody in: “50,000 clients, disjoint CPUs”, “50,000 clients, shared CPUs”" in (
         RULES["S4"](by_itself).statement
     )
     ids = set(RULES["S4"](reference).run_ids)
