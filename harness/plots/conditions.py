@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.foreign.demand import driven
 from harness.foreign.record import LAB
 from harness.plots.style import percent_axis, storm_style
 
@@ -28,15 +31,20 @@ FAILURE_LOOK: dict[str, tuple[str, str]] = {
 """Colour and mark of what most failures were; ``none`` where as good as all were answered."""
 _OTHER = ("#000000", "*")
 _FEW = 0.005
+_GREY, _LESS = "#777777", "fewer requests sent than wanted"
 _INCH_A_ROW = 0.19
 
 
 def answered_by_condition(
-    conditions: pd.DataFrame, title: str, band: tuple[float, float], lines: Sequence[float] = ()
+    conditions: pd.DataFrame,
+    title: str,
+    band: tuple[tuple[float, float], str],
+    lines: Mapping[float, str] = MappingProxyType({}),
 ) -> Figure:
-    """``conditions`` as in :mod:`harness.report.conditions`; ``band`` of shares is shaded, at ``lines`` others stand.
+    """``conditions`` as in :mod:`harness.report.conditions`; of shares a ``band`` is shaded, and at some stand lines.
 
-    Within a group the rows keep their order; the colour says what most of the failures were.
+    What the band and each line mean is said in the legend. Within a group the rows keep their order; the colour says
+    what most of the failures were, and a hollow mark that the tool sent far fewer requests than it was told to.
     """
     rows = list(conditions.to_dict("records"))
     groups = list(dict.fromkeys(row["group"] for row in rows))
@@ -50,12 +58,17 @@ def answered_by_condition(
             labels.append(_label(row))
         height -= 1.4
     seen: dict[str, tuple[str, str]] = {}
+    less: Line2D | None = None
     with storm_style():
         figure, axes = plt.subplots(figsize=(7.2, 1.3 - _INCH_A_ROW * height))
-        axes.axvspan(*band, color="#D55E00", alpha=0.12, linewidth=0)
-        for share in lines:
-            axes.axvline(share, color="#777777", linewidth=0.8, linestyle=":")
+        said: list[Artist] = [axes.axvspan(*band[0], color="#D55E00", alpha=0.12, linewidth=0, label=band[1])]
+        for share, meaning in lines.items():
+            said.append(axes.axvline(share, color="#777777", linewidth=0.8, linestyle=":", label=meaning))
         for at, row in heights:
+            if not driven(row["requests"], row["wanted"]):
+                axes.plot(row["shares"], [at] * len(row["shares"]), "o", markersize=4.2, color=_GREY, mfc="none")
+                less = Line2D([], [], marker="o", color=_GREY, mfc="none", linestyle="none", label=_LESS)
+                continue
             failure = next(iter(row["failures"]), "none") if sum(row["failures"].values()) > _FEW else "none"
             colour, mark = seen.setdefault(failure, FAILURE_LOOK.get(failure, _OTHER))
             axes.plot(row["shares"], [at] * len(row["shares"]), mark, markersize=4.2, color=colour, alpha=0.75, mew=0)
@@ -81,7 +94,9 @@ def answered_by_condition(
             Line2D([], [], marker=mark, color=colour, linestyle="none", label=_legend(name))
             for name, (colour, mark) in seen.items()
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5)
+        figure.legend(
+            handles=[*handles, *([less] if less else []), *said], loc="outside lower center", ncols=3, fontsize=7.5
+        )
     return figure
 
 
@@ -91,7 +106,7 @@ def _label(row: Mapping[Any, Any]) -> str:
     family = driver.partition("-")[0]
     if driver == LAB or driver in condition:
         named = condition
-    elif family in condition:
+    elif condition.startswith(family):
         named = condition.replace(family, driver, 1)
     else:
         named = f"{condition}, {driver}"

@@ -1,12 +1,13 @@
 """Conditions that were tried, whoever drove them: what was answered, how the rest failed, in pulses or not.
 
 A table of conditions has a row for each, with columns ``group`` (those of one group differ in the server only, or are
-told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests`` and ``shares`` (answered, of each
-run), ``failures`` (word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses``
-(of each run, null where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies
-among the unanswered), ``ended`` (runs in which the server ended by itself), ``ended_by`` (what is known of why),
-``limited`` (runs in which the generator was the limit; not known of tools), ``dropped`` (packets that this host's own
-input queue dropped, of each run) and ``run_ids``.
+told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests``, ``wanted`` (requests that were to
+be driven, of each run; null where that is not said), ``shares`` (answered of the requests, of each run), ``failures``
+(word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses`` (of each run, null
+where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies among the unanswered),
+``ended`` (runs in which the server ended by itself), ``ended_by`` (what is known of why), ``limited`` (runs in which
+the generator was the limit; not known of tools), ``dropped`` (packets that this host's own input queue dropped, of each
+run) and ``run_ids``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
+from harness.foreign import demand
+from harness.foreign.attack import Attack
 from harness.foreign.record import LAB
-from harness.inference import mean_of_runs
 from harness.report.notebook import mean_and_interval, percent, span
 from harness.report.tables import NO_VALUE, quantile
 
@@ -41,14 +43,15 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
     """
     rows = []
     for _, same in runs.groupby("plan_hash", sort=False):
-        steps = same["answers_per_step"]
+        steps, planned = same["answers_per_step"], json.loads(same["plan"].iloc[0])
         rows.append(
             {
                 "group": group,
                 "condition": form.format(**same.iloc[0]),
-                "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
+                "server": server_name(planned["server"]),
                 "driven by": same["tool"].iloc[0],
                 "requests": same["requests"].to_list(),
+                "wanted": [demand.wanted(Attack.from_json(planned))] * len(same),
                 "shares": same["success_rate"].to_list(),
                 "failures": mean_shares(same["kinds"], same["requests"]),
                 "causes": {},
@@ -84,13 +87,14 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
                 "driven by": LAB,
                 "requests": same["planned"].to_list(),
+                "wanted": same["planned"].to_list(),
                 "shares": same["success_rate"].to_list(),
                 "failures": mean_shares(failed, same["planned"]),
                 "causes": mean_shares(unclean, same["planned"]),
                 "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
                 "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
                 "ended": int((same["status"] != "complete").sum()),
-                "ended_by": _out_of_files(same),
+                "ended_by": out_of_files(same),
                 "limited": int((same["generator"] == "limiting").sum()),
                 "dropped": same["lo_rx_dropped"].to_list(),
                 "run_ids": same["run_id"].to_list(),
@@ -110,14 +114,15 @@ def server_name(planned: Mapping[str, object]) -> str:
 
 
 def table(conditions: pd.DataFrame) -> pd.DataFrame:
-    """A table of conditions as it is printed."""
-    return pd.DataFrame(
+    """A table of conditions as it is printed; ``not the demand`` stands in it where a tool sent too few requests."""
+    printed = pd.DataFrame(
         {
             "what": conditions["group"] + ": " + conditions["condition"],
             "server": conditions["server"],
             "driven by": conditions["driven by"],
             "runs": conditions["shares"].map(len),
             "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
+            "not the demand": [not_driven(row) for row in conditions.to_dict("records")],
             "answered": [_answered(tuple(shares)) for shares in conditions["shares"]],
             "failed as": conditions["failures"].map(told),
             "lab's causes": conditions["causes"].map(told),
@@ -130,6 +135,14 @@ def table(conditions: pd.DataFrame) -> pd.DataFrame:
             ],
         }
     )
+    return printed if printed["not the demand"].any() else printed.drop(columns="not the demand")
+
+
+def not_driven(row: Mapping[Any, Any]) -> str:
+    """``3,685 to 10,611 of 50,000``: what a tool sent of what was wanted, where that is another demand; else empty."""
+    if demand.driven(row["requests"], row["wanted"]):
+        return ""
+    return f"{span(pd.Series(row['requests']), '{:,.0f}'.format)} of {row['wanted'][0]:,}"
 
 
 def ended(row: Mapping[Any, Any]) -> str:
@@ -139,64 +152,18 @@ def ended(row: Mapping[Any, Any]) -> str:
     return f"{row['ended']} of {len(row['run_ids'])}" + (f", {row['ended_by']}" if row["ended_by"] else "")
 
 
-def _out_of_files(runs: pd.DataFrame) -> str:
-    """Whether all servers that ended had run out of open files, and how many these may have been."""
+def out_of_files(runs: pd.DataFrame) -> str:
+    """``out of 20,000 files``, as many as they may have, where all servers that ended had run out; else empty."""
     over = runs[runs["status"] != "complete"]
     if over.empty or not (over["out_of_files_lines"] > 0).all():
         return ""
     return f"out of {span(over['server_files_limit'], '{:,.0f}'.format)} files"
 
 
-def within(conditions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
-    """Those whose mean share lies between."""
-    return conditions[conditions["shares"].map(np.mean).between(low, high)]
-
-
-def any_run_within(conditions: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
-    """Those of which at least one run lies between, whatever the mean is."""
-    return conditions[[any(low <= share <= high for share in shares) for shares in conditions["shares"]]]
-
-
 def in_pulses(conditions: pd.DataFrame) -> pd.DataFrame:
     """Those of which most runs answered in several stretches with silence between them."""
     medians = [np.median([n for n in each if n is not None] or [0]) for each in conditions["pulses"]]
     return conditions[np.array(medians) >= IN_PULSES]
-
-
-def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.DataFrame:
-    """Where both were tried in the same way: who answered more, and whose median latency was lower."""
-    rows = []
-    for (group, condition, driver), same in conditions.groupby(["group", "condition", "driven by"], sort=False):
-        rivals = same[same["server"] == other]
-        for _, mine in same[same["server"].isin(one)].iterrows():
-            for _, theirs in rivals.iterrows():
-                rows.append(
-                    {
-                        "what": f"{group}: {condition}",
-                        "driven by": driver,
-                        "server": mine["server"],
-                        "answered": float(np.mean(mine["shares"])),
-                        f"{other} answered": float(np.mean(theirs["shares"])),
-                        "p50_ms": float(np.median(mine["p50_ms"])),
-                        f"{other} p50_ms": float(np.median(theirs["p50_ms"])),
-                        "ended": mine["ended"] > 0,
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def as_published(
-    conditions: pd.DataFrame, servers: Sequence[str], others: Sequence[str], low: float, high: float
-) -> pd.DataFrame:
-    """Conditions under which one of ``servers`` answers between ``low`` and ``high`` while all ``others`` answer
-    everything, in the same way.
-    """
-    kept = []
-    for _, same in conditions.groupby(["group", "condition", "driven by"], sort=False):
-        whole = [np.mean(shares) >= WHOLE for shares in same.loc[same["server"].isin(others), "shares"]]
-        if whole and all(whole):
-            kept.append(within(same[same["server"].isin(servers)], low, high))
-    return pd.concat(kept) if kept else conditions.iloc[:0]
 
 
 def told(shares: Mapping[str, float]) -> str:
@@ -217,12 +184,6 @@ def pulses_told(pulses: Iterable[int | None]) -> str:
 
 def quantile_or_beyond(value_ms: float) -> str:
     return quantile(None if math.isinf(value_ms) else value_ms)
-
-
-def interval(shares: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, low, high); without an interval of fewer than three."""
-    found = mean_of_runs(shares)
-    return found.value, found.low, found.high
 
 
 @functools.cache

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from harness import results
 from harness.errors import MachineError
-from harness.inference import unpaired_p
+from harness.foreign.attack import DESCRIBED
+from harness.plan import Plan
+from harness.record import Source, record
 from harness.report import conditions as tell
+from harness.report.bands import Band, mostly_inside
 from harness.report.notebook import mean_and_interval, percent, span
+from harness.report.rivals import OF_HYPER, RIVALS
 from harness.report.tables import quantile
-from harness.stats import TIMELINE_STEP_S
+from harness.stats import TIMELINE_STEP_S, pulses
 
 SHARE = "{:.1%}".format
-HALF = (0.45, 0.55)
-UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
-"""Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
+STORMS: Mapping[str, tuple[str, str, str]] = {
+    "08-timeouts": ("storm, timeout", "timeout_s", "{:g} s"),
+    "08-files": ("storm, open files", "nofile", "{:,}"),
+    "08-timeouts-wide": ("storm, timeout, input queue wide", "timeout_s", "{:g} s"),
+    "08-files-wide": ("storm, open files, input queue wide", "nofile", "{:,}"),
+}
+"""Plans of the storm that the text describes: their group in a table of conditions, what was varied, and its form."""
 LONGEST_OUTPUT = 30
 """Lines of a tool's own output that are shown, histograms left out."""
+
+
+def recorded(plan: Plan, source: Source) -> pd.DataFrame:
+    """The plan's storms as :func:`harness.record.record` has them; measured here, none of what only root may measure.
+
+    Raises:
+        PlanError, MachineError: as there.
+    """
+    try:
+        return record(plan, source)
+    except MachineError:
+        if source == "here" and all(trial.host_sysctls for trial in plan.trials):
+            return results.frame([])
+        raise
+
+
+def storms_of(plan: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The conditions in the runs of one of :data:`STORMS`, which have ``variant``, ``timeout_s`` and ``nofile``."""
+    return tell.of_storms(runs, *STORMS[plan])
 
 
 def seen_from_outside(attacks: pd.DataFrame) -> pd.DataFrame:
@@ -49,10 +77,14 @@ def seen_from_outside(attacks: pd.DataFrame) -> pd.DataFrame:
 
 
 def why_lacking(tools: Sequence[str]) -> str:
-    """A sentence on tools that were planned and could not be had; empty for none."""
+    """A sentence on tools that were planned and could not be had, with what is known of why; empty for none."""
     if not tools:
         return ""
-    return (
+    described = tomllib.loads(DESCRIBED.read_text(encoding="utf-8"))["tools"]
+    known = [f" Why {name} is: {described[name]['lacking']}." for name in tools if "lacking" in described.get(name, {})]
+    if len(known) == len(tools):
+        return "".join(known)
+    return "".join(known) + (
         " What is missing could not be had on the machine that measured: `python -m harness.foreign` says why there, "
         "and tries again."
     )
@@ -112,25 +144,50 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     return "\n".join(lines)
 
 
-def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, low: float, high: float) -> str:
-    """Whether a runner that does not wait makes the published pattern, if Hyper alone is late."""
-    same_way = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
-    in_time = same_way[~ipv4_only(same_way)].groupby("server", sort=False)["success_rate"].mean()
-    late_s = chances["plan"].map(lambda plan: json.loads(plan)["late_s"])
-    late = chances[(chances["tool"] == old) & late_s.notna()]
-    shares = late.groupby(late_s, sort=True)["success_rate"].mean()
-    near = [f"{seconds:g} s" for seconds, share in shares.items() if low <= share <= high]
-    others = ", ".join(f"{server} {percent(share)}" for server, share in in_time.items())
-    text = ", ".join(f"{seconds:g} s late {SHARE(share)}" for seconds, share in shares.items())
-    whole = bool((in_time >= tell.WHOLE).all())
+def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, band: Band) -> str:
+    """Whether a runner that does not wait makes the published pattern: Hyper late beside the others in time, and late.
+
+    ``band`` holds the shares that count as what was published of Hyper.
+    """
+    in_time = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
+    late_s = pd.Series([json.loads(plan)["late_s"] for plan in chances["plan"]], chances.index, dtype=float)
+    late = chances.assign(late_s=late_s)[(chances["tool"] == old) & late_s.notna()]
+    hyper = late[late["server"].str.startswith(OF_HYPER)]
+    shares = {at: hyper.loc[hyper["late_s"] == at, "success_rate"].to_list() for at in sorted(set(hyper["late_s"]))}
+    near = [seconds for seconds, each in shares.items() if mostly_inside(each, band)]
+    text = ", ".join(f"{seconds:g} s late {SHARE(np.mean(each))}" for seconds, each in shares.items())
+    others = {
+        name: (in_time.loc[in_time["server"] == server, "success_rate"], late[late["server"] == server])
+        for server, name in RIVALS.items()
+    }
+    said = ", ".join(f"{name} {mean_and_interval(punctual, percent)}" for name, (punctual, _) in others.items())
+    as_late = [
+        f"{name} {SHARE(same.mean())} when {seconds:g} s late"
+        for name, (_, tardy) in others.items()
+        for seconds, same in tardy.groupby("late_s")["success_rate"]
+    ]
+    whole = all(len(punctual) and punctual.mean() >= tell.WHOLE for punctual, _ in others.values())
     return (
-        f"With {old} at `localhost`, Hyper answers: {text}. In time, with the same generator: {others}. "
-        f"Between {low:.0%} and {high:.0%}: {', '.join(near) or 'none'}. "
-        + (
-            "Were Hyper late and the others in time, these were the published shares; who was how late is not known."
-            if near and whole
-            else "So these are not the published shares."
-        )
+        f"With {old} at `localhost`, Hyper answers: {text or 'never late'}. In time, with the same generator: {said}. "
+        f"As late themselves: {', '.join(as_late) or 'not tried'}. "
+        f"Between {band[0]:.0%} and {band[1]:.0%} in most runs: {', '.join(f'{at:g} s' for at in near) or 'none'}. "
+        + _who_was_late(near, whole, others)
+    )
+
+
+def _who_was_late(near: Sequence[float], whole: bool, others: Mapping[str, tuple[pd.Series, pd.DataFrame]]) -> str:
+    """What follows of Hyper ``near`` the published share when it is so late, and of Go and Node.js in time and late."""
+    if not near or not whole:
+        return "So these are not the published shares."
+    tardy = pd.concat([same for _, same in others.values()])
+    alike = tardy[tardy["late_s"].isin(near)].groupby("server")["success_rate"].mean()
+    if alike.empty:
+        return "Were Hyper late and the others in time, these were the published shares; who was how late is not known."
+    if (alike >= tell.WHOLE).all():
+        return "So these are the published shares, whoever was late; who was is not known."
+    return (
+        "So these are the published shares if Hyper alone was late; had all been as late, the others would not have "
+        "answered everything either. Who was how late is not known."
     )
 
 
@@ -151,15 +208,33 @@ def stuck_answer(attacks: pd.DataFrame) -> str:
         for row in stuck.to_dict("records")
     ]
     return (
-        f"{text}: {'; '.join(each)}. From then on only `[::1]` is called. The program shuffles its one list of "
-        "addresses in place for each connection, and for several at once without a lock: two such shuffles can leave "
-        "one address in it twice. What share such an attack answers is a matter of when that happens."
+        f"{text}: {'; '.join(each)}. What would explain it is in the program's source, and is not shown by so few "
+        "attacks: it shuffles its one list of addresses in place for each connection, and for several at once without "
+        "a lock; two such shuffles can leave one address in it twice, and from then on only that one is called. What "
+        "share such an attack answers would then be a matter of when that happens."
     )
 
 
-def stretches(conditions: pd.DataFrame) -> str:
-    """``go none, node 5 to 7``: in how many stretches each server answered."""
-    return ", ".join(f"{row['server']} {tell.pulses_told(row['pulses'])}" for _, row in conditions.iterrows())
+def how_called(attacks: pd.DataFrame) -> list[str]:
+    """Of each kind of attack, in their order, where its servers listen and by what they are called."""
+    first = attacks.drop_duplicates("plan_hash")
+    listening = np.where(ipv4_only(first), "listening on 127.0.0.1 only", "listening on both addresses")
+    return [
+        f"{where}, called {'by name' if target == 'localhost' else 'by address'}"
+        for where, target in zip(listening, first["target"], strict=True)
+    ]
+
+
+def stretches(storms: pd.DataFrame) -> str:
+    """Which of these storms, one of each server, is answered in most stretches with silence between, and in fewest."""
+    counted = {
+        str(run["server"]): len(pulses(np.asarray(run["answers_per_step"], np.int64)))
+        for run in storms.to_dict("records")
+    }
+    most, fewest = max(counted, key=lambda name: counted[name]), min(counted, key=lambda name: counted[name])
+    if counted[most] == counted[fewest]:
+        return f"Each storm is answered in {counted[most]} stretch{'es' if counted[most] > 1 else ''}"
+    return f"{most} answers its storm in {counted[most]} stretches with silence between, {fewest} in {counted[fewest]}"
 
 
 def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
@@ -188,171 +263,8 @@ def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
 _SHOWN = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "SyncookiesSent", "lo_rx_dropped")
 
 
-def match_answer(everything: pd.DataFrame, near: pd.DataFrame, match: pd.DataFrame, low: float, high: float) -> str:
-    """Whether any condition gives what was published: Hyper near 25 % while Go and Node.js answer all."""
-    some = tell.any_run_within(everything, low, high)
-    text = (
-        f"Of {len(everything)} conditions {len(near)} answer between {low:.0%} and {high:.0%} in the mean; of "
-        f"{len(some)} at least one run does. What was published is more: at the same time Go and Node.js answered "
-        "everything. "
-    )
-    both, short, dropped = with_rivals(everything)
-    shown = f"**{len(match)}** of them show that: {_named(match)}" if len(match) else "**none** shows that"
-    text += f"Of the {both} conditions that were tried with Hyper and with both of them, {shown}. "
-    text += f"In {short} of the {both} Go or Node.js answered less than everything, in {dropped} of these while this "
-    return text + f"host's own input queue dropped packets of theirs. {_by_files(everything)}".strip()
-
-
-def slower(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Where Hyper and Node.js were tried in the same way, as a table."""
-    behind = (pairs["p50_ms"] > pairs["node p50_ms"]).where(pairs[["p50_ms", "node p50_ms"]].notna().all(axis=1))
-    fewer = pairs["answered"] < pairs["node answered"]
-    return pd.DataFrame(
-        {
-            "what": pairs["what"],
-            "driven by": pairs["driven by"],
-            "Hyper": pairs["server"],
-            "Hyper answered": pairs["answered"].map(percent),
-            "Node.js answered": pairs["node answered"].map(percent),
-            "Hyper's median": pairs["p50_ms"].map(_median),
-            "Node.js's median": pairs["node p50_ms"].map(_median),
-            "fewer answered": fewer.map({True: "Hyper", False: ""}),
-            "slower": behind.map({True: "Hyper", False: ""}).fillna("not told"),
-        }
-    )
-
-
-def answers(
-    attacks: pd.DataFrame,
-    chances: pd.DataFrame,
-    old: str,
-    everything: pd.DataFrame,
-    pairs: pd.DataFrame,
-    match: pd.DataFrame,
-    near: pd.DataFrame,
-    low: float,
-    high: float,
-) -> list[str]:
-    """The answer, a line for each question."""
-    deaf = attacks[ipv4_only(attacks)]
-    mine = deaf.index.isin(at_name(attacks, old).index)
-    as_it_was, changed = deaf.loc[mine, "success_rate"], deaf.loc[~mine, "success_rate"]
-    tried = deaf["server"].isin(deaf.loc[~mine, "server"])  # in more than one way
-    p = unpaired_p(deaf.loc[mine & tried, "success_rate"].to_list(), changed.to_list())
-    same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
-    comes_back = "comes back" if same else "does not come back as it was"
-    half = everything[everything["shares"].map(np.mean).between(*HALF)]
-    refused = [next(iter(failures), "") == "refused on [::1]" for failures in half["failures"]]
-    rivals = (
-        f"With Go and Node.js at 100 % under the same condition, as published: {_named(match)}."
-        if len(match)
-        else "In none of these that was also tried with Go and Node.js did both answer everything, as published."
-    )
-    lines = [
-        f"- **The published failure** {comes_back}: {old} at `localhost` gets {SHARE(as_it_was.mean())} from "
-        f"servers on 127.0.0.1, and {SHARE(changed.mean())} with another version or the literal address (p = {p:.4f}, "
-        f"permutation test over {tried.sum()} attacks on {', '.join(dict.fromkeys(deaf.loc[tried, 'server']))}). "
-        + ("It is no matter of a backlog." if _shallow(deaf[mine]) else "But its queue was full at times."),
-        f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%}) in {len(half)} conditions, {sum(refused)} of them mostly by "
-        f"refusals on `[::1]`: {_named(half)}.",
-        f"- **25 %** ({low:.0%} to {high:.0%}) in {len(near)}: {_named(near)}. {rivals}",
-        "- **A runner that does not wait**. " + runner_answer(attacks, chances, old, low, high),
-        "- **Stuck**. " + stuck_answer(pd.concat([attacks, chances], ignore_index=True)),
-        _remedies_answer(everything),
-        _pulses_answer(everything),
-        slower_answer(pairs),
-    ]
-    return [line for line in lines if line]
-
-
-def _pulses_answer(everything: pd.DataFrame) -> str:
-    told = everything[[any(n is not None for n in each) for each in everything["pulses"]]]
-    found = tell.in_pulses(told)
-    of_all, many = Counter(told["server"]), Counter(found["server"])
-    where = {server: "; ".join(same["group"] + ", " + same["condition"]) for server, same in found.groupby("server")}
-    parts = [f"{server} in {many[server]} of {of_all[server]} ({where[server]})" for server in of_all if many[server]]
-    return (
-        f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
-        f"{', '.join(parts) or 'no server'}."
-    )
-
-
-def _remedies_answer(everything: pd.DataFrame) -> str:
-    rows = everything[everything["group"].str.contains("remedies")].to_dict("records")
-    parts = [
-        f"{row['condition']} {SHARE(np.mean(row['shares']))}"
-        + (f" (the server ended in {tell.ended(row)})" if row["ended"] else "")
-        for row in rows
-    ]
-    said = f"- **The remedies, and the rest**, in the same storm: {'; '.join(parts) or 'none was run'}."
-    shares = {row["condition"]: row["shares"] for row in rows}
-    printed = [share for name, each in shares.items() if name in PRINTED for share in each]
-    if not printed or UNTREATED not in shares:
-        return said
-    worse = sum(share < min(shares[UNTREATED]) for share in printed)
-    return f"{said} With the printed backlog on Tokio {worse} of {len(printed)} were answered less than any untreated."
-
-
-def slower_answer(pairs: pd.DataFrame) -> str:
-    """Where Hyper's median is longer, and where it answers fewer, of the comparisons that ``against`` has."""
-    known = pairs.dropna(subset=["p50_ms", "node p50_ms"])
-    behind = known[known["p50_ms"] > known["node p50_ms"]]
-    fewer = pairs[pairs["answered"] < pairs["node answered"]]
-    return (
-        f"- **Hyper slower than Node.js**: in {len(behind)} of {len(known)} comparisons by median latency"
-        f"{_where(behind)}. Fewer answered: in {len(fewer)} of {len(pairs)}{_where(fewer)}."
-    )
-
-
-def _where(pairs: pd.DataFrame) -> str:
-    """In which comparisons, apart those in which the server had ended, which is another thing than being slow."""
-    named = [
-        f"{len(some)} {lead} ({'; '.join(some['what'] + ', ' + some['server'])})"
-        for lead, some in (
-            ("with a server that lived", pairs[~pairs["ended"]]),
-            ("with one that ended", pairs[pairs["ended"]]),
-        )
-        if len(some)
-    ]
-    return f": {', '.join(named)}" if named else ""
-
-
-def with_rivals(everything: pd.DataFrame) -> tuple[int, int, int]:
-    """Conditions tried with Hyper, Go and Node.js; in which one of the latter fell short; and with packets lost."""
-    count = short = dropped = 0
-    for _, same in everything.groupby(["group", "condition", "driven by"], sort=False):
-        rivals = same[same["server"].isin(["go", "node"])]
-        tried = int(same["server"].str.startswith("hyper").sum())
-        if set(rivals["server"]) != {"go", "node"}:
-            continue
-        failing = rivals[rivals["shares"].map(np.mean) < tell.WHOLE]
-        count += tried
-        short += tried if len(failing) else 0
-        dropped += tried if any(sum(lost) for lost in failing["dropped"]) else 0
-    return count, short, dropped
-
-
-def _by_files(everything: pd.DataFrame) -> str:
-    """What the Hyper that ends when it runs out of files answers, by how many it may have; empty if not tried."""
-    rows = everything[(everything["group"] == "storm, open files") & (everything["server"] == "hyper-2024")]
-    if rows.empty:
-        return ""
-    shares = ", ".join(
-        f"{SHARE(np.mean(row['shares']))} with {row['condition']} ({span(pd.Series(row['shares']), SHARE)})"
-        for row in rows.to_dict("records")
-    )
-    return f"By its limit of open files hyper-2024 answers {shares}."
-
-
-def _named(conditions: pd.DataFrame) -> str:
-    names = []
-    for row in conditions.to_dict("records"):
-        driver = "" if row["driven by"] in row["condition"] else f", {row['driven by']}"
-        names.append(f"{row['group']}, {row['condition']} ({row['server']}{driver}): {SHARE(np.mean(row['shares']))}")
-    return "; ".join(names) or "no condition"
-
-
-def _shallow(attacks: pd.DataFrame) -> bool:
+def shallow(attacks: pd.DataFrame) -> bool:
+    """Whether the accept queue was never seen full, and never overflowed."""
     return bool((attacks["deepest_queue"] < attacks["backlog"]).all()) and not any(
         moved.get("ListenOverflows", 0) for moved in attacks["counters"]
     )
@@ -366,7 +278,3 @@ def _ipv6_share(attacks: pd.DataFrame) -> str:
 def refused_on_ipv6(attacks: pd.DataFrame) -> pd.Series:
     """Requests that were refused on the address where nobody listened."""
     return pd.Series([kinds.get("refused on [::1]", 0) for kinds in attacks["kinds"]], attacks.index)
-
-
-def _median(value_ms: float) -> str:
-    return "not told" if np.isnan(value_ms) else tell.quantile_or_beyond(value_ms)

@@ -14,7 +14,7 @@ from harness.plan import PLANS, load_plan
 from harness.report.effects import MEASURES, compare, where
 from harness.report.notebook import percent
 from harness.verdicts.evidence import Evidence, difference, gains
-from harness.verdicts.telling import decided, pending, title, undecided
+from harness.verdicts.telling import PACED, decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict, told
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
@@ -27,8 +27,8 @@ CALM = ("long",)
 """Loads without high concurrency, which C3 does not speak of."""
 RUST = ("hyper", "hyper-std", "tokio", "tokio-std", "actix")
 OWN = {"server": "hyper", "variant": "jemalloc", "measure": "cpu_us_per_answer"}
-"""What is told as the number: the article's server and allocator, and the server's own CPU time, which no limit of the
-generator touches."""
+"""What is told as the number: the article's server and allocator, and the server's own CPU time, which is measured
+also where the generator was the limit, though at the pace of its clients: equal for both allocators of a block."""
 
 
 def c3(evidence: Evidence) -> Verdict:
@@ -68,10 +68,13 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
     statement += f" It holds for: {told(findings, True)}." if told(findings, True) else ""
     if left := sum(finding.holds is None for finding in speeds):
         statement += f" For {left} of {len(speeds)} servers and loads one is neither shown nor excluded."
+    paced = int((runs["generator"] == "limiting").sum())
+    statement += f" The generator was the limit in {paced:,} of {len(runs):,} storms. {PACED}" if paced else ""
     own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]  # of its loads together first
     measure = "Hyper's CPU time per answer with jemalloc, over that with the default"
     number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
-    return decided(name, findings, statement, (measure, "ratio"), number, runs, name_open=False)
+    behind = runs[(runs["server"] == OWN["server"]) & runs["compared"].isin([OWN["variant"], UNTOUCHED])]["run_id"]
+    return decided(name, findings, statement, (measure, "ratio"), number, runs, name_open=False, value_runs=behind)
 
 
 def _answers(runs: pd.DataFrame) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.audit.findings import number
 from harness.effects import limited
+from harness.report.conditions import out_of_files
 from harness.results import with_counters
 from harness.verdicts.evidence import MATTERS, Evidence, difference, gains, on_clean_ground
 from harness.verdicts.telling import decided, pending, points, title, undecided
@@ -22,6 +23,7 @@ CLAIMED = {RUST_STD: 128, NODE: 512}
 """What the article says they ask for; of Go it says the system's maximum."""
 PAIRS = (("as it is", "larger backlog"), ("wide input queue", "larger backlog, wide input queue"))
 """Storms of 04 that differ in the backlog alone: without help by root, and with this host's input queue opened wide."""
+STOPPED = "answers of a stopped Hyper"
 HANDS = "07-accept-loops"
 ONE_LOOP, TWO_LISTENERS, WITH_LARGE = "one loop", "two listeners", ", listen(4096)"
 """Scenarios of it, with the smaller backlog; and how the same with the larger one go on."""
@@ -33,7 +35,8 @@ OF_ONE_WORKER: Mapping[str, Sequence[str]] = {"hyper": (TWO_LISTENERS, "four lis
 :data:`ONE_WORKER`. Go has as many threads for all of them (harness/servers/README.md, accept loops)."""
 REMEDIES = "08-remedies"
 PRINTED = ("untreated", "socket2, 4096")
-"""Scenarios of it: the article's program, which ends when it runs out of files, and with the backlog as printed."""
+"""Scenarios of it: the published program, rewritten, which ends when it runs out of files; and with the backlog as
+printed."""
 
 _UNIT: Unit = "difference of shares"
 _LEADS: Mapping[Word, str] = {
@@ -52,7 +55,7 @@ def c1(evidence: Evidence) -> Verdict:
     stopped, overfull = on_clean_ground(every), on_clean_ground(plane[_overflows(plane)])
     both = [difference(stopped, "success_rate", "variant", large, small) for small, large in PAIRS]
     changes = {
-        "answers of a stopped Hyper": next((change for change in both if change is not None), None),
+        STOPPED: next((change for change in both if change is not None), None),
         "answers at the first try after a stall at a steady rate": difference(
             overfull, "first_try_share", "backlog", LARGE, SMALL, ("stall_ms",)
         ),
@@ -61,15 +64,25 @@ def c1(evidence: Evidence) -> Verdict:
     findings = [Finding(name, gains(change)) for name, change in known.items()]
     if not any(finding.holds is not None for finding in findings):
         return undecided("C1", _no_ground("a full queue"), pd.concat([every, plane]))
-    is_cause, used = word(findings), pd.concat([stopped, overfull])
-    refusals, sentence = _refused(evidence)
+    is_cause = word(findings)
+    refusals, sentence, counted = _refused(evidence)
     if is_cause != "not_reproduced":  # only then it matters what else is said of it
         findings += [Finding("refusal", refusals), Finding("what they ask for", _as_claimed(evidence))]
     statement = f"{_LEADS[is_cause]}. What a larger one brings: "
     statement += "; ".join(f"{points(change.mean)} in {name}" for name, change in known.items())
     name, change = next(iter(known.items()))
     statement = f"{statement}. {sentence} {_asked(evidence)}"
-    return decided("C1", findings, statement, (f"{name}, with a larger backlog", _UNIT), change.mean, used)
+    of_pairs = stopped[stopped["variant"].isin([variant for pair in PAIRS for variant in pair])]
+    behind = of_pairs if name == STOPPED else overfull
+    return decided(
+        "C1",
+        findings,
+        statement,
+        (f"{name}, with a larger backlog", _UNIT),
+        change.mean,
+        pd.concat([stopped, overfull, counted]),
+        value_runs=behind["run_id"],
+    )
 
 
 def f1(evidence: Evidence) -> Verdict:
@@ -107,10 +120,21 @@ def f1(evidence: Evidence) -> Verdict:
         return undecided("F1", _no_ground("both backlogs"), pd.concat([every, hands]))
     statement = "Answered at the first try with listen(4096) instead of 128: "
     statement += "; ".join(f"{points(change.mean)} with {name}" for name, change in known.items()) + "."
-    statement += _not_cured(real) + _instead(shared_out) + _left_out(left_out) + _as_printed(evidence)
+    printed = evidence.of_plan(REMEDIES)
+    printed = printed[printed["variant"].isin(PRINTED)]
+    statement += _not_cured(real) + _instead(shared_out) + _left_out(left_out) + _as_printed(printed)
     name, change = next(iter(known.items()))
     measure = f"answers at the first try with listen(4096), {name}"
-    return decided("F1", findings, statement, (measure, _UNIT), change.mean, pd.concat([used, shared_out]))
+    behind = groups.get(name, shared_out)
+    return decided(
+        "F1",
+        findings,
+        statement,
+        (measure, _UNIT),
+        change.mean,
+        pd.concat([used, shared_out, printed]),
+        value_runs=behind["run_id"],
+    )
 
 
 def _overflows(plane: pd.DataFrame) -> pd.Series:
@@ -118,17 +142,28 @@ def _overflows(plane: pd.DataFrame) -> pd.Series:
     return plane["rate"] * plane["stall_ms"] / 1000 > SMALL + 1
 
 
-def _refused(evidence: Evidence) -> tuple[bool | None, str]:
-    """Of the clients of all storms whose accept queue overflowed while the server lived."""
+def _refused(evidence: Evidence) -> tuple[bool | None, str, pd.DataFrame]:
+    """Of the clients of all storms whose accept queue overflowed: is anybody refused, in words, and the storms counted.
+
+    It is decided where the server lived, as nobody listens any more where it ended; that is counted beside it.
+    """
     runs = with_counters(on_clean_ground(evidence.runs), "ListenOverflows")
-    runs = runs[(runs["ListenOverflows"] > 0) & (runs["status"] == "complete")]
-    if runs.empty:
-        return None, "No storm with an overflow tells whether clients are refused."
-    refused = sum(json.loads(outcomes).get("refused", 0) for outcomes in runs["outcomes"])
-    sentence = (
-        f"Refused were {refused or 'none'} of {runs['planned'].sum():,} clients in {len(runs)} storms whose queue"
-    )
-    return refused > 0, f"{sentence} overflowed{'' if refused else ': what does not fit is dropped unanswered'}."
+    runs = runs[runs["ListenOverflows"] > 0]
+    lived, ended = runs[runs["status"] == "complete"], runs[runs["server_ended"].notna()]
+    if lived.empty:
+        return None, "No storm with an overflow tells whether clients are refused.", lived
+    refused = _refusals(lived)
+    sentence = f"Refused were {f'{refused:,}' if refused else 'none'} of {lived['planned'].sum():,} clients in "
+    sentence += f"{len(lived):,} storms whose queue overflowed and whose server lived"
+    sentence += "." if refused else ": what does not fit is dropped unanswered."
+    if len(ended):
+        sentence += f" In {len(ended):,} more the server ended, and then {_refusals(ended):,} of "
+        sentence += f"{ended['planned'].sum():,} were refused, as nobody listened."
+    return refused > 0, sentence, pd.concat([lived, ended])
+
+
+def _refusals(storms: pd.DataFrame) -> int:
+    return sum(json.loads(outcomes).get("refused", 0) for outcomes in storms["outcomes"])
 
 
 def _as_claimed(evidence: Evidence) -> bool | None:
@@ -174,14 +209,20 @@ def _instead(shared_out: pd.DataFrame) -> str:
     return f" More accepting hands instead, at a backlog of {SMALL}: {'; '.join(told)}." if told else ""
 
 
-def _as_printed(evidence: Evidence) -> str:
-    """In how many storms the article's program ended with its remedy, and without; empty where neither was run."""
-    storms = evidence.of_plan(REMEDIES)
+def _as_printed(storms: pd.DataFrame) -> str:
+    """In how many storms the published program ended with its remedy, and without; empty where neither was run.
+
+    This says nothing of a backlog by itself: the larger one lets more in than there may be files.
+    """
     ended = (storms["status"] != "complete").groupby(storms["variant"], observed=True)
     if not set(PRINTED) <= set(ended.groups):
         return ""
     said = [f"in {ended.get_group(name).sum()} of {ended.get_group(name).size} storms ({name})" for name in PRINTED]
-    return f" The article's own program ended in the storm of {storms['clients'].iloc[0]:,} {' and '.join(said)}."
+    why = out_of_files(storms)
+    return (
+        f" The published program, rewritten, ended in the storm of {storms['clients'].iloc[0]:,} {' and '.join(said)}"
+        f"{f', {why}' if why else ''}."
+    )
 
 
 def _by_generator(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness import store
 from harness.verdicts import allocators, backlog, balancer, connections, limits, symptoms, tuning
@@ -30,18 +32,30 @@ RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
 
 
 def judge(evidence: Evidence) -> list[Verdict]:
-    """A verdict on each claim, with the figure that shows its runs."""
+    """A verdict on each claim, with the figures that show its runs."""
     verdicts = [RULES[name](evidence) for name in CLAIMS]
-    return [dataclasses.replace(verdict, figure=_figure(evidence, verdict)) for verdict in verdicts]
+    return [dataclasses.replace(verdict, **_figures(evidence, verdict)) for verdict in verdicts]
 
 
-def _figure(evidence: Evidence, verdict: Verdict) -> str | None:
-    """The committed one, within the project, of the reference data; of other runs what a notebook drew of them."""
-    claim = CLAIMS[verdict.claim]
-    if not claim.figure or not verdict.run_ids:
-        return None
-    inside = Path("figures", claim.notebook, f"{claim.figure}.png")
+def _figures(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """The committed ones, within the project, of the reference data; of other runs what notebooks drew of them.
+
+    The one that shows the runs behind the number leads.
+    """
+    if not verdict.run_ids:
+        return {}
+    inside = [Path("figures", f"{name}.png") for name in CLAIMS[verdict.claim].figures]
     if evidence.folder == store.REFERENCE:
-        return str(inside)
-    drawn = evidence.folder / "report" / inside
-    return str(drawn) if drawn.exists() else None
+        drawn = {path: store.PROJECT / path for path in inside}
+    else:
+        drawn = {evidence.folder / "report" / path: evidence.folder / "report" / path for path in inside}
+    shown = {path: runs for path, place in drawn.items() if (runs := _runs(place)) & set(verdict.run_ids)}
+    behind = set(verdict.value_run_ids)
+    ordered = sorted(shown, key=lambda path: not behind <= shown[path])
+    return {"figure": str(ordered[0]), "figures": tuple(map(str, ordered))} if ordered else {}
+
+
+def _runs(figure: Path) -> set[str]:
+    """The runs that a figure was made from; none where there is no such figure."""
+    about = figure.with_suffix(".json")
+    return set(json.loads(about.read_text(encoding="utf-8"))["runs"]) if about.exists() else set()

@@ -43,6 +43,8 @@ _VERDICTS = """\
 
 </details>
 """
+CLEAN = ("S3", "C1", "F1")
+"""Claims of a backlog, which are judged on clean ground alone (:func:`harness.verdicts.evidence.on_clean_ground`)."""
 _LEAD_CHARACTERS = 220
 """Of a statement in the table, which is to be read at a glance."""
 
@@ -56,9 +58,9 @@ def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> st
     about = json.loads((PROJECT / f"{FIGURE}.json").read_text(encoding="utf-8"))
     sentence = textwrap.fill(f"*{published.finding(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
     finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
-    summary = textwrap.fill(_summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
+    counted = textwrap.fill(summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
     table = _VERDICTS.format(
-        summary=summary, rows="\n".join(map(_row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
+        summary=counted, rows="\n".join(map(_row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
     )
     parts = {"finding": finding, "verdicts": table}
     for name, part in parts.items():
@@ -86,21 +88,33 @@ def _put(text: str, name: str, part: str) -> str:
     return before + begin + part + end + after
 
 
-def _summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+def summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    """What stands above the table: of how many storms and attacks the verdicts are, how they fell, on what ground."""
     counted = Counter(verdict.verdict for verdict in verdicts)
     words = ", ".join(f"{counted[word]} {plain(word)}" for word in get_args(Word) if counted[word])
     used = {run_id for verdict in verdicts for run_id in verdict.run_ids}
+    attacks = len(used & {attack["run_id"] for attack in evidence.attacks})
     return (
-        f"The article's {len(verdicts)} claims, put to the test in {len(used)} storms on {evidence.host}: {words}. "
-        "No verdict rests on a single storm, on a speed that may be the generator's own, or on a backlog while this "
-        "host's own input queue dropped packets."
+        f"The article's {len(verdicts)} claims, put to the test in {len(used) - attacks:,} storms and {attacks:,} "
+        f"attacks by other tools on {evidence.host}: {words}. No verdict rests on a single storm, or on a speed of "
+        f"answers that may be the generator's own. {_on_ground(evidence, verdicts)}"
     )
+
+
+def _on_ground(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
+    """What of the verdicts rests on storms in which this host's own input queue dropped packets."""
+    dropping = set(evidence.runs.loc[evidence.runs["lo_rx_dropped"] > 0, "run_id"])
+    others = [verdict.claim for verdict in verdicts if dropping & set(verdict.run_ids) and verdict.claim not in CLEAN]
+    said = f"What {', '.join(CLEAN[:-1])} and {CLEAN[-1]} say of a backlog rests on storms alone in which this host's "
+    said += "own input queue dropped nothing."
+    return f"{said} In some storms of {', '.join(others)} it dropped packets." if others else said
 
 
 def _row(verdict: Verdict) -> str:
     claim = CLAIMS[verdict.claim]
     measured = NO_VALUE if verdict.value is None else f"{number(verdict)} {verdict.measure}"
-    shown = f" ([figure]({verdict.figure}))" if verdict.figure else ""
+    links = [f"[{'figure' if not place else 'another'}]({path})" for place, path in enumerate(verdict.figures)]
+    shown = f" ({', '.join(links)})" if links else ""
     cells = (
         f"**{claim.name}** {claim.says}",
         f"**{plain(verdict.verdict)}**",

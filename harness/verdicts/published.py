@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from harness.errors import MachineError
 from harness.inference import Interval, mean_of_runs
+from harness.report import published
+from harness.report.bands import HALF, QUARTER, Band, mostly_inside
 from harness.report.notebook import percent
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
+from harness.report.published_answers import by_files
+from harness.report.rivals import as_published, beside_rivals
 from harness.verdicts.evidence import Evidence, clean
-from harness.verdicts.telling import title, with_ends
+from harness.verdicts.telling import quoted, title, with_ends
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""
-FILES = "08-files"
-STORMS = ("08-timeouts", FILES)
+FILES, FILES_WIDE = "08-files", "08-files-wide"
+STORMS = tuple(published.STORMS)
+"""Plans of the storm of the text, as it is and with this host's input queue opened wide."""
 OF_HYPER = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
@@ -32,12 +37,18 @@ class Kind:
     """Attacks or storms of one kind: what it is called, and the share of all requests that was answered."""
 
     name: str
-    answered: Interval
+    shares: tuple[float, ...]
+    """Of each run."""
     blameless: Interval
-    """The same, with what this host's dropped packets may have cost counted as answered."""
+    """Their mean, with what this host's dropped packets may have cost counted as answered."""
     run_ids: tuple[str, ...]
     node: float | None = None
     """The share that Node.js answers in the same storm, where it was tried."""
+
+    @property
+    def answered(self) -> Interval:
+        """Their mean."""
+        return mean_of_runs(self.shares)
 
 
 def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame]]:
@@ -50,32 +61,79 @@ def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame
         for _, same in chosen.groupby("plan_hash", sort=False):
             first = same.iloc[0]
             name = f"{first['tool']} at {first['target']}" if plan == ADDRESS else str(first["variant"])
-            answered = mean_of_runs(same["success_rate"].to_list())
-            yield Kind(name, answered, answered, tuple(same["run_id"])), same
+            shares = tuple(same["success_rate"])
+            yield Kind(name, shares, mean_of_runs(shares), tuple(same["run_id"])), same
 
 
 def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
-    """Storms of the lab on the published program, kind by kind."""
+    """Storms of the lab on the published program, kind by kind; their run ids are with those of Node.js beside them."""
     for plan in STORMS:
-        runs = of_program(evidence, plan).sort_values(["timeout_s", "nofile"])
-        every = evidence.of_plan(plan, "server", "timeout_s", "nofile").fillna({"nofile": 0})
-        of_node = every[every["server"] == "node"].groupby(["timeout_s", "nofile"])["success_rate"].mean()
-        for _, storms in runs.groupby("plan_hash", sort=False):
+        every = recorded_storms(evidence, plan)
+        rivals = every[every["server"] == "node"]
+        for variant, kind, storms in kinds_of(every[every["server"].str.startswith(OF_HYPER)]):
             first = storms.iloc[0]
-            rival = of_node.get((first["timeout_s"], 0 if pd.isna(first["nofile"]) else first["nofile"]))
-            files = "" if pd.isna(first["nofile"]) else f", {first['nofile']:,.0f} files"
-            name = f"{first['variant']} in a storm, timeout {first['timeout_s']:g} s{files}"
-            answered = mean_of_runs(storms["success_rate"].to_list())
-            blameless = answered
-            if not clean(storms):
-                blameless = mean_of_runs([1 - _servers_doing(each) for each in storms["outcomes"]])
-            yield Kind(name, answered, blameless, tuple(storms["run_id"]), rival)
+            beside = rivals[rivals["timeout_s"].eq(first["timeout_s"]) & rivals["limit"].eq(first["limit"])]
+            shares = tuple(storms["success_rate"])
+            lost = [1 - _servers_doing(each) for each in storms["outcomes"]]
+            blameless = mean_of_runs(shares if clean(storms) else lost)
+            ids = (*storms["run_id"], *beside["run_id"])
+            rival = float(beside["success_rate"].mean()) if len(beside) else None
+            yield Kind(f"{variant} with {kind}", shares, blameless, ids, rival)
+
+
+def recorded_storms(evidence: Evidence, plan: str) -> pd.DataFrame:
+    """The storms of one of :data:`STORMS` on all servers, with ``timeout_s``, ``nofile`` and ``limit``.
+
+    ``limit`` is that of open files, none where none was set.
+    """
+    runs = evidence.of_plan(plan, "server", "timeout_s", "nofile").sort_values(["timeout_s", "nofile"])
+    return runs.assign(server=runs["server"].astype(str), limit=runs["nofile"].fillna(0))
+
+
+def kinds_of(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(scenario, ``50,000 clients, timeout 10 s, 1,024 files``, the storms) of each kind in :func:`recorded_storms`."""
+    for _, storms in runs.groupby("plan_hash", sort=False):
+        first = storms.iloc[0]
+        files = f", {first['limit']:,.0f} files" if first["limit"] else ""
+        queue = ", input queue opened wide" if first["wide"] else ""
+        yield (
+            str(first["variant"]),
+            f"{first['clients']:,} clients, timeout {first['timeout_s']:g} s{files}{queue}",
+            storms,
+        )
+
+
+def matched(evidence: Evidence) -> str:
+    """Whether any of these storms is what was published, and what the limit of open files does; empty without any."""
+    tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
+    if not tables:
+        return ""
+    conditions = pd.concat(tables, ignore_index=True)
+    beside = beside_rivals(conditions)
+    shown, whole = as_published(beside, QUARTER), beside["whole"].to_list()
+    return (
+        f"Of {len(beside)} kinds of storm on the published program, rewritten, that were also made on Go and Node.js, "
+        f"{len(shown) or 'none'} shows what was published, {QUARTER[0]:.0%} to {QUARTER[1]:.0%} while both answer "
+        f"everything; in {whole.count(False)} one of them fell short by itself, {whole.count(None)} undecided. "
+        f"{by_files(conditions)}"
+    ).strip()
 
 
 def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
     """The lab's storms on the published program, with their timeouts and limits of open files."""
     runs = evidence.of_plan(plan, "server", "timeout_s", "nofile")
     return runs[runs["server"].astype(str).str.startswith(OF_HYPER)]
+
+
+def by_band(shares: Mapping[str, Sequence[float]]) -> str:
+    """Kinds by the shares of their runs: about a half, as many as the article has, or others; each band only once."""
+    bands = {f"about a half ({_ends(HALF)} in most runs)": HALF, f"{_ends(QUARTER)} in most runs": QUARTER}
+    said, left = [], dict(shares)
+    for name, band in bands.items():
+        found = [kind for kind, each in left.items() if mostly_inside(each, band)]
+        said.append(f"{name}: {', '.join(map(quoted, found)) or 'none'}")
+        left = {kind: each for kind, each in left.items() if kind not in found}
+    return "; ".join([*said, f"other shares: {', '.join(map(quoted, left))}"] if left else said)
 
 
 def told(evidence: Evidence) -> str:
@@ -85,7 +143,7 @@ def told(evidence: Evidence) -> str:
         return ""
     kind, attacks = kinds[AS_PUBLISHED]
     said = f"As published ({AS_PUBLISHED}), Hyper, which listens on {attacks['addresses'].iloc[0]}, answers "
-    said += f"{_shares(kind.answered)}; {_refused_on_ipv6(attacks)}."
+    said += f"{_shares(kind.answered)}{_refused_on_ipv6(attacks)}."
     others = [f"{percent(other.answered.value)} {name}" for name, (other, _) in kinds.items() if name != AS_PUBLISHED]
     return f"{said} With one thing changed: {'; '.join(others)}." if others else said
 
@@ -106,13 +164,17 @@ def finding(evidence: Evidence) -> str:
     others = attacks[~deaf & (attacks["tool"] == OLD)]
     said = (
         f"{_servers(failing)}, which listen on 127.0.0.1 only, answer {_mean(failing)} of what the published generator "
-        f"asks of {NAME}; {_refused_on_ipv6(failing)}."
+        f"asks of {NAME}{_refused_on_ipv6(failing)}."
     )
     if len(others):
         said += f" {_servers(others)}, which listen on both, answer {_mean(others)}."
     if len(later):
         said += f" With a later version of it, or at 127.0.0.1, {_servers(later)} answers {_mean(later)}."
     return said
+
+
+def _ends(band: Band) -> str:
+    return f"{band[0]:.0%} to {band[1]:.0%}"
 
 
 def _servers(attacks: pd.DataFrame) -> str:
@@ -126,8 +188,9 @@ def _mean(attacks: pd.DataFrame) -> str:
 
 
 def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
+    """Begins with a semicolon; empty where nothing failed."""
     failed = (attacks["requests"] - attacks["answered"]).sum()
-    return f"{refused_on_ipv6(attacks).sum():,} of {failed:,} failures are refusals on [::1]"
+    return f"; {refused_on_ipv6(attacks).sum():,} of {failed:,} failures are refusals on [::1]" if failed else ""
 
 
 def _shares(interval: Interval) -> str:

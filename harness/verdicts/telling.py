@@ -10,11 +10,14 @@ import pandas as pd
 from harness.inference import Interval
 from harness.report.notebook import percent
 from harness.report.tables import NO_VALUE, quantile
-from harness.verdicts.verdict import CLAIMS, Finding, Unit, Verdict, told, word
+from harness.verdicts.verdict import CLAIMS, Finding, Part, Unit, Verdict, told, word
 
 _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
-
-
+PACED = (
+    "Where the generator was the limit, CPU time is the server's at the pace of the clients: a server that is woken "
+    "for few requests at a time spends more on each."
+)
+"""Said beside CPU time for each answer, wherever storms of which that is true are among those compared."""
 _FAR = 10.0
 """Times a ratio, and times one: so far only blocks reach that are too few to have an end."""
 
@@ -39,14 +42,30 @@ def decided(
     *,
     name_open: bool = True,
     more_runs: Iterable[str] = (),
+    value_runs: Iterable[str] = (),
+    parts: Sequence[Part] = (),
 ) -> Verdict:
-    """With its number, and with the conditions that are left open. A number that has no end is null."""
-    ends = found.ends if found is not None else (math.nan, math.nan)
-    value = float(found.value) if found is not None and math.isfinite(found.value) else None
-    interval = (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
+    """With its number, and with the conditions that are left open. A number that has no end is null.
+
+    ``value_runs`` are the ids of the runs behind the number, ``parts`` numbers of what the claim names one by one.
+    """
     if name_open and told(findings, None):
         statement += f" Undecided: {told(findings, None)}."
-    return Verdict(name, word(findings), statement, *measure, value, interval, _ids(runs, more_runs))
+    return Verdict(
+        name,
+        word(findings),
+        statement,
+        *measure,
+        *_finite(found),
+        _ids(runs, more_runs),
+        value_run_ids=tuple(sorted(value_runs)),
+        parts=tuple(parts),
+    )
+
+
+def part(measure: str, unit: Unit, found: Interval | None) -> Part:
+    """One number of several; null where there are too few runs."""
+    return Part(measure, unit, *_finite(found))
 
 
 def number(verdict: Verdict) -> str:
@@ -73,6 +92,18 @@ def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str
 def title(server: str) -> str:
     """A server of the catalogue by the name that its stack has in prose."""
     return _TITLES.get(server, server)
+
+
+def _finite(found: Interval | None) -> tuple[float | None, tuple[float, float] | None]:
+    """(value, interval), each null where it has no end."""
+    ends = found.ends if found is not None else (math.nan, math.nan)
+    value = float(found.value) if found is not None and math.isfinite(found.value) else None
+    return value, (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
+
+
+def quoted(kind: str) -> str:
+    """The name of a kind of storm in a list of them, as it has commas in it."""
+    return f"“{kind}”"
 
 
 def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:

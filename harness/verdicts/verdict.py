@@ -12,12 +12,21 @@ Unit = Literal["share", "difference of shares", "ratio", "ms"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One sentence of the article, the notebook that puts it to the test, and the figure that shows the result."""
+    """One sentence of the article, the notebook that puts it to the test, and the figures that show the result."""
 
     name: str
     says: str
     notebook: str
     figure: str = ""
+    """Of that notebook, or with its notebook before it."""
+    more_figures: tuple[str, ...] = ()
+    """What the first does not show. Where the number's runs are in one of these alone, that one leads."""
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """All of them within the folder of figures, the first one first."""
+        named = [name for name in (self.figure, *self.more_figures) if name]
+        return tuple(name if "/" in name else f"{self.notebook}/{name}" for name in named)
 
 
 CLAIMS = {
@@ -29,20 +38,45 @@ CLAIMS = {
             "50,000 short connections: Hyper answers 25 %, and is slower than Node.js",
             "08-original-benchmark",
             "address",
+            ("conditions", "01-stack-comparison/short-success"),
         ),
-        Claim("S3", "The server works in pulses: a batch, then a pause", "04-queue-overflow-root-cause", "pulses"),
-        Claim("S4", "Go and Node.js: all answered, at a steady low latency", "01-stack-comparison", "short-latency"),
+        Claim(
+            "S3",
+            "The server works in pulses: a batch, then a pause",
+            "04-queue-overflow-root-cause",
+            "interventions",
+            ("pulses",),
+        ),
+        Claim(
+            "S4",
+            "Go and Node.js: all answered, at a steady low latency",
+            "01-stack-comparison",
+            "short-latency",
+            ("02-backlog-sweep/storms-p99", "08-original-benchmark/conditions"),
+        ),
         Claim(
             "C1",
             "Cause: the listen backlog, 128 for Rust, 4096 for Go, 512 for Node.js; beyond it clients are refused",
             "04-queue-overflow-root-cause",
             "interventions",
         ),
-        Claim("C2", "Cause: the limit of open files", "05-file-descriptor-limit", "usual"),
+        Claim(
+            "C2",
+            "Cause: the limit of open files",
+            "05-file-descriptor-limit",
+            "usual",
+            ("08-original-benchmark/conditions", "short"),
+        ),
         Claim("C3", "Cause: the default allocator, under high concurrency", "03-allocator-comparison", "effects"),
         Claim("F1", "Fix: `listen(4096)`", "02-backlog-sweep", "storms-first-try"),
         Claim("F2", "Fix: jemalloc as the global allocator", "03-allocator-comparison", "effects"),
-        Claim("F3", "Fix: more open files, a wider port range, TCP Fast Open", "06-kernel-tuning", "settings"),
+        Claim(
+            "F3",
+            "Fix: more open files, a wider port range, TCP Fast Open",
+            "06-kernel-tuning",
+            "settings",
+            ("08-original-benchmark/conditions", "ports"),
+        ),
         Claim("A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations", "pools"),
         Claim("A2", "Advice: connection pools", "07-mitigations", "pools"),
         Claim("A3", "Advice: rate limiting and queueing at the load balancer", "07-mitigations", "endings"),
@@ -50,6 +84,16 @@ CLAIMS = {
     )
 }
 """By name, in the order in which they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several things that a claim names, with a number of its own; as in :class:`Verdict`."""
+
+    measure: str
+    unit: Unit
+    value: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +112,11 @@ class Verdict:
     interval: tuple[float, float] | None = None
     run_ids: tuple[str, ...] = ()
     figure: str | None = None
+    figures: tuple[str, ...] = ()
+    """That one, and others that show more of it."""
+    value_run_ids: tuple[str, ...] = ()
+    """Of the runs those behind ``value``; empty where a rule does not tell them apart."""
+    parts: tuple[Part, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"says": CLAIMS[self.claim].says, **asdict(self)}

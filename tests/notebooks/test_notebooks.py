@@ -225,6 +225,8 @@ SMALL: dict[str, dict[str, str]] = {
         "at_once": "50",
         "timeouts_s": "[1]",
         "files": "[64]",
+        "wide_timeouts_s": "[1]",
+        "wide_files": "[64]",
         "repeats": "1",
     },
 }

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from harness.errors import PlanError
-from harness.foreign import record, tools
+from harness.foreign import demand, record, tools
 from harness.foreign.attack import Attack, collection, load_attacks
 from harness.plan import Server
+from harness.report import bands, published, rivals
 from harness.report import conditions as tell
-from harness.report import published
+from harness.report import published_answers as answer
 
 
 def test_an_attack_survives_json_and_keeps_its_hash() -> None:
@@ -79,8 +80,29 @@ def test_the_collections_plans_name_tools_that_there_are() -> None:
             assert tools.unit_of(attack.server) is not None
 
 
-def kept(variant_hash: str, answered: int, kinds: dict[str, int], server: str = "hyper-2024") -> dict[str, Any]:
-    plan = Attack(Server(name=server), "vegeta-12.11.1").to_json()
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [
+        ("-duration={seconds}s -keepalive=false -connections=10000 -rate={rate}", 2_000),
+        ("-duration=10s -keepalive=false -rate=5000 -timeout=10s", 50_000),
+        ("-n {requests} -c {at_once} --disable-keepalive -t 10s", 50_000),
+        ("", None),
+    ],
+)
+def test_what_was_wanted_of_a_tool_is_in_its_options(options: str, requests: int | None) -> None:
+    assert demand.wanted(Attack(options=options)) == requests
+
+
+def test_a_tool_that_sent_far_fewer_once_did_not_drive_what_was_wanted() -> None:
+    assert demand.driven([50_000, 45_000], [50_000, 50_000])
+    assert not demand.driven([50_000, 10_611], [50_000, 50_000])
+    assert demand.driven([3], [None]), "where nothing is said, nothing is held against it"
+
+
+def kept(
+    variant_hash: str, answered: int, kinds: dict[str, int], server: str = "hyper-2024", **planned: Any
+) -> dict[str, Any]:
+    plan = Attack(Server(name=server), "vegeta-12.11.1", **planned).to_json()
     said = {"requests": 100, "answered": answered, "kinds": kinds, "output": "", "seconds": 1.0, "p50_ms": None}
     said |= {"p99_ms": None, "answers_per_step": [answered, 0, 1]}
     seen = {"addresses": ["127.0.0.1"], "backlog": 1024, "deepest_queue": 3, "syns": None, "counters": {}}
@@ -107,16 +129,9 @@ def conditions() -> pd.DataFrame:
 def test_conditions_say_what_failed_and_which_lie_in_a_band() -> None:
     found = conditions()
     assert tell.table(found)["failed as"].to_list() == ["refused on [::1] 50.0%", "refused 75.0%", "", ""]
-    assert tell.within(found, 0.2, 0.3)["condition"].to_list() == ["quarter"]
+    assert bands.within(found, bands.QUARTER)["condition"].to_list() == ["quarter"]
     assert tell.in_pulses(found)["server"].to_list() == ["hyper-2024"] * 2, "one late answer of a hundred is no pulse"
     assert np.isinf(found["p50_ms"].iloc[1][0]), "half of the requests were not answered"
-
-
-def test_as_published_takes_rivals_that_answer_everything_under_the_same_condition() -> None:
-    found = conditions()
-    assert tell.as_published(found, ["hyper-2024"], ["go", "node"], 0.2, 0.3)["condition"].to_list() == ["quarter"]
-    found.at[3, "shares"] = [0.9]
-    assert tell.as_published(found, ["hyper-2024"], ["go", "node"], 0.2, 0.3).empty
 
 
 def storms() -> pd.DataFrame:
@@ -142,22 +157,13 @@ def test_why_a_server_ended_is_told_where_it_is_known() -> None:
 
 
 def test_slow_is_not_what_has_ended() -> None:
-    pairs = tell.against(
+    pairs = rivals.against(
         pd.concat([storms(), storms().assign(server="node", p50_ms=[[0.5], [0.5]])]), ["hyper-today"], "node"
     )
-    said = published.slower_answer(pairs)
+    said = answer.slower_answer(pairs)
     assert "in 2 of 2 comparisons by median latency: 2 with one that ended (g: files, hyper-today" in said
     pairs["ended"] = False
-    assert "2 with a server that lived" in published.slower_answer(pairs)
-
-
-def test_rivals_that_fell_short_are_told_from_those_that_lost_packets() -> None:
-    found = conditions()
-    assert published.with_rivals(found) == (1, 0, 0)
-    found.at[3, "shares"] = [0.9]
-    assert published.with_rivals(found) == (1, 1, 0)
-    found.at[3, "dropped"] = [7]
-    assert published.with_rivals(found) == (1, 1, 1)
+    assert "2 with a server that lived" in answer.slower_answer(pairs)
 
 
 def test_a_server_is_called_by_what_its_command_adds() -> None:
@@ -168,3 +174,57 @@ def test_a_server_is_called_by_what_its_command_adds() -> None:
 
 def _json(command: str) -> dict[str, object]:
     return {"name": "hyper-today", "command": command, "allocator": "system"}
+
+
+# ---- what the notebook says ------------------------------------------------------------------------------------------
+
+
+def attacks(*records: dict[str, Any]) -> pd.DataFrame:
+    return record.frame(records).assign(variant="v")
+
+
+def test_a_runner_that_does_not_wait_holds_hyper_late_against_the_others_in_time_and_late() -> None:
+    in_time = attacks(kept("a", 50, {}), kept("b", 100, {}, "go"), kept("c", 100, {}, "node"))
+    late = [kept(f"d{n}", share, {}, late_s=2.0) for n, share in enumerate((24, 25, 60))]
+    alone = published.runner_answer(in_time, attacks(*late), "vegeta-12.11.1", bands.QUARTER)
+    assert "2 s late 36.3%" in alone
+    assert "most runs: 2 s. Were Hyper late and the others in time, these were the published shares" in alone
+    both = [*late, kept("e", 51, {}, "go", late_s=2.0), kept("f", 52, {}, "node", late_s=2.0)]
+    said = published.runner_answer(in_time, attacks(*both), "vegeta-12.11.1", bands.QUARTER)
+    assert "2 s late 36.3%" in said, "what Go answers is not Hyper's"
+    assert "As late themselves: Go 51.0% when 2 s late, Node.js 52.0% when 2 s late." in said
+    assert "the published shares if Hyper alone was late" in said
+    short = attacks(kept("a", 50, {}), kept("b", 90, {}, "go"), kept("c", 100, {}, "node"))
+    assert "these are not the published" in published.runner_answer(short, attacks(*both), "vegeta-12.11.1", (0.2, 0.3))
+
+
+def test_answers_that_stop_are_told_without_taking_an_explanation_for_a_fact() -> None:
+    stopped = attacks(kept("a", 50, {}), kept("b", 100, {}))
+    stopped["syns_ipv6"] = 7
+    said = published.stuck_answer(stopped)
+    assert said.startswith("In 2 of 2 attacks")
+    assert "What would explain it" in said
+    assert "is not shown" in said
+
+
+def test_why_a_version_is_lacking_stands_where_it_is_described() -> None:
+    assert published.why_lacking([]) == ""
+    assert "404" in published.why_lacking(["vegeta-12.11.2"])
+    assert "harness.foreign" not in published.why_lacking(["vegeta-12.11.2"])
+    assert "harness.foreign" in published.why_lacking(["vegeta-12.11.2", "hey-0.1.5"])
+
+
+def test_attacks_are_grouped_by_where_servers_listen_and_what_they_are_called() -> None:
+    runs = attacks(kept("a", 50, {}), kept("a", 51, {}), kept("b", 50, {}, target="127.0.0.1"), kept("c", 9, {}, "go"))
+    runs.loc[runs["server"] == "go", "addresses"] = "::"
+    assert published.how_called(runs) == [
+        "listening on 127.0.0.1 only, called by name",
+        "listening on 127.0.0.1 only, called by address",
+        "listening on both addresses, called by name",
+    ]
+
+
+def test_a_title_of_timelines_speaks_of_the_storms_that_are_drawn() -> None:
+    drawn = pd.DataFrame({"server": ["a", "b"], "answers_per_step": [[5, 0, 5, 0, 5], [9, 9]]})
+    assert published.stretches(drawn) == "a answers its storm in 3 stretches with silence between, b in 1"
+    assert published.stretches(drawn.iloc[1:]) == "Each storm is answered in 1 stretch"

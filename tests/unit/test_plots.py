@@ -89,3 +89,14 @@ def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
     runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
     for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
         assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected
+
+
+def test_a_figure_of_conditions_explains_its_band_and_lines_and_marks_what_was_not_the_demand() -> None:
+    same = {"group": "g", "driven by": "vegeta-1", "requests": [100], "shares": [1.0], "failures": {}}
+    rows = [same | {"condition": "vegeta, at once", "server": "go", "wanted": [1_000]}]
+    rows += [same | {"condition": "the version of today", "server": "node", "wanted": [100]}]
+    figure = plots.answered_by_condition(pd.DataFrame(rows), "title", ((0.2, 0.3), "a quarter"), {0.5: "a half"})
+    told = legend(figure)
+    assert told == ["as good as all answered", "fewer requests sent than wanted", "a quarter", "a half"]
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["vegeta-1, at once: go", "the version of today, vegeta-1: node"]

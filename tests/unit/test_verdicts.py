@@ -20,8 +20,8 @@ from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
-from harness.verdicts.page import lead
-from harness.verdicts.telling import with_ends
+from harness.verdicts.page import CLEAN, lead, summary
+from harness.verdicts.telling import PACED, with_ends
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
@@ -70,11 +70,25 @@ def test_fourteen_claims_each_with_all_the_contract_asks_for(reference: Evidence
             assert verdict.interval[0] <= verdict.value <= verdict.interval[1]
 
 
-def test_its_figure_is_there_and_drawn_from_its_runs(judged: list[Verdict]) -> None:
+def drawn(figure: str) -> set[str]:
+    return set(json.loads((PROJECT / figure).with_suffix(".json").read_text())["runs"])
+
+
+def test_its_figures_are_there_and_the_first_shows_the_runs_behind_the_number(judged: list[Verdict]) -> None:
     for verdict in judged:
-        if verdict.figure is not None:
-            about = json.loads((PROJECT / verdict.figure).with_suffix(".json").read_text())
-            assert set(about["runs"]) & set(verdict.run_ids), verdict.claim
+        assert verdict.figure == next(iter(verdict.figures), None)
+        assert set(verdict.value_run_ids) <= set(verdict.run_ids)
+        assert all(drawn(figure) & set(verdict.run_ids) for figure in verdict.figures), verdict.claim
+        if verdict.figure is not None and verdict.value is not None:
+            assert set(verdict.value_run_ids) <= drawn(verdict.figure), verdict.claim
+        if verdict.value is not None and verdict.claim[0] in "SCF":
+            assert verdict.value_run_ids, verdict.claim
+
+
+def test_figures_show_what_a_claim_names(judged: list[Verdict]) -> None:
+    f3 = next(verdict for verdict in judged if verdict.claim == "F3")
+    assert len(f3.figures) == 3, "files, settings and ports"
+    assert f3.figure == next(verdict for verdict in judged if verdict.claim == "C2").figure
 
 
 def test_conditions_come_to_one_word() -> None:
@@ -213,8 +227,8 @@ def test_s2_lays_nothing_at_a_servers_door_that_this_host_may_have_dropped(refer
         outcomes = json.dumps({"answered": 10, failed_as: 90})
         planted = changed(evidence, storms, success_rate=0.1, lo_rx_dropped=7, outcomes=outcomes)
         planted = changed(planted, of_plan(evidence, "08-timeouts", server="node", timeout_s=1), success_rate=0.9)
-        holds, _, undecided = RULES["S2"](planted).statement.partition("It holds for: ")[2].partition("Undecided: ")
-        kind = "Hyper of today in a storm, timeout 1 s"
+        holds, _, undecided = RULES["S2"](planted).statement.partition("It holds, ")[2].partition("Undecided: ")
+        kind = "Hyper of today with 50,000 clients, timeout 1 s"
         assert (kind in holds, kind in undecided) == (decided, not decided)
 
 
@@ -225,8 +239,8 @@ def test_s2_holds_in_a_storm_only_where_nodejs_answers_more(reference: Evidence)
     failing = changed(evidence, hyper, success_rate=0.1, lo_rx_dropped=0)
     for share, holds in ((0.05, False), (0.9, True)):
         planted = changed(failing, node, success_rate=share)
-        said = RULES["S2"](planted).statement.partition("It holds for: ")[2].partition("Undecided: ")[0]
-        assert ("Hyper of today in a storm, timeout 3 s" in said) is holds
+        said = RULES["S2"](planted).statement.partition("It holds, ")[2].partition("Undecided: ")[0]
+        assert ("Hyper of today with 50,000 clients, timeout 3 s" in said) is holds
 
 
 class Shifted(Evidence):
@@ -254,12 +268,77 @@ def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Ev
 def test_s4_asks_for_all_answers_and_a_low_latency(reference: Evidence) -> None:
     rivals = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
     rivals |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
+    for plan in published.STORMS:
+        if len(reference.of_plan(plan)):
+            rivals |= of_plan(reference, plan, server=["go", "node"])
     well = changed(reference, rivals, success_rate=1.0, p99_ms=20.0, generator="ok", lo_rx_dropped=0)
     assert of(well, "S4") == "reproduced"
     assert of(changed(well, rivals, success_rate=0.9, p99_ms=3000.0), "S4") == "not_reproduced"
     assert of(changed(well, rivals, p99_ms=3000.0), "S4") == "true_under_conditions"
     lost_by_the_host = changed(well, rivals, success_rate=0.9, generator="limiting", lo_rx_dropped=1)
     assert of(lost_by_the_host, "S4") == "undecidable_here"
+
+
+def test_s4_names_what_it_does_not_decide_as_s2_does(reference: Evidence) -> None:
+    """What S2 says that Node.js left unanswered is not among the kinds in which it answered everybody."""
+    rivals = of_plan(reference, STACKS, scenario="short", server="node")
+    lost = changed(reference, rivals, success_rate=0.9, lo_rx_dropped=7)
+    statement = RULES["S4"](lost).statement
+    assert "undecided for" in statement
+    assert "Node.js with “50,000 clients, disjoint CPUs”, “50,000 clients, shared CPUs”" in statement
+    by_itself = changed(reference, rivals, success_rate=0.9, lo_rx_dropped=0)
+    assert "not everybody in: “50,000 clients, disjoint CPUs”, “50,000 clients, shared CPUs”" in (
+        RULES["S4"](by_itself).statement
+    )
+    ids = set(RULES["S4"](reference).run_ids)
+    storms = of_plan(reference, "08-files", server=["go", "node"])
+    assert set(reference.runs[storms]["run_id"]) <= ids
+
+
+def test_s2_says_its_threshold_and_tells_a_half_from_what_the_article_has(reference: Evidence) -> None:
+    statement = RULES["S2"](answering(reference, 0.5)).statement
+    assert f"fewer than {symptoms.FAILING:.0%} answered" in statement
+    half, quarter = statement.partition("about a half")[2].split("20% to 30% in most runs: ")[:2]
+    assert "vegeta-12.11.1 at localhost" in half
+    assert "vegeta-12.11.1 at localhost" not in quarter.partition("other shares")[0]
+    quartered = RULES["S2"](answering(reference, 0.25)).statement.partition("20% to 30% in most runs: ")[2]
+    assert "vegeta-12.11.1 at localhost" in quartered.partition("other shares")[0]
+    assert "none shows what was published" in statement
+    assert "By its limit of open files hyper-2024 answers" in statement
+    rivals = of_plan(reference, "08-files", server=["go", "node"])
+    assert "1 shows what was published" in RULES["S2"](changed(reference, rivals, success_rate=1.0)).statement
+    assert set(reference.runs[rivals]["run_id"]) <= set(RULES["S2"](reference).run_ids)
+
+
+def test_nothing_is_said_of_failures_where_nothing_failed(reference: Evidence) -> None:
+    assert "failures" in published.finding(reference)
+    whole = answering(reference, 1.0)
+    assert "failures" not in published.finding(whole)
+    assert "failures" not in RULES["S2"](whole).statement
+
+
+def test_c1_counts_refusals_where_the_server_lived_and_apart_where_it_ended(reference: Evidence) -> None:
+    overflowing = reference.runs["counters"].str.contains("ListenOverflows")
+    one = (
+        overflowing
+        & (reference.runs["lo_rx_dropped"] == 0)
+        & reference.runs["plan_hash"].isin(reference.of_plan(CAUSE)["plan_hash"])
+    )
+    outcomes = json.dumps({"refused": 90, "answered": 10})
+    ended = changed(reference, one, outcomes=outcomes, status="failed", server_ended="exit status 101")
+    before, after = RULES["C1"](reference), RULES["C1"](ended)
+    assert "whose server lived: what does not fit is dropped unanswered" in after.statement
+    assert after.statement != before.statement
+    assert "the server ended, and then" in after.statement
+    assert set(ended.runs[one]["run_id"]) <= set(after.run_ids)
+
+
+def test_f1_has_the_storms_with_the_printed_backlog_among_its_runs(reference: Evidence) -> None:
+    verdict = RULES["F1"](reference)
+    storms = of_plan(reference, backlog.REMEDIES, variant=list(backlog.PRINTED))
+    assert set(reference.runs[storms]["run_id"]) <= set(verdict.run_ids)
+    assert "The published program, rewritten, ended" in verdict.statement
+    assert "out of 20,000 files" in verdict.statement
 
 
 def test_c1_asks_for_the_cause_for_refusals_and_for_the_numbers(reference: Evidence) -> None:
@@ -368,6 +447,23 @@ def test_limits_are_judged_by_who_is_answered_under_them(limited: Callable[..., 
     assert of(wider, "F3") == "reproduced"
 
 
+def test_limits_are_told_of_the_published_program_and_one_by_one(reference: Evidence) -> None:
+    """Also where there is no gain."""
+    files, kernel = RULES["C2"](reference), RULES["F3"](reference)
+    for verdict in (files, kernel):
+        assert verdict.measure.endswith("rewritten: hyper-2024, 20,000 files instead of 1,024, 50,000 clients")
+    assert [part.measure for part in kernel.parts][1:] == [
+        limits.PORTS_EXHAUSTED,
+        limits.PORTS_TO_SPARE,
+        limits.FAST_OPEN_TRIED,
+    ]
+    assert all(part.value is not None and part.measure in kernel.statement for part in kernel.parts)
+    assert kernel.parts[0].value == kernel.value
+    assert json.loads(json.dumps(kernel.to_json()))["parts"][3]["measure"] == limits.FAST_OPEN_TRIED
+    alike = changed(reference, of_plan(reference, "08-files", server="hyper-2024"), success_rate=0.5)
+    assert abs(RULES["F3"](alike).value or 0.0) < 0.05
+
+
 def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> None:
     """What one loses is not told as the mean of all."""
     evidence = limited({64: 0.9, 1024: 0.9} | dict.fromkeys(limits.SEARCHED, 0.9))
@@ -377,6 +473,24 @@ def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> N
     gained, without = verdict.statement.split("None that matters")
     assert ("Hyper" in gained, "Go" in gained, "Go" in without) == (True, False, True)
     assert verdict.value == pytest.approx(0.7, abs=0.05)
+
+
+def test_cpu_time_at_the_pace_of_clients_is_said_to_be_that(reference: Evidence) -> None:
+    assert PACED in RULES["F2"](reference).statement
+    assert PACED not in RULES["F2"](compared(reference, jemalloc(1.0))).statement
+
+
+def test_the_front_page_counts_storms_and_attacks_and_says_on_what_ground(reference: Evidence) -> None:
+    verdicts = [
+        Verdict("C1", "reproduced", "."),
+        Verdict("S2", "reproduced", ".", run_ids=(reference.attacks[0]["run_id"], *reference.runs["run_id"][:2])),
+    ]
+    said = summary(changed(reference, reference.runs["run_id"] != "", lo_rx_dropped=0), verdicts)
+    assert "in 2 storms and 1 attacks by other tools" in said
+    assert "it dropped packets" not in said
+    lost = changed(reference, reference.runs["run_id"] == reference.runs["run_id"][0], lo_rx_dropped=1)
+    assert "In some storms of S2 it dropped packets" in summary(lost, verdicts)
+    assert set(CLEAN) == {"S3", "C1", "F1"}
 
 
 # ---- where the data come from ---------------------------------------------------------------------------------------

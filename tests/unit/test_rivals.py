@@ -1,0 +1,95 @@
+"""Conditions by what they answer, and Hyper held against Go and Node.js under the same ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.report import bands
+from harness.report import published_answers as answer
+from harness.report.rivals import against, as_published, beside_rivals, rival
+
+
+def condition(server: str, shares: list[float], dropped: list[int] | None = None, **more: Any) -> dict[str, Any]:
+    runs = len(shares)
+    return {
+        "group": "storm, open files",
+        "condition": "12,000",
+        "server": server,
+        "driven by": "the lab",
+        "requests": [100] * runs,
+        "wanted": [100] * runs,
+        "shares": shares,
+        "p50_ms": [1.0] * runs,
+        "ended": 0,
+        "dropped": dropped or [0] * runs,
+        **more,
+    }
+
+
+QUARTERED = [0.238, 0.257, 0.386]
+
+
+def tried(node: list[float], dropped: list[int] | None = None, **more: Any) -> pd.DataFrame:
+    rows = [("hyper-2024", QUARTERED, None), ("go", [1.0] * 3, [9] * 3), ("node", node, dropped)]
+    return pd.DataFrame([condition(server, shares, lost, **more) for server, shares, lost in rows])
+
+
+@pytest.mark.parametrize(
+    ("shares", "mostly", "some"),
+    [
+        ([0.374, 0.388, 0.421, 0.423, 1.0], False, False),  # a mean of a half, and no run there
+        ([0.477, 0.498, 0.56], True, True),
+        ([0.5, 0.6], False, True),
+        ([0.45], True, True),
+    ],
+)
+def test_a_condition_lies_in_a_band_if_most_of_its_runs_do(shares: list[float], mostly: bool, some: bool) -> None:
+    conditions = pd.DataFrame([condition("go", shares)])
+    assert len(bands.within(conditions, bands.HALF)) == mostly
+    assert len(bands.grazing(conditions, bands.HALF)) == (some and not mostly)
+
+
+def test_a_rival_is_excused_run_by_run_for_what_this_host_lost() -> None:
+    assert rival("Go", [1.0, 1.0], [9, 9]).whole is True, "lost packets that cost nothing excuse nothing"
+    assert rival("Go", [0.9, 1.0], [0, 9]).whole is False, "what another run lost does not excuse this one"
+    assert rival("Go", [0.9, 1.0], [9, 0]).whole is None
+    assert rival("Go", [0.9, 0.9], [9, 0]).whole is False, "one run fell short by itself"
+    assert rival("Go", [0.9], [None]).whole is False, "what was not counted excuses nobody"
+    assert "lost packets in 1 of the 2 that fell short" not in str(rival("Go", [0.9, 0.9], [9, 0]))
+    assert "lost packets in 2 of the 2 that fell short" in str(rival("Go", [0.9, 0.9], [9, 9]))
+
+
+@pytest.mark.parametrize(
+    ("node", "dropped", "whole", "said"),
+    [
+        ([1.0, 1.0, 1.0], [5, 5, 5], True, "**1** of them show that: storm, open files, 12,000 (hyper-2024, the lab)"),
+        ([0.999, 0.999, 0.98], [0, 0, 7], None, "in 1 it is undecided"),
+        ([0.999, 0.999, 0.98], [7, 7, 0], False, "In 1 of the 1 Go or Node.js fell short by themselves"),
+    ],
+)
+def test_the_match_is_shown_missed_or_undecided(
+    node: list[float], dropped: list[int], whole: bool | None, said: str
+) -> None:
+    conditions = tried(node, dropped)
+    beside = beside_rivals(conditions)
+    assert beside["whole"].to_list() == [whole]
+    assert len(as_published(beside, bands.QUARTER)) == (whole is True)
+    text = answer.match_answer(answer.Tried(conditions, conditions, conditions, "vegeta", bands.QUARTER))
+    assert said in text
+    assert ("The nearest that are no match: storm, open files, 12,000" in text) == (whole is not True)
+    assert ("Node.js 99.26%" in text) == (whole is not True), "the near miss is named with its number"
+
+
+def test_what_a_tool_did_not_drive_is_compared_with_nothing() -> None:
+    conditions = tried([1.0] * 3, wanted=[1_000] * 3)
+    assert beside_rivals(conditions).empty
+    assert against(conditions, ["hyper-2024"], "node").empty
+    assert len(against(tried([1.0] * 3), ["hyper-2024"], "node")) == 1
+
+
+def test_without_one_of_both_rivals_nothing_is_held_against_them() -> None:
+    conditions = tried([1.0] * 3)
+    assert beside_rivals(conditions[conditions["server"] != "go"]).empty
