@@ -57,8 +57,8 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     Columns ``turned_away`` (by one of :data:`TURNED_AWAY`), ``timed_out``, ``cut_off`` (refused, reset, closed early)
     and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s``, answers, and ``refused_per_s``, who
     was turned away, while the load lasts, or of a burst until the last answer; ``made_per_s``, answers that the server
-    made from first issue to last end, and ``wasted_share``, those of them that nobody took any more, as
-    :func:`answers_made` knows them; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer together;
+    made from first issue to last end, at least the good ones, and ``wasted_share``, those of them that nobody took any
+    more, as :func:`answers_made` knows them; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer together;
     ``connections_at_server``.
     """
     counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
@@ -85,7 +85,7 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
         lost_otherwise=(1 - answered / planned - parts.sum(axis=1)).clip(lower=0),
         good_per_s=good_per_s,
         refused_per_s=(parts["turned_away"] * planned / seconds).fillna(0),
-        made_per_s=made / runs["wall_s"],
+        made_per_s=(made / runs["wall_s"]).clip(lower=pd.Series(good_per_s, runs.index)),
         wasted_share=1 - answered / made.where(made > 0),
         cpu_us_per_answer=cpu_s / answered.where(answered > 0) * 1e6,
         memory_mib=rss_bytes / 2**20,

@@ -132,8 +132,8 @@ def _queued(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def overload(runs: pd.DataFrame, alone: str) -> str:
-    """Goodput without a load balancer and in the best way, medians; what became of the rest; what differs always; and
-    how much of what the server did was in vain.
+    """Goodput without a load balancer and in the best way, medians; what became of the rest; what differs always; how
+    much of what the server did was in vain; and what those read who are turned away in the best way.
     """
     kinds = runs.groupby("variant", sort=False, observed=True)
     good, fewest, most = (kinds["good_per_s"].agg(name) for name in ("median", "min", "max"))
@@ -143,26 +143,37 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
     said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
     more = _valued(good[fewest > most[alone]])
     said += f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
-    return f"{said}. {in_vain(runs, alone)} {turned_away_with(runs)}".strip().rstrip(".")
+    wasted = kinds["wasted_share"].median()
+    if wasted[[alone, best]].notna().all():
+        said += f". In vain was {wasted[alone]:.0%} of what the server did alone, {wasted[best]:.0%} with *{best}*"
+    why = f"{more_in_vain(runs, alone)} {turned_away_with(runs[runs['variant'] == best])}"
+    return f"{said}. {why.strip()}".rstrip(".")
 
 
 def in_vain(runs: pd.DataFrame, alone: str) -> str:
-    """Medians of what the server made a second and of the share that nobody waited for any more; and whether more of
-    that, or that less of it is made, is why fewer are good than ``alone``.
-    """
+    """Medians of what the server made a second and of the share that nobody waited for any more, way by way."""
     kinds = runs.groupby("variant", sort=False, observed=True)
-    made, wasted, good = (kinds[name].median() for name in ("made_per_s", "wasted_share", "good_per_s"))
+    made, wasted = kinds["made_per_s"].median(), kinds["wasted_share"].median()
     known = made[made.notna()].index
     if known.empty:
         return "How many answers the server made was not measured."
     told = ", ".join(f"*{variant}* {made[variant]:,.0f} ({wasted[variant]:.0%} in vain)" for variant in known)
     said = f"Answers that the server made a second, and how many of them nobody waited for any more: {told}."
-    fewer = [str(name) for name in known if alone in known and good[str(name)] < good[alone]]
+    return f"{said} {more_in_vain(runs, alone)}".strip()
+
+
+def more_in_vain(runs: pd.DataFrame, alone: str) -> str:
+    """With which ways fewer are good than ``alone`` in every storm because more is done in vain, and not because less
+    is done at all; empty if with none.
+    """
+    kinds = runs.groupby("variant", sort=False, observed=True)
+    made, wasted = kinds["made_per_s"].median(), kinds["wasted_share"].median()
+    fewest, most = kinds["good_per_s"].min(), kinds["good_per_s"].max()
+    known = made[made.notna()].index
+    fewer = [str(name) for name in known if alone in known and most[str(name)] < fewest[alone]]
     lost = [name for name in fewer if _by_waste(name, alone, made, wasted)]
-    if lost:
-        named = ", ".join(f"*{name}* ({wasted[name]:.0%} instead of {wasted[alone]:.0%})" for name in lost)
-        said += f" Fewer are good than alone because more is done in vain with {named}."
-    return said
+    named = ", ".join(f"*{name}* ({wasted[name]:.0%} instead of {wasted[alone]:.0%})" for name in lost)
+    return f"In every storm fewer are good than alone, as more is done in vain, with {named}." if lost else ""
 
 
 def _by_waste(name: str, alone: str, made: pd.Series, wasted: pd.Series) -> bool:

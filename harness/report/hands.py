@@ -15,6 +15,7 @@ from harness.mitigations import ACCEPTING, compared
 from harness.report import notebook as say
 from harness.report.manners import times
 from harness.report.mitigations import brought
+from harness.results import with_options
 from harness.verdicts.evidence import on_clean_ground
 
 HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
@@ -84,6 +85,27 @@ def strandings(runs: pd.DataFrame) -> str:
         medians = storms.groupby("variant", sort=False, observed=True)["slow"].median()
         lines.append(f"{server}: " + ", ".join(f"{slow:.0f} with *{variant}*" for variant, slow in medians.items()))
     return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
+
+
+def of_the_hypothesis(runs: pd.DataFrame) -> str:
+    """Whether a listener for each of several loops strands clients where one for all of them does not; ``runs`` as
+    :func:`stranded`.
+    """
+    asked = with_options(runs, "reuseport", "accept_loops")
+    several = asked[asked["accept_loops"].fillna(1) > 1]
+    said = []
+    for server, storms in several.groupby("server", sort=False):
+        own = storms["reuseport"].astype(bool)
+        if own.all() or not own.any():
+            continue
+        fewest, most = storms.loc[own, "slow"].min(), storms.loc[~own, "slow"].max()
+        clients = storms["clients"].max()
+        strands = "strands" if fewest > most else "strands no more than a shared one"
+        said.append(
+            f"on {server} it {strands}: {fewest:,.0f} of {clients:,} clients at least, {most:,.0f} at most with as "
+            "many loops on one listener"
+        )
+    return "; ".join(said) or "these storms tell nothing"
 
 
 def hands(runs: pd.DataFrame) -> str:
@@ -165,8 +187,10 @@ def _there(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]])
 
 
 def _held_against(runs: pd.DataFrame, server: str, way: str, against: str) -> str:
-    both = pd.concat([_kind(runs, server, kind) for kind in (way, against)])
-    (found,) = compared(both, against, {_FIRST_TRY: 1})
+    kinds = [_kind(runs, server, kind) for kind in (way, against)]
+    if any(limited(storms) for storms in kinds):
+        return f"{server} nothing that could be told, *{way}* instead of *{against}* (generator the limit)"
+    (found,) = compared(pd.concat(kinds), against, {_FIRST_TRY: 1})
     medians = " → ".join(f"{_first_try(runs, server, kind):.0%}" for kind in (against, way))
     ends = {"better": "more in every storm", "worse": "fewer in every storm", "alike": "not so in every storm"}
     return f"{server} {medians} with *{way}* instead of *{against}* ({ends.get(found.found, found.found)})"

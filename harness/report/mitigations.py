@@ -98,9 +98,10 @@ def backfires(found: Sequence[Comparison]) -> list[str]:
     Apart from where that is a trade-off, of which a line tells what is better for it; and one for what cannot be told.
     """
     asked = [one for one in found if one.measure in DONE_TO_CLIENTS]
+    traded = [one for pair in trade_offs(found) for one in pair]
     seen: dict[str, dict[str, list[str]]] = {}
     for one in asked:
-        if one.found == "worse":
+        if one.found == "worse" and one not in traded:
             seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
     named = {
         variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
@@ -108,12 +109,17 @@ def backfires(found: Sequence[Comparison]) -> list[str]:
     }
     lines = [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
     lines += [
-        f"- A trade-off on {tail.server}: *{tail.variant}* "
-        f"{HELPS_THE_TAIL if tail.found == 'better' else COSTS_THE_TAIL} ({_named(tail)}, {_named(median)})."
-        for tail, median in trade_offs(found)
+        f"- A trade-off on {pair[0].server}: *{pair[0].variant}* {traded_on(pair)}." for pair in trade_offs(found)
     ]
     untold = not_told(asked)
     return lines + ([f"- {untold}"] if untold else [])
+
+
+def traded_on(pair: tuple[Comparison, Comparison]) -> str:
+    """Which of tail and median it helps, and which it costs; of :func:`harness.mitigations.trade_offs`."""
+    tail, median = pair
+    way = HELPS_THE_TAIL if tail.found == "better" else COSTS_THE_TAIL
+    return f"{way} ({_named(tail)}, {_named(median)})"
 
 
 def not_told(found: Sequence[Comparison]) -> str:
@@ -220,6 +226,15 @@ def headline_of_p99(found: Sequence[Comparison]) -> str:
         return f"p99: {counted}"
     best = max(shorter, key=lambda variant: (len(shorter[variant]), -max(one.ratio for one in shorter[variant])))
     return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
+
+
+def on_one(found: Sequence[Comparison], variant: str, measure: str) -> str:
+    """How a measure changes with one mitigation, on the servers on which it does so in every storm."""
+    of_it = [one for one in found if (one.variant, one.measure) == (variant, measure)]
+    changed = [one for one in of_it if one.found in ("better", "worse")]
+    if not changed:
+        return f"{MEASURES[measure]} neither more nor less in every storm"
+    return f"{MEASURES[measure]} {ratios_of(changed)} ({', '.join(one.server for one in changed)})"
 
 
 def ratios_of(found: Sequence[Comparison]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.manners import KEPT_DOWN_S
 from harness.mitigations import BETTER, Comparison, trade_offs
 from harness.report.balancer import out_of_connections
-from harness.report.mitigations import DONE_TO_CLIENTS, MEASURES, ratios_of
+from harness.report.mitigations import DONE_TO_CLIENTS, MEASURES, ratios_of, traded_on
 from harness.report.tables import NO_VALUE
 from harness.results import with_options
 
@@ -73,12 +73,13 @@ def _measures(found: Sequence[Comparison], servers: int) -> str:
 
 
 def _harm(here: Sequence[Comparison], servers: int) -> Iterator[str]:
-    """What it does to clients in the storm of all, and where that is the price of something better."""
-    harm = [one for one in here if one.found == "worse" and one.measure in DONE_TO_CLIENTS]
+    """What it does to clients in the storm of all of them, trade-offs apart."""
+    pairs = trade_offs(here)
+    traded = [one for pair in pairs for one in pair]
+    harm = [one for one in here if one.found == "worse" and one.measure in DONE_TO_CLIENTS and one not in traded]
     if harm:
-        traded = [tail.server for tail, _ in trade_offs(here)]
-        price = f", in exchange between tail and median on {', '.join(traded)}" if traded else ""
-        yield f"in this storm: {_measures(harm, servers)}{price}"
+        yield f"in this storm: {_measures(harm, servers)}"
+    yield from (f"in this storm it is a trade-off on {pair[0].server}: it {traded_on(pair)}" for pair in pairs)
 
 
 def _in_trouble(storms: pd.DataFrame, troubles: Troubles) -> Iterator[str]:
@@ -138,13 +139,13 @@ def _kept_down(retries: pd.DataFrame) -> Iterator[str]:
     down = [f"*{variant}*" for variant, storms in _kinds(retries) if storms["kept_down"].all()]
     if down:
         yield (
-            f"it is {' or '.join(down)} that clients try again: then goodput stayed low for {KEPT_DOWN_S} s after the "
-            "cause had gone, in every storm"
+            f"clients try again {' or '.join(down)} instead: goodput stayed low for {KEPT_DOWN_S} s after the cause had "
+            "gone, in every storm"
         )
 
 
 def _overloaded(asked: Mapping[Any, Any], troubles: Troubles) -> Iterator[str]:
-    """The same use of the load balancer where more is asked than the server can do, if it is worse in every storm."""
+    """The first use of the same means where more is asked than the server can do, if it is worse in every storm."""
     alone = troubles.overload[troubles.overload["variant"] == troubles.alone]
     for variant, storms in _kinds(troubles.overload):
         of_it = with_options(storms, *_KNOBS)
@@ -156,6 +157,7 @@ def _overloaded(asked: Mapping[Any, Any], troubles: Troubles) -> Iterator[str]:
                     f"*{variant}*, {storms['turned_away'].mean():.0%} turned away, {storms['timed_out'].mean():.0%} "
                     "timed out"
                 )
+            return
 
 
 def _front_of(asked: Mapping[Any, Any]) -> tuple[Any, ...]:

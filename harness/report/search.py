@@ -61,7 +61,8 @@ def path_table(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> 
                 "that did not start": _of(list(unstarted)),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if not_started(of_search).any() else table.drop(columns="that did not start")
 
 
 def verdict(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> str:
@@ -105,7 +106,7 @@ def as_they_come(search: Search, tested: Sequence[Tested], tried: pd.DataFrame, 
     said = []
     for server, storms in met.groupby("server", sort=False):
         shared = storms["run_id"].isin(own).sum()
-        of_search = f", {shared} of them the search's own" if shared else ""
+        of_search = f" ({shared} of them the search's own)" if shared else ""
         said.append(f"{server} in {storms['met'].sum()} of {len(storms)}{of_search}")
     return ", ".join(said)
 
