@@ -58,8 +58,8 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s``, answers, and ``refused_per_s``, who
     was turned away, while the load lasts, or of a burst until the last answer; ``made_per_s``, answers that the server
     made from first issue to last end, at least the good ones, and ``wasted_share``, those of them that nobody took any
-    more, as :func:`answers_made` knows them; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer together;
-    ``connections_at_server``.
+    more, as :func:`answers_made` knows them; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer
+    together; ``connections_at_server``.
     """
     counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
     outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)

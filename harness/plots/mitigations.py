@@ -40,7 +40,7 @@ def all_mitigations(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]],
     variants = list(dict.fromkeys(runs["variant"]))
     servers = list(dict.fromkeys(runs["server"]))
     with storm_style():
-        size = (max(7.2, 4.4 + 0.7 * len(measures)), 1.3 + 0.42 * len(variants))
+        size = (max(7.2, 4.4 + 0.8 * len(measures)), 1.3 + 0.42 * len(variants))
         figure, panels = plt.subplots(1, len(measures), sharey=True, squeeze=False, figsize=size)
         for axes, (measure, (label, kind)) in zip(panels[0], measures.items(), strict=True):
             axes.set_xlabel(label)

@@ -113,11 +113,10 @@ def hands(runs: pd.DataFrame) -> str:
     try, medians, and whether that is so in every storm.
     """
     shown = [
-        f"{what}: {'; '.join(told)}"
-        for what, ways in LIKE_FOR_LIKE.items()
-        if (told := [_held_against(runs, *way) for way in _there(runs, ways)])
+        f"{what}: {'; '.join(_held_against(runs, *way) for way in ways) or 'nothing can be told'}"
+        for what, ways in ((what, _known(runs, ways)) for what, ways in LIKE_FOR_LIKE.items())
     ]
-    return f"{'. '.join(shown)}. {generator_the_limit(runs)}".strip() if shown else "there is nothing to hold together."
+    return f"{'. '.join(shown)}. {generator_the_limit(runs)}".strip()
 
 
 def headline_of_hands(runs: pd.DataFrame) -> str:
@@ -129,8 +128,7 @@ def headline_of_hands(runs: pd.DataFrame) -> str:
     for name, what in ((HANDS, "two loops on the same queue"), (ROOM, "one loop with more room")):
         medians = [
             f"{server} {base:.0%} → {changed:.0%}"
-            for server, way, against in _there(runs, LIKE_FOR_LIKE[name])
-            if not any(limited(_kind(runs, server, kind)) for kind in (way, against))
+            for server, way, against in _known(runs, LIKE_FOR_LIKE[name])
             for base, changed in [(_first_try(runs, server, against), _first_try(runs, server, way))]
         ]
         told.append(f"{what}: {', '.join(medians) or 'generator the limit'}")
@@ -179,21 +177,24 @@ def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:
     return f"{'; '.join(said)} (medians)." if said else ""
 
 
-def _there(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
-    """(stack, way, way it is held against) of those that there are storms of."""
+def _known(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
+    """(stack, way, way it is held against) of those that there are storms of in which the generator kept up."""
+    runs = runs[~runs.groupby(["server", "variant"], observed=True)["generator"].transform(_was_the_limit)]
     had = set(zip(runs["server"], runs["variant"].astype(str), strict=True))
     found = [(server, way, against) for way, against, servers in ways for server in servers]
     return [one for one in found if {(one[0], one[1]), (one[0], one[2])} <= had]
 
 
 def _held_against(runs: pd.DataFrame, server: str, way: str, against: str) -> str:
-    kinds = [_kind(runs, server, kind) for kind in (way, against)]
-    if any(limited(storms) for storms in kinds):
-        return f"{server} nothing that could be told, *{way}* instead of *{against}* (generator the limit)"
-    (found,) = compared(pd.concat(kinds), against, {_FIRST_TRY: 1})
+    both = pd.concat([_kind(runs, server, kind) for kind in (way, against)])
+    (found,) = compared(both, against, {_FIRST_TRY: 1})
     medians = " → ".join(f"{_first_try(runs, server, kind):.0%}" for kind in (against, way))
     ends = {"better": "more in every storm", "worse": "fewer in every storm", "alike": "not so in every storm"}
     return f"{server} {medians} with *{way}* instead of *{against}* ({ends.get(found.found, found.found)})"
+
+
+def _was_the_limit(verdicts: pd.Series) -> bool:
+    return limited(verdicts.to_frame("generator"))
 
 
 def _kind(runs: pd.DataFrame, server: str, variant: str) -> pd.DataFrame:

@@ -139,8 +139,8 @@ def _kept_down(retries: pd.DataFrame) -> Iterator[str]:
     down = [f"*{variant}*" for variant, storms in _kinds(retries) if storms["kept_down"].all()]
     if down:
         yield (
-            f"clients try again {' or '.join(down)} instead: goodput stayed low for {KEPT_DOWN_S} s after the cause had "
-            "gone, in every storm"
+            f"clients try again {' or '.join(down)} instead: goodput stayed low for {KEPT_DOWN_S} s after the cause "
+            "had gone, in every storm"
         )
 
 
