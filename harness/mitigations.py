@@ -77,14 +77,15 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     cpu_s = runs["server_cpu_s"] + runs["front_cpu_s"].mask(no_front, 0)
     rss_bytes = runs["peak_rss_bytes"] + runs["front_peak_rss_bytes"].mask(no_front, 0)
     rates = with_options(runs, "rate")["rate"].astype(float)
-    seconds = (planned / rates).fillna(answered / runs["throughput_per_s"])
+    # Of a burst in which nobody was answered, until its end.
+    seconds = (planned / rates).fillna(answered / runs["throughput_per_s"]).fillna(runs["wall_s"])
     good_per_s = [_good_per_s(*of) for of in zip(answered, runs["answers_per_step"], rates, seconds, strict=True)]
     made = answers_made(runs, answered)
     return runs.assign(
         **parts,
         lost_otherwise=(1 - answered / planned - parts.sum(axis=1)).clip(lower=0),
         good_per_s=good_per_s,
-        refused_per_s=(parts["turned_away"] * planned / seconds).fillna(0),
+        refused_per_s=parts["turned_away"] * planned / seconds,
         made_per_s=(made / runs["wall_s"]).clip(lower=pd.Series(good_per_s, runs.index)),
         wasted_share=1 - answered / made.where(made > 0),
         cpu_us_per_answer=cpu_s / answered.where(answered > 0) * 1e6,

@@ -253,6 +253,6 @@ def of_the_hypothesis(runs: pd.DataFrame, alone: str) -> str:
     if known.empty or pd.isna(made[alone]):
         return "whether a load balancer makes a server faster these storms do not tell"
     most, better = str(known.idxmax()), [name for name in behind if good[name] > good[alone]]
-    faster = "no faster with any" if known[most] <= made[alone] else f"faster with *{most}*"
-    said = f"the server is {faster} load balancer: at most {known[most]:,.0f} answers a second, "
+    faster = "no faster behind any load balancer" if known[most] <= made[alone] else f"faster behind *{most}*"
+    said = f"the server is {faster}: at most {known[most]:,.0f} answers a second, "
     return f"{said}{made[alone]:,.0f} alone; more of them are in time with {len(better)} of {len(behind)} ways"

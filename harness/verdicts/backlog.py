@@ -171,9 +171,7 @@ def _instead(shared_out: pd.DataFrame) -> str:
             name = f"{ways}{_room(storms[storms['variant'] == ways])} over {base} ({title(str(server))})"
             both[name] = difference(storms, "first_try_share", "variant", ways, base)
     told = [f"{points(change.mean)} with {ways}" for ways, change in both.items() if change is not None]
-    said = (
-        f" More accepting hands instead, at a backlog of {SMALL} for each listener, which several have several times: "
-    )
+    said = f" More accepting hands instead, where each listener is a queue of its own, at a backlog of {SMALL}: "
     return f"{said}{'; '.join(told)}." if told else ""
 
 
