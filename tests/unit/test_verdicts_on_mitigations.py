@@ -430,6 +430,15 @@ def test_hands_are_held_against_as_many_workers_for_a_listener(reference: Eviden
     assert "Left out" not in said
 
 
+def test_several_listeners_are_told_with_the_room_that_they_are(reference: Evidence) -> None:
+    evidence = hands(reference, {"two listeners, listen(4096)": 1.0})
+    assert "room for" not in judged("F1", changed(evidence, of_plan(evidence, backlog.HANDS), listeners=1)).statement
+    two = of_plan(evidence, backlog.HANDS, variant="two listeners")
+    said = judged("F1", changed(evidence, two, listeners=2, backlog_effective=128)).statement
+    assert "with two listeners, room for 256, over one loop of one worker (Hyper)" in said
+    assert "four listeners, room" not in said
+
+
 def test_only_storms_that_could_have_counted_are_left_out(reference: Evidence) -> None:
     """Storms on other ground were no candidates, whoever was the limit."""
     evidence = hands(reference, {"two listeners, listen(4096)": 1.0})
