@@ -10,15 +10,19 @@ from harness.errors import MachineError, ServerError
 from harness.plan import Trial
 from harness.plan.options import DEFAULT
 from harness.search import Search, next_trial, path, reached
-from harness.servers.catalogue import known
+from harness.servers.catalogue import default_places
 from harness.store import Run
 from harness.summary import Summary
 from harness.trial import Report, recover, run_trial
 
-_OR_DEFAULT = ("backlog", "workers", "accept_loops", "accept_batch")
-"""Placeholders that are filled with a number or with a word (:func:`harness.servers.catalogue.argv`)."""
 Asked = Callable[[Trial, int], Report]
 """Called before each storm with how many there were."""
+
+
+def _filled_in(trial: Trial) -> str:
+    """Which places of its command were filled with a word, at which a server ends that reads a number there."""
+    named = " and ".join(f"{{{name}}}" for name in default_places(trial.server))
+    return f" ({named} stands for the word `{DEFAULT}` here)" if named else ""
 
 
 def possible(search: Search, say: batch.Say) -> Search:
@@ -66,19 +70,10 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
                 f"a storm of the search failed: {run.manifest['error']['message']}", f"see {run.path}; then go on"
             )
         if not run.is_result:
-            error = run.manifest["error"]
-            why = f"{error['message']}{_filled_in(trial)}"
-            report({"notice": f"no storm, counted as a miss: {why}; {error['next_step']}; see {run.path}"})
+            why = f"{run.manifest['error']['message']}{_filled_in(trial)}"
+            report({"notice": f"no storm, counted as a miss: {why}; see {run.path}"})
         note(run)
         yield run
-
-
-def _filled_in(trial: Trial) -> str:
-    """Which places of a command were filled with the word ``default``, which a server that reads numbers ends at."""
-    command = known(trial.server).command
-    words = [name for name in _OR_DEFAULT if f"{{{name}}}" in command and getattr(trial.server, name) is None]
-    named = " and ".join(f"{{{name}}}" for name in words)
-    return f" ({named} stands for the word `{DEFAULT}` here)" if words else ""
 
 
 def _says_something(run: Run) -> bool:

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         def following(trial: Trial, held: int) -> Report:
             (candidate,) = [one for one in search.candidates if one.trial == trial]
             progress.say(f"storm {held + 1}: {candidate.name}, cost {candidate.cost:g}")
-            return lambda said: progress.say(f"{candidate.name}: {said['notice']}") if "notice" in said else None
+            return lambda said: progress.say(said["notice"]) if "notice" in said else None
 
         runs = list(tune(search, options.data, following))
     summaries = [Summary(one) for one in runs]
