@@ -68,7 +68,6 @@ def aftermaths(runs: pd.DataFrame) -> pd.DataFrame:
     works on what a full accept queue holds.
     """
     made = with_options(runs, "rate", "work_us")
-    work_s = made["work_us"] / 1e6
     found = [_aftermath(run) for run in made.to_dict("records")]
     return made.assign(
         low_s=[one.low_s for one in found],
@@ -77,9 +76,15 @@ def aftermaths(runs: pd.DataFrame) -> pd.DataFrame:
         kept_down=[one.low_s >= KEPT_DOWN_S for one in found],
         recovered=[one.recovered_after_s <= RECOVERS_WITHIN_S <= one.watched_s for one in found],
         attempts_per_request=made["attempts_made"] / made["planned"],
-        useful_share=made["success_rate"] * made["planned"] * work_s / made["server_cpu_s"],
-        full_queue_s=(made["backlog_effective"] + 1) * work_s,
+        useful_share=made["success_rate"] * made["planned"] / answers_worth(made),
+        full_queue_s=(made["backlog_effective"] + 1) * made["work_us"] / 1e6,
     )
+
+
+def answers_worth(runs: pd.DataFrame) -> pd.Series:
+    """How many answers the server's CPU time is worth, by the work of each, ``work_us``; NaN where they are none."""
+    worth: pd.Series = runs["server_cpu_s"] / (runs["work_us"].where(runs["work_us"] > 0) / 1e6)
+    return worth
 
 
 def slower_than(runs: pd.DataFrame, limit_ms: float) -> pd.Series:

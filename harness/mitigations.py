@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.effects import limited
 from harness.errors import PlanError
 from harness.events import OUTCOMES
+from harness.manners import answers_worth
 from harness.results import with_options
 from harness.stats import TIMELINE_STEP_S
 
@@ -33,12 +34,19 @@ BETTER: Mapping[str, int] = {
 QUANTILES = ("wanted_p50_ms", "wanted_p99_ms")
 SPEEDS = (*QUANTILES, "good_per_s")
 """Measures that are the generator's where it was the limit."""
+ACCEPTING: Mapping[str, int] = {"first_try_share": 1, "wanted_p99_ms": -1, "cpu_us_per_answer": -1}
+"""As :data:`BETTER`, of ways of accepting."""
 FEWEST_STORMS = 5
 """Of each of two kinds, so that one of them being worse throughout has a chance of less than 1 % without a
 difference: 2 of 252 orders."""
 BY_CHANCE = 2 / comb(2 * FEWEST_STORMS, FEWEST_STORMS)
 TURNED_AWAY = ("429", "502", "503")
-"""Statuses that tell a client that there are too many: RFC 6585, and RFC 9110 of who has a server behind it."""
+"""Statuses that a client is turned away with. 429 and 503 say that there are too many (RFC 6585, RFC 9110); 502 says
+that what stands behind gave no answer, which is nginx's word for a server that has as many requests as it may have."""
+SAYS_WHY = ("429", "503")
+"""Of these, those that say so."""
+_ANSWERS_OF_THE_SERVER = "server.hrsp_2xx"
+"""HAProxy's counter."""
 Found = Literal["better", "worse", "alike", "too few storms", "not measured", "generator the limit", "fewer answered"]
 """What a comparison comes to; the last: a goodput that is higher because fewer were answered is none."""
 
@@ -47,9 +55,11 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with what became of their requests, in shares of those planned, and at what price.
 
     Columns ``turned_away`` (by one of :data:`TURNED_AWAY`), ``timed_out``, ``cut_off`` (refused, reset, closed early)
-    and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s`` (answers) and ``told_per_s`` (those
-    and who was turned away), while the load lasts, or of a burst until the last answer; ``cpu_us_per_answer`` and
-    ``memory_mib`` of server and load balancer together; ``connections_at_server``.
+    and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s``, answers, and ``refused_per_s``, who
+    was turned away, while the load lasts, or of a burst until the last answer; ``made_per_s``, answers that the server
+    made from first issue to last end, at least the good ones, and ``wasted_share``, those of them that nobody took any
+    more, as :func:`answers_made` knows them; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer
+    together; ``connections_at_server``.
     """
     counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
     outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)
@@ -67,17 +77,34 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     cpu_s = runs["server_cpu_s"] + runs["front_cpu_s"].mask(no_front, 0)
     rss_bytes = runs["peak_rss_bytes"] + runs["front_peak_rss_bytes"].mask(no_front, 0)
     rates = with_options(runs, "rate")["rate"].astype(float)
-    seconds = (planned / rates).fillna(answered / runs["throughput_per_s"])
+    # Of a burst in which nobody was answered, until its end.
+    seconds = (planned / rates).fillna(answered / runs["throughput_per_s"]).fillna(runs["wall_s"])
     good_per_s = [_good_per_s(*of) for of in zip(answered, runs["answers_per_step"], rates, seconds, strict=True)]
+    made = answers_made(runs, answered)
     return runs.assign(
         **parts,
         lost_otherwise=(1 - answered / planned - parts.sum(axis=1)).clip(lower=0),
         good_per_s=good_per_s,
-        told_per_s=good_per_s + parts["turned_away"] * planned / seconds,
+        refused_per_s=parts["turned_away"] * planned / seconds,
+        made_per_s=(made / runs["wall_s"]).clip(lower=pd.Series(good_per_s, runs.index)),
+        wasted_share=1 - answered / made.where(made > 0),
         cpu_us_per_answer=cpu_s / answered.where(answered > 0) * 1e6,
         memory_mib=rss_bytes / 2**20,
-        connections_at_server=runs["connections_to_server"].fillna(runs["connections_made"]),
+        # What a load balancer opened is not known everywhere, and never is what the clients opened.
+        connections_at_server=runs["connections_to_server"].mask(no_front, runs["connections_made"]),
     )
+
+
+def answers_made(runs: pd.DataFrame, answered: pd.Series) -> pd.Series:
+    """How many answers the server made, whoever still waited for them; NaN where nothing tells.
+
+    HAProxy counts them; else what the server's CPU time is worth, by the work of each, and at least those that arrived.
+    The work is spun by the clock, so that of a server that shares its CPU it takes less CPU time: then there were more.
+    """
+    counters = [json.loads(text) if isinstance(text, str) else {} for text in runs["front_counters"]]
+    counted = pd.Series([counts.get(_ANSWERS_OF_THE_SERVER, np.nan) for counts in counters], runs.index, dtype=float)
+    worth = answers_worth(with_options(runs, "work_us"))
+    return counted.fillna(worth.clip(lower=answered))
 
 
 def _good_per_s(answered: float, answers_per_step: Sequence[int], rate: float, seconds: float) -> float:
@@ -118,22 +145,32 @@ class Comparison:
     """Of the medians, where one is better or worse; infinite or zero where one of them lies among the unanswered."""
 
 
-def compared(runs: pd.DataFrame, untouched: str) -> list[Comparison]:
-    """Each measure of each variant on each server, against the storms without.
+def compared(runs: pd.DataFrame, untouched: str, measures: Mapping[str, int] = BETTER) -> list[Comparison]:
+    """Each of the ``measures`` (whether more or less is better) of each variant on each server, against the storms
+    without.
 
     Better or worse is what is so for every storm with a mitigation against every storm without: the rank test at its
     plainest, which takes quantiles among the unanswered as larger than any.
     """
     return [
-        _comparison(str(server), str(variant), measure, storms, of_server[of_server["variant"] == untouched])
+        _comparison(str(server), str(variant), measure, way, storms, of_server[of_server["variant"] == untouched])
         for server, of_server in runs.groupby("server", sort=False)
         for variant, storms in of_server.groupby("variant", sort=False, observed=True)
         if variant != untouched
-        for measure in BETTER
+        for measure, way in measures.items()
     ]
 
 
-def _comparison(server: str, variant: str, measure: str, storms: pd.DataFrame, plain: pd.DataFrame) -> Comparison:
+def trade_offs(found: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
+    """(99th percentile, median) of each mitigation and server where one is better and the other worse."""
+    median, tail = ({(of.server, of.variant): of for of in found if of.measure == name} for name in QUANTILES)
+    both = [(one, median[place]) for place, one in tail.items() if place in median]
+    return [pair for pair in both if {one.found for one in pair} == {"better", "worse"}]
+
+
+def _comparison(
+    server: str, variant: str, measure: str, way: int, storms: pd.DataFrame, plain: pd.DataFrame
+) -> Comparison:
     def told(found: Found, ratio: float = np.nan) -> Comparison:
         return Comparison(server, variant, measure, found, ratio)
 
@@ -145,9 +182,12 @@ def _comparison(server: str, variant: str, measure: str, storms: pd.DataFrame, p
     above, below = with_it.min() > without.max(), with_it.max() < without.min()
     if not (above or below):
         return told("alike")
-    better = bool(above) == (BETTER[measure] > 0)
+    better = bool(above) == (way > 0)
     # Where the generator was the limit, the server could only have been faster.
     if measure in SPEEDS and limited(plain if better else storms):
+        return told("generator the limit")
+    # And where clients come more slowly, fewer of them have to knock twice.
+    if measure == "first_try_share" and limited(storms if better else plain):
         return told("generator the limit")
     if measure == "good_per_s" and better and storms["success_rate"].median() < plain["success_rate"].median():
         return told("fewer answered")

@@ -8,13 +8,21 @@ from pathlib import Path
 from harness import batch, store
 from harness.errors import MachineError
 from harness.plan import Trial
+from harness.plan.options import DEFAULT
 from harness.search import Search, counts, next_trial, path, reached
+from harness.servers.catalogue import default_places
 from harness.store import Run
 from harness.summary import Summary
 from harness.trial import Report, recover, run_trial
 
 Asked = Callable[[Trial, int], Report]
 """Called before each storm with how many there were."""
+
+
+def _filled_in(trial: Trial) -> str:
+    """Which places of its command were filled with a word, at which a server ends that reads a number there."""
+    named = " and ".join(f"{{{name}}}" for name in default_places(trial.server))
+    return f" ({named} stands for the word `{DEFAULT}` here)" if named else ""
 
 
 def possible(search: Search, say: batch.Say) -> Search:
@@ -74,6 +82,7 @@ def tune(search: Search, data: Path, following: Asked) -> Iterator[Run]:
                 f"a storm of the search failed: {run.manifest['error']['message']}", f"see {run.path}; then go on"
             )
         if not run.is_result:
-            report({"notice": f"counted as a miss: {run.manifest['error']['message']}; see {run.path}"})
+            why = f"{run.manifest['error']['message']}{_filled_in(trial)}"
+            report({"notice": f"no storm, counted as a miss: {why}; see {run.path}"})
         note(run)
         yield run

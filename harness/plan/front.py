@@ -8,8 +8,8 @@ from typing import Literal
 from harness.plan.bounds import MAX_SECONDS, choice, require
 
 FrontName = Literal["none", "haproxy", "nginx"]
-TURNED_AWAY = (429, 503)
-"""Honest words for no: too many requests (RFC 6585), service unavailable (RFC 9110)."""
+RATE_STATUSES = (429, 503)
+"""What a rate limit may answer, honest words for no: too many requests (RFC 6585), service unavailable (RFC 9110)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Front:
                 self.name == "haproxy" and self.server_maxconn is not None,
                 "--front-queue-s is of HAProxy's queue before a server with --front-server-maxconn; nginx has none",
             )
-        require(self.rate_status in TURNED_AWAY, f"--front-rate-status is 429 or 503, not {self.rate_status}")
+        require(self.rate_status in RATE_STATUSES, f"--front-rate-status is 429 or 503, not {self.rate_status}")
         require(self.rate is not None or self.rate_status == 429, "--front-rate-status goes with --front-rate")
 
     @property

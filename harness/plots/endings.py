@@ -1,4 +1,4 @@
-"""How requests end: for each way of meeting a load, who is answered, turned away, times out, and how much is told."""
+"""How requests end: for each way of meeting a load, who is answered, who is not and how, and what was in vain."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ENDINGS = {
     "timed_out": ("timed out", "#D55E00", "xxx"),
     "lost_otherwise": ("other errors", "#bdbdbd", ""),
 }
-_GOODPUT, _TOLD = "#0072B2", "#444444"
+_GOODPUT, _MADE = "#0072B2", "#444444"
 
 
 def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
     """``runs`` of :func:`harness.mitigations.endings` with ``variant``: a row for each, means of shares over storms.
 
-    On the right a mark for each storm: answers a second, and those and refusals a second.
+    On the right marks for each storm: good answers a second, and those that the server made, in time or not.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     shares = runs.groupby("variant", sort=False, observed=True)[list(_ENDINGS)].mean()
@@ -57,7 +57,7 @@ def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
         ]
         handles += [
             Line2D([], [], marker="o", color=_GOODPUT, linestyle="none", label="goodput"),
-            Line2D([], [], marker="|", color=_TOLD, linestyle="none", label="goodput and refusals"),
+            Line2D([], [], marker="|", color=_MADE, linestyle="none", label="throughput: answers the server made"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         headline(figure, title)
@@ -65,9 +65,10 @@ def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
 
 
 def _speeds(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
-    for variant, good, told in runs[["variant", "good_per_s", "told_per_s"]].to_numpy():
+    for variant, good, made in runs[["variant", "good_per_s", "made_per_s"]].to_numpy():
         place = variants.index(variant)
-        axes.plot(told, place, "|", color=_TOLD, markersize=9)
+        if pd.notna(made):
+            axes.plot(made, place, "|", color=_MADE, markersize=9)
         axes.plot(good, place, "o", color=_GOODPUT, markersize=3.6, alpha=0.8)
     axes.set_xlim(left=0)
     axes.set_xlabel("a second")

@@ -25,7 +25,7 @@ from harness.plots.style import (
 _REACH = 0.27
 """How far above and below the middle of its row the first and the last server stand."""
 _MANY = 5
-"""Panels, which leave each of them little room."""
+"""Panels, which leave each of them little room; more of them make a figure wider."""
 _MARKS = ("o", "s", "^", "D", "v", "P")
 """Servers are told apart by mark as well as by colour."""
 
@@ -40,7 +40,7 @@ def all_mitigations(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]],
     variants = list(dict.fromkeys(runs["variant"]))
     servers = list(dict.fromkeys(runs["server"]))
     with storm_style():
-        size = (7.2 if len(measures) < _MANY else 8.6, 1.3 + 0.42 * len(variants))
+        size = (max(7.2, 4.4 + 0.8 * len(measures)), 1.3 + 0.42 * len(variants))
         figure, panels = plt.subplots(1, len(measures), sharey=True, squeeze=False, figsize=size)
         for axes, (measure, (label, kind)) in zip(panels[0], measures.items(), strict=True):
             axes.set_xlabel(label)

@@ -1,19 +1,17 @@
-"""What is said of mitigations: who was used, how requests ended, what it cost, and the table of all of them."""
+"""What is said of all mitigations: the table of them, and what each makes better and worse in every storm."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from harness.effects import limited
-from harness.mitigations import BY_CHANCE, FEWEST_STORMS, QUANTILES, TURNED_AWAY, Comparison
+from harness.mitigations import BY_CHANCE, FEWEST_STORMS, QUANTILES, Comparison, trade_offs
 from harness.report import notebook as say
-from harness.report.manners import shares, times
-from harness.report.tables import NO_VALUE, UNANSWERED
+from harness.report.tables import NO_VALUE, UNANSWERED, quantile
+from harness.stats import median_of_runs
 
 MEASURES = {
     "success_rate": "answered",
@@ -23,13 +21,13 @@ MEASURES = {
     "cpu_us_per_answer": "CPU per answer",
     "memory_mib": "memory",
     "connections_at_server": "connections at the server",
+    "first_try_share": "first try",
 }
 """How measures are called in tables and sentences."""
-_COUNTERS = {
-    "haproxy": ("frontend.req_tot", "frontend.smax", "backend.qmax", "frontend.dreq", "backend.connect"),
-    "nginx": ("accepts", "handled", "requests"),
-}
-"""Of each load balancer's own counters, those that show that it was used, and how."""
+DONE_TO_CLIENTS = ("success_rate", *QUANTILES, "good_per_s")
+"""Measures of which a mitigation that makes them worse backfires; the others are what it costs."""
+HELPS_THE_TAIL = "helps the tail, costs the median"
+COSTS_THE_TAIL = "helps the median, costs the tail"
 NEARLY_ALL = 0.99
 _WHY_NOT: Mapping[str, str] = {
     "too few storms": f"fewer than {FEWEST_STORMS} storms of a kind",
@@ -39,56 +37,12 @@ _WHY_NOT: Mapping[str, str] = {
 """Why a comparison has no answer."""
 
 
-def evidence(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each kind of storm with a load balancer: its version, its listener in the kernel, its own counters."""
-    rows = []
-    for variant, storms in runs[runs["front"].notna()].groupby("variant", sort=False, observed=True):
-        first = storms.iloc[0]
-        counted = [json.loads(text) for text in storms["front_counters"]]
-        names = [name for name in _COUNTERS[first["front"]] if any(name in counts for counts in counted)]
-        rows.append(
-            {
-                "storms of": str(variant),
-                "load balancer": f"{first['front']} {', '.join(sorted(set(storms['front_version'])))}",
-                "storms": len(storms),
-                "backlog in the kernel": say.span(storms["front_backlog_effective"], "{:.0f}".format),
-                "connections to the server, by the kernel": say.span(storms["connections_to_server"], "{:,.0f}".format),
-                "it counted": "; ".join(
-                    f"{name} {say.span(pd.Series([counts.get(name) for counts in counted]), '{:,.0f}'.format)}"
-                    for name in names
-                ),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.DataFrame:
-    """A row for each kind: of all requests how many were answered, turned away, timed out; goodput and throughput."""
-    rows = []
-    for kind, storms in runs.groupby(list(by), sort=False, observed=True):
-        rows.append(
-            dict(zip(by, kind, strict=True))
-            | {
-                "storms": len(storms),
-                "answered": shares(storms["success_rate"]),
-                f"turned away ({', '.join(TURNED_AWAY)})": shares(storms["turned_away"]),
-                "timed out": shares(storms["timed_out"]),
-                "cut off": shares(storms["cut_off"]),
-                "otherwise": shares(storms["lost_otherwise"]),
-                "p50": times(storms["wanted_p50_ms"]),
-                "p99": times(storms["wanted_p99_ms"]),
-                "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
-                "goodput and refusals, 1/s": say.mean_and_interval(storms["told_per_s"], "{:,.0f}".format),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame:
-    """The table of all mitigations: a row for each server and mitigation, means with intervals over storms.
+    """The table of all mitigations: a row for each server and mitigation, medians with the lowest and highest storm.
 
-    *brings* and *costs* say what is better and what is worse than without, in every storm.
+    Of five storms these are ends of an interval of the median at 94 %: that all lie on one side of it has a chance of
+    2 in 2 ** 5. *brings* and *costs* say what is better and worse than without, in every storm, as ratios of the same
+    medians.
     """
     rows = []
     for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True):
@@ -98,14 +52,14 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame
                 "server": server,
                 "mitigation": str(variant),
                 "storms": len(storms),
-                "answered": shares(storms["success_rate"]),
-                "p50": times(storms["wanted_p50_ms"]),
-                "p99": times(storms["wanted_p99_ms"]),
-                "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
+                "answered": _median(storms["success_rate"], say.percent),
+                "p50": _median(storms["wanted_p50_ms"].fillna(math.inf), quantile),
+                "p99": _median(storms["wanted_p99_ms"].fillna(math.inf), quantile),
+                "goodput, 1/s": _median(storms["good_per_s"], "{:,.0f}".format),
                 "listeners in the kernel": _counted(storms["listeners"]),
-                "connections at the server": say.span(storms["connections_at_server"], "{:,.0f}".format),
-                "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
-                "memory, MiB": say.mean_and_interval(storms["memory_mib"], "{:.0f}".format),
+                "connections at the server": _median(storms["connections_at_server"], "{:,.0f}".format),
+                "CPU per answer, µs": _median(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "memory, MiB": _median(storms["memory_mib"], "{:.0f}".format),
                 "lost in input queue": _counted(storms["lo_rx_dropped"]),
                 "brings": _listed([one for one in here if one.found == "better"]),
                 "costs": _listed([one for one in here if one.found == "worse"]),
@@ -141,20 +95,31 @@ def not_all_answered(runs: pd.DataFrame) -> str:
 def backfires(found: Sequence[Comparison]) -> list[str]:
     """A line for each mitigation after which fewer were answered, or later, than without: on which servers.
 
-    And one for what cannot be told.
+    Apart from where that is a trade-off, of which a line tells what is better for it; and one for what cannot be told.
     """
-    asked = [one for one in found if one.measure in ("success_rate", *QUANTILES, "good_per_s")]
+    asked = [one for one in found if one.measure in DONE_TO_CLIENTS]
+    traded = [one for pair in trade_offs(found) for one in pair]
     seen: dict[str, dict[str, list[str]]] = {}
     for one in asked:
-        if one.found == "worse":
+        if one.found == "worse" and one not in traded:
             seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
     named = {
         variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
         for variant, where in seen.items()
     }
     lines = [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
+    lines += [
+        f"- A trade-off on {pair[0].server}: *{pair[0].variant}* {traded_on(pair)}." for pair in trade_offs(found)
+    ]
     untold = not_told(asked)
     return lines + ([f"- {untold}"] if untold else [])
+
+
+def traded_on(pair: tuple[Comparison, Comparison]) -> str:
+    """Which of tail and median it helps, and which it costs; of :func:`harness.mitigations.trade_offs`."""
+    tail, median = pair
+    way = HELPS_THE_TAIL if tail.found == "better" else COSTS_THE_TAIL
+    return f"{way} ({_named(tail)}, {_named(median)})"
 
 
 def not_told(found: Sequence[Comparison]) -> str:
@@ -244,106 +209,40 @@ def brought(found: Sequence[Comparison]) -> str:
 
 
 def headline_of_p99(found: Sequence[Comparison]) -> str:
-    """On how many mitigations the 99th percentile is shorter or longer on some server."""
+    """How much the 99th percentile is shortened by what does so most, on most servers; and by how many mitigations it
+    is shortened or lengthened on some server.
+    """
     of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     if all(one.found in _WHY_NOT for one in of_p99):
         return "Whether a mitigation shortens the p99 these storms do not tell"
     better, worse = (len({one.variant for one in of_p99 if one.found == way}) for way in ("better", "worse"))
     kinds = len({one.variant for one in of_p99})
-    return f"{better} of {kinds} mitigations shorten the p99 on some stack, {worse} lengthen it"
+    counted = f"{better} of {kinds} mitigations shorten it on some stack, {worse} lengthen it"
+    shorter: dict[str, list[Comparison]] = {}
+    for one in of_p99:
+        if one.found == "better":
+            shorter.setdefault(one.variant, []).append(one)
+    if not shorter:
+        return f"p99: {counted}"
+    best = max(shorter, key=lambda variant: (len(shorter[variant]), -max(one.ratio for one in shorter[variant])))
+    return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
 
 
-def stranded(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and way of accepting: how many clients waited for the loop that stood still.
-
-    ``runs`` has a column ``slow``: how many were not answered for most of the time that it stood still.
-    """
-    groups = runs.groupby(["server", "variant"], sort=False, observed=True)
-    slow = groups["slow"]
-    return pd.DataFrame(
-        {
-            "storms": slow.size(),
-            "listeners": groups["listeners"].agg(_counted),
-            "clients": groups["clients"].agg(_counted),
-            "waited for the loop, median": slow.median(),
-            "fewest": slow.min(),
-            "most": slow.max(),
-        }
-    )
+def on_one(found: Sequence[Comparison], variant: str, measure: str) -> str:
+    """How a measure changes with one mitigation, on the servers on which it does so in every storm."""
+    of_it = [one for one in found if (one.variant, one.measure) == (variant, measure)]
+    changed = [one for one in of_it if one.found in ("better", "worse")]
+    if not changed:
+        return f"{MEASURES[measure]} neither more nor less in every storm"
+    return f"{MEASURES[measure]} {ratios_of(changed)} ({', '.join(one.server for one in changed)})"
 
 
-def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and way of accepting: who came through at the first try, and what overflowed.
-
-    ``runs`` has columns ``wide``, whether this host's input queue was opened wide, and ``ListenOverflows``.
-    """
-    rows = []
-    for (server, variant, wide), storms in runs.groupby(["server", "variant", "wide"], sort=False, observed=True):
-        rows.append(
-            {
-                "server": server,
-                "accepting": str(variant),
-                "input queue": "wide" if wide else "as it is",
-                "storms": len(storms),
-                "listeners in the kernel": _counted(storms["listeners"]),
-                "first try": say.mean_and_interval(storms["first_try_share"], "{:.1%}".format),
-                "p99": times(storms["wanted_p99_ms"]),
-                "overflows": _counted(storms["ListenOverflows"]),
-                "lost in input queue": _counted(storms["lo_rx_dropped"]),
-                "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def overload(runs: pd.DataFrame, alone: str) -> str:
-    """Goodput without a load balancer and in the best way, medians; what became of the rest; what differs always."""
-    kinds = runs.groupby("variant", sort=False, observed=True)
-    good, fewest, most = (kinds["good_per_s"].agg(name) for name in ("median", "min", "max"))
-    best = str(good.idxmax())
-    said = f"alone {good[alone]:,.0f} good answers a second, most with *{best}*, {good[best]:,.0f}"
-    means = kinds[["timed_out", "turned_away", "cut_off"]].mean().loc[best]
-    said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
-    more = _valued(good[fewest > most[alone]])
-    return said + f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
-
-
-def _valued(good: pd.Series) -> str:
-    return ", ".join(f"*{variant}* {value:,.0f}" for variant, value in good.items()) or "none"
-
-
-def hands(runs: pd.DataFrame) -> str:
-    """Medians of the share that came through at the first try, for each server."""
-    lines = []
-    for server, storms in runs.groupby("server", sort=False):
-        kinds = [
-            f"*{variant}* {of['first_try_share'].median():.0%}{' (generator the limit)' if limited(of) else ''}"
-            for variant, of in storms.groupby("variant", sort=False, observed=True)
-        ]
-        lines.append(f"{server}: {', '.join(kinds)}")
-    return "; ".join(lines)
-
-
-def headline_of_hands(runs: pd.DataFrame, alone: str, with_room: str) -> str:
-    """Who came through at the first try with one hand, with that and a larger backlog, and with what lets most through:
-    of servers, medians.
-
-    Without what the generator was the limit of; the larger backlog only where it is known of some server.
-    """
-    kinds = runs.groupby(["server", "variant"], sort=False, observed=True)
-    medians = kinds["first_try_share"].median().unstack()
-    medians = medians.mask(kinds.apply(limited).unstack().astype(bool))
-    medians = medians[medians[alone].notna()]
-    if medians.empty:
-        return f"First try with {alone}: the generator was the limit"
-    best = str(medians.mean().idxmax())
-    steps = [alone] if best == alone else [alone, best]
-    if with_room in medians and best not in (alone, with_room) and medians[[with_room, best]].notna().all(axis=1).any():
-        steps.insert(1, with_room)
-    known = medians[steps].dropna()
-    told = [f"{server} {' → '.join(f'{shares[step]:.0%}' for step in steps)}" for server, shares in known.iterrows()]
-    return f"First try, {' → '.join(steps)}: {', '.join(told)}"
+def ratios_of(found: Sequence[Comparison]) -> str:
+    """From the least to the most, ``× 0.05 to 0.14``; with a word for quantiles among the unanswered."""
+    ratios = [f"{one.ratio:.2g}" for one in sorted(found, key=lambda one: one.ratio) if 0 < one.ratio < math.inf]
+    said = [f"× {' to '.join(dict.fromkeys((ratios[0], ratios[-1])))}"] if ratios else []
+    said += sorted({_change(one) for one in found if not 0 < one.ratio < math.inf})
+    return " or ".join(said)
 
 
 def endings_of_servers(runs: pd.DataFrame) -> str:
@@ -352,15 +251,6 @@ def endings_of_servers(runs: pd.DataFrame) -> str:
     ended = kinds["server_ended"].agg(lambda found: f"{found.notna().sum()} of {len(found)}")
     answered = kinds["success_rate"].agg(lambda rates: say.span(rates, say.percent))
     return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
-
-
-def strandings(runs: pd.DataFrame) -> str:
-    """How many waited for the loop that stood still, medians, for each server; ``runs`` as :func:`stranded`."""
-    lines = []
-    for server, storms in runs.groupby("server", sort=False):
-        medians = storms.groupby("variant", sort=False, observed=True)["slow"].median()
-        lines.append(f"{server}: " + ", ".join(f"{slow:.0f} with *{variant}*" for variant, slow in medians.items()))
-    return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
 
 
 def on_p99(found: Sequence[Comparison]) -> str:
@@ -386,9 +276,21 @@ def _listed(found: Sequence[Comparison]) -> str:
 
 
 def _named(one: Comparison) -> str:
-    name = MEASURES[one.measure]
+    return f"{MEASURES[one.measure]} {_change(one)}"
+
+
+def _change(one: Comparison) -> str:
     if one.measure in QUANTILES and math.isinf(one.ratio):
-        return f"{name} {UNANSWERED}"
+        return UNANSWERED
     if one.measure in QUANTILES and one.ratio == 0:
-        return f"{name} no longer {UNANSWERED}"
-    return f"{name}, where there was none" if math.isinf(one.ratio) else f"{name} × {one.ratio:.2g}"
+        return f"no longer {UNANSWERED}"
+    return "where there was none" if math.isinf(one.ratio) else f"× {one.ratio:.2g}"
+
+
+def _median(values: pd.Series, form: Callable[[float], str]) -> str:
+    """``1.46 s (1.43 s to 1.50 s)``: median, lowest and highest storm; one of them where they look alike."""
+    known = values.dropna()
+    if known.empty:
+        return NO_VALUE
+    low, median, high = (form(value) for value in (known.min(), median_of_runs(known), known.max()))
+    return median if low == high else f"{median} ({low} to {high})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from harness.report.tables import NO_VALUE, quantile
 from harness.search import Search, Target, Tested, chosen, path, reached
 from harness.stats import median_of_runs
 
+PASSED = ("given up", "not confirmed")
+"""Fates of candidates that would have been cheaper."""
+
 
 def walked(search: Search, runs: pd.DataFrame) -> list[Tested]:
     """The path of a search, from its runs in order of time."""
@@ -19,12 +23,31 @@ def walked(search: Search, runs: pd.DataFrame) -> list[Tested]:
     return path(search, reached(search, rows))
 
 
+def held(tested: Sequence[Tested], runs: pd.DataFrame) -> pd.DataFrame:
+    """The storms that the search itself had: another plan may have more of the same, which come later."""
+    had = {one.candidate.trial.plan_hash: len(one.test) + len(one.fresh) for one in tested}
+    number = runs.groupby("plan_hash").cumcount()
+    return runs[number < runs["plan_hash"].map(had).fillna(0)]
+
+
+def not_started(runs: pd.DataFrame) -> pd.Series:
+    """Which runs had no storm, as the server did not come so far: none of their requests was issued."""
+    idle = pd.Series([json.loads(outcomes)["not_issued"] for outcomes in runs["outcomes"]], runs.index, dtype=float)
+    return runs["status"].eq("failed") & runs["planned"].eq(idle)
+
+
 def path_table(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each candidate in the order of the search; quantiles are medians over the storms that it had."""
+    """A row for each candidate in the order of the search; quantiles are medians over the storms that it had.
+
+    ``runs`` are those of the search, in order of time. A storm in which this host's own input queue dropped packets may
+    have missed the target for that; one whose server did not start has missed it for nothing that a storm does.
+    """
     rows: list[dict[str, Any]] = []
+    of_search = held(tested, runs)
     for one in tested:
         had = len(one.test) + len(one.fresh)
-        storms = runs[runs["plan_hash"] == one.candidate.trial.plan_hash].head(had)
+        storms = of_search[of_search["plan_hash"] == one.candidate.trial.plan_hash]
+        dropped, unstarted = storms["lo_rx_dropped"] > 0, not_started(storms)
         rows.append(
             {
                 "candidate": one.candidate.name,
@@ -34,9 +57,12 @@ def path_table(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> 
                 "fresh ones": _of(one.fresh),
                 "answered": f"{storms['success_rate'].median():.2%}" if had else NO_VALUE,
                 "p99": quantile(median_of_runs(storms["p99_ms"])) if had else NO_VALUE,
+                "storms that lost packets in the input queue": _of(list(dropped)),
+                "that did not start": _of(list(unstarted)),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if not_started(of_search).any() else table.drop(columns="that did not start")
 
 
 def verdict(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> str:
@@ -44,20 +70,45 @@ def verdict(search: Search, tested: Sequence[Tested], runs: pd.DataFrame) -> str
     target = f"{search.target.success:.1%} answered and a p99 of {quantile(search.target.p99_ms)}"
     found = chosen(tested)
     storms = sum(len(one.test) + len(one.fresh) for one in tested)
-    held = f"{storms} storms"
+    count = f"{storms} storms"
     if found is None:
         under_way = any(one.fate == "under way" for one in tested)
         if under_way:
-            return f"The search for {target} is not over: {held} so far."
-        return f"None of {len(tested)} candidates reaches {target}; {held}."
+            return f"The search for {target} is not over: {count} so far."
+        failed = "".join(f" {line}." for line in unstarted(tested, runs))
+        return f"None of {len(tested)} candidates reaches {target}; {count}.{failed}"
     share = share_of_runs(found.fresh.count(True), len(found.fresh))
-    cheaper = [one for one in tested if one.fate in ("given up", "not confirmed")]
+    cheaper = [one for one in tested if one.fate in PASSED]
     text = f"The cheapest that reaches {target}: **{found.candidate.name}**, at a cost of {found.candidate.cost:g}. "
     text += f"{_of(found.fresh)} fresh storms met the target; with {CONFIDENCE:.0%} confidence "
     text += f"{share.low:.0%} to {share.high:.0%} of such storms do. "
     those = "1 cheaper candidate was" if len(cheaper) == 1 else f"{len(cheaper)} cheaper candidates were"
-    text += f"{held} in all; {those} given up. "
-    return text + _passed_over(search)
+    text += f"{count} in all; {those} given up. "
+    return text + _lost(tested, runs) + _passed_over(search)
+
+
+def unstarted(tested: Sequence[Tested], runs: pd.DataFrame) -> list[str]:
+    """A line for each candidate whose server did not start, in how many of its storms."""
+    of_search = held(tested, runs)
+    lines = []
+    for one in tested:
+        storms = not_started(of_search[of_search["plan_hash"] == one.candidate.trial.plan_hash])
+        if storms.any():
+            lines.append(f"{one.candidate.name}: the server did not start in {_of(list(storms))} storms")
+    return lines
+
+
+def as_they_come(search: Search, tested: Sequence[Tested], tried: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """In how many storms each stack as it comes meets the target, and how many of these the search had itself."""
+    both = zip(runs["success_rate"], runs["p99_ms"], strict=True)
+    met = runs.assign(met=[search.target.met(success_rate, p99_ms) for success_rate, p99_ms in both])
+    own = set(held(tested, tried)["run_id"])
+    said = []
+    for server, storms in met.groupby("server", sort=False):
+        shared = storms["run_id"].isin(own).sum()
+        of_search = f" ({shared} of them the search's own)" if shared else ""
+        said.append(f"{server} in {storms['met'].sum()} of {len(storms)}{of_search}")
+    return ", ".join(said)
 
 
 def with_room(runs: pd.DataFrame, target: Target) -> pd.DataFrame:
@@ -86,6 +137,23 @@ def with_enough_room(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with the smallest room with which the target was met in every storm; empty where none is enough."""
     always = runs.groupby("room")["met"].all()
     return runs[runs["room"].eq(always[always].index.min())]
+
+
+def _lost(tested: Sequence[Tested], runs: pd.DataFrame) -> str:
+    """Which candidates were given up by storms in which this host's own input queue dropped packets, or for nothing but
+    a server that did not start; empty if none was.
+    """
+    names = [f"“{one.candidate.name}”" for one in given_up_with_losses(tested, runs)]
+    said = f"Packets were lost in this host's own input queue in storms of {', '.join(names)}. " if names else ""
+    failed = unstarted(tested, runs)
+    return said + (f"Not for what a storm does: {'; '.join(failed)}. " if failed else "")
+
+
+def given_up_with_losses(tested: Sequence[Tested], runs: pd.DataFrame) -> list[Tested]:
+    """Candidates that were given up, and had a storm in which this host's own input queue dropped packets."""
+    of_search = held(tested, runs)
+    hit = set(of_search.loc[of_search["lo_rx_dropped"] > 0, "plan_hash"])
+    return [one for one in tested if one.fate in PASSED and one.candidate.trial.plan_hash in hit]
 
 
 def _passed_over(search: Search) -> str:

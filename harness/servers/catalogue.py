@@ -26,6 +26,8 @@ USERS = "servers.toml"
 PROJECT = Path(__file__).parent.parent.parent
 _OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps", "accept_loops", "reuseport", "accept_batch")
 """Options of a server that reach it through a placeholder of the same name."""
+_OR_DEFAULT = ("backlog", "workers", "accept_loops", "accept_batch")
+"""Of these, those that are a number or the word ``default``."""
 _CONTRACT = (
     "--host {host} --port {port} --backlog {backlog} --body-bytes {body_bytes} --work-us {work_us} "
     "--workers {workers} --stamps {stamps}"
@@ -172,6 +174,13 @@ def known(server: Server) -> Entry:
             f"choose one of them, add yours to {USERS}, or use --command",
         )
     return entries[server.name]
+
+
+def default_places(server: Server) -> list[str]:
+    """The placeholders of a server's command that :func:`argv` fills with the word ``default`` instead of a number."""
+    places = (name for name in _OR_DEFAULT if getattr(server, name) is None)
+    command = known(server).command
+    return [name for name in places if f"{{{name}}}" in command]
 
 
 def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = False) -> list[str]:

@@ -203,10 +203,17 @@ def _instead(shared_out: pd.DataFrame) -> str:
     for server, storms in shared_out.groupby("server"):
         for ways in INSTEAD:
             base = ONE_WORKER if ways in OF_ONE_WORKER.get(str(server), ()) else ONE_LOOP
-            name = f"{ways} over {base} ({title(str(server))})"
+            name = f"{ways}{_room(storms[storms['variant'] == ways])} over {base} ({title(str(server))})"
             both[name] = difference(storms, "first_try_share", "variant", ways, base)
     told = [f"{points(change.mean)} with {ways}" for ways, change in both.items() if change is not None]
-    return f" More accepting hands instead, at a backlog of {SMALL}: {'; '.join(told)}." if told else ""
+    said = f" More accepting hands instead, where each listener is a queue of its own, at a backlog of {SMALL}: "
+    return f"{said}{'; '.join(told)}." if told else ""
+
+
+def _room(storms: pd.DataFrame) -> str:
+    """What several listeners are besides hands: more room."""
+    rooms = (storms["backlog_effective"] * storms["listeners"]).dropna()
+    return f", room for {rooms.iloc[0]:,.0f}," if len(rooms) and (storms["listeners"] > 1).all() else ""
 
 
 def _as_printed(storms: pd.DataFrame) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from harness.effects import limited
-from harness.inference import FEWEST_RUNS, Effect, Interval
-from harness.mitigations import endings
+from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval
+from harness.mitigations import BETTER, QUANTILES, compared, endings
+from harness.report.mitigations import COSTS_THE_TAIL, HELPS_THE_TAIL
 from harness.results import with_options
 from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, increases, ratio, reduces
 from harness.verdicts.telling import decided, pending, points, title, undecided, with_ends
-from harness.verdicts.verdict import Finding, Verdict, told
+from harness.verdicts.verdict import Finding, Verdict, beyond
 
 OVERLOAD, BURST = "07-balancer", "07-mitigations"
 """Plans: for seconds more than the server can do, and a storm that is over at once."""
@@ -30,8 +32,8 @@ ADVISED: Mapping[str, Mapping[str, str]] = {
         ALONE[OVERLOAD],
     ),
     BURST: {
-        "HAProxy, kept connections": ALONE[BURST],
-        "backlog and HAProxy": "backlog",
+        "HAProxy, kept connections, queue": ALONE[BURST],
+        "backlog and HAProxy, queue": "backlog",
         "HAProxy, 2,000 a second": ALONE[BURST],
     },
 }
@@ -41,9 +43,14 @@ backlog it is what else a load balancer does.
 """
 TOLD = "HAProxy, queue of half a second"
 """Whose number is told: it queues, and turns away who has waited too long. Chosen before anything was measured."""
+UNLIMITED = "HAProxy"
+"""As it comes, which queues nothing and turns nobody away."""
 _SAME_BACKLOG = ", over backlog"
 _NAMES: Mapping[str, str] = {OVERLOAD: "overload", BURST: "burst"}
-_TIME = "wanted_p99_ms"
+_QUANTILES: Mapping[str, str] = dict(zip(QUANTILES, ("median", "99th percentile"), strict=True))
+_MEDIAN, _TAIL = QUANTILES
+_TRADE_OFFS = (HELPS_THE_TAIL, COSTS_THE_TAIL)
+Change = Literal["better", "worse", "no better"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class Comparison:
     """None where there are too few storms, chance may have made it, or this host's own input queue."""
     said: str
     change: Interval | None
+    trade_off: str = ""
+    """What it gives and takes, where it does both; that is no help to all."""
 
 
 def a3(evidence: Evidence) -> Verdict:
@@ -62,10 +71,11 @@ def a3(evidence: Evidence) -> Verdict:
     runs = {plan: _storms(evidence, plan) for plan in (OVERLOAD, BURST)}
     if all(storms.empty for storms in runs.values()):
         return pending("A3")
-    compared = [
+    weighed = [
         storms[storms["variant"].isin({*ADVISED[plan], *ADVISED[plan].values()})] for plan, storms in runs.items()
     ]
-    used = pd.concat(compared, ignore_index=True)
+    unlimited = runs[OVERLOAD][runs[OVERLOAD]["variant"] == UNLIMITED]
+    used = pd.concat([*weighed, unlimited], ignore_index=True)
     found = [comparison for plan, storms in runs.items() for comparison in _comparisons(storms, plan)]
     findings = [Finding(one.condition, one.better) for one in found]
     if not any(finding.holds is not None for finding in findings):
@@ -73,11 +83,15 @@ def a3(evidence: Evidence) -> Verdict:
         reason += "host's own input queue dropped packets."
         return undecided("A3", reason, pd.concat(runs.values(), ignore_index=True))
     statement = _overloaded(runs[OVERLOAD]) + "".join(
-        f" {lead}: {'; '.join(f'{one.condition}, {one.said}' for one in found if one.better is holds)}."
-        for lead, holds in (("It helps with", True), ("It does not, or does harm, with", False))
-        if told(findings, holds)
+        f" {lead}: {'; '.join(f'{one.condition}, {one.said}' for one in these)}."
+        for lead, these in (
+            ("It helps with", [one for one in found if one.better]),
+            *((f"It {way} with", [one for one in found if one.trade_off == way]) for way in _TRADE_OFFS),
+            ("It does not, or does harm, with", [one for one in found if one.better is False and not one.trade_off]),
+        )
+        if these
     )
-    if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in compared):
+    if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in weighed):
         statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
     burst = runs[BURST]
     if len(burst) and burst["wide"].all():
@@ -90,7 +104,14 @@ def a3(evidence: Evidence) -> Verdict:
         statement += f"itself it is shown to help {'with ' + '; '.join(shown) if shown else 'nowhere'}."
     own = next((one.change for one in found if one.condition.endswith(TOLD)), None)
     measure = f"answers a second while an overload lasts with {TOLD}, over those of the server alone"
-    return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used)
+    statement += _open(found)
+    return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used, name_open=False)
+
+
+def _open(found: Sequence[Comparison]) -> str:
+    """What is undecided, with its numbers, as far as there are any."""
+    left = [f"{one.condition}{', ' * bool(one.said)}{one.said}" for one in found if one.better is None]
+    return f" Undecided: {'; '.join(left)}." if left else ""
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
@@ -115,31 +136,71 @@ def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
 def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
     """Answers a second while it lasts. Those that come after it are most where most wait, which helps nobody."""
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
+    if limited(alone) or limited(changed):
+        return Comparison(condition, None, "the generator was the limit", None)
     change = ratio(runs, "good_per_s", "variant", variant, untouched)
-    if change is None or limited(alone) or limited(changed):
-        return Comparison(condition, None, "", None)
+    if change is None:
+        return _with_a_collapse(condition, runs, variant, untouched)
     said = f"answers a second × {with_ends(change.ratio.value, change.ratio.ends, 'ratio')}"
     return Comparison(condition, _fair(increases(change), alone, changed), said, change.ratio)
 
 
+def _with_a_collapse(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+    """The same where some storm had no good answer at all, which has no ratio: as a difference."""
+    alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
+    change = difference(runs, "good_per_s", "variant", variant, untouched)
+    if change is None:
+        return Comparison(condition, None, "", None)
+    more = beyond(*change.mean.ends, MATTERS * float(alone["good_per_s"].mean()))
+    better = None if more and change.p >= 1 - CONFIDENCE else more
+    said = f"{change.mean.value:+,.0f} answers a second, none in {(changed['good_per_s'] == 0).sum()} of {len(changed)}"
+    return Comparison(condition, _fair(better, alone, changed), f"{said} storms".replace("-", "−"), None)
+
+
 def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
-    """More clients are answered, or about as many and sooner. Who is told no may be told soon."""
+    """More clients are answered, or about as many and sooner: by the 99th percentile, where the median is no worse.
+
+    Who is told no may be told soon.
+    """
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
     answered = difference(runs, "success_rate", "variant", variant, untouched)
     if answered is None:
         return Comparison(condition, None, "", None)
-    time = None if limited(alone) or limited(changed) else _sooner(runs, variant, untouched, _TIME)
-    more, sooner = gains(answered), None if time is None else reduces(time)
-    by_share = bool(more) or answered.mean.high < -MATTERS
-    if by_share:
-        better, said = more, points(answered.mean)
-    else:
-        better = True if sooner else None if more is None or sooner is None else False
-        said = f"99th percentile × {with_ends(time.ratio.value, time.ratio.ends, 'ratio')}" if time else ""
-        if time and (median := _sooner(runs, variant, untouched, "wanted_p50_ms")):
-            said += f", median × {with_ends(median.ratio.value, median.ratio.ends, 'ratio')}"
-    own = by_share and not better and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
-    return Comparison(condition, False if own else _fair(better, alone, changed), said, answered.mean)
+    more = gains(answered)
+    if more or answered.mean.high < -MATTERS:
+        own = not more and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
+        better = False if own else _fair(more, alone, changed)
+        return Comparison(condition, better, points(answered.mean), answered.mean)
+    (tail, of_tail), (median, of_median) = (_time(runs, variant, untouched, name) for name in (_TAIL, _MEDIAN))
+    said = ", ".join(filter(None, (of_tail, of_median))) or points(answered.mean)
+    if {tail, median} == {"better", "worse"}:
+        trade_off = HELPS_THE_TAIL if tail == "better" else COSTS_THE_TAIL
+        both = clean(alone) and clean(changed)  # it is gain and harm at once
+        return Comparison(condition, False if both else None, said, answered.mean, trade_off if both else "")
+    if "worse" in (tail, median):
+        return Comparison(condition, _fair(False, alone, changed), said, answered.mean)
+    if tail == "better":
+        return Comparison(condition, _fair(True, alone, changed), said, answered.mean)
+    no_better = False if tail == "no better" and more is False else None
+    return Comparison(condition, _fair(no_better, alone, changed), said, answered.mean)
+
+
+def _time(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> tuple[Change | None, str]:
+    """Whether a quantile is shorter or longer by what matters, and how that is said; None where it is not decided.
+
+    By the interval of the ratio, or as notebook 07 has it, because it is so in every storm against every storm.
+    """
+    both = runs[runs["variant"].isin([variant, untouched])]
+    effect = _sooner(runs, variant, untouched, quantile)
+    if effect is None or any(limited(storms) for _, storms in both.groupby("variant", observed=True)):
+        return None, ""
+    said = f"{_QUANTILES[quantile]} × {with_ends(effect.ratio.value, effect.ratio.ends, 'ratio')}"
+    (always,) = compared(both, untouched, {quantile: BETTER[quantile]})
+    if (always.found == "better" and always.ratio < 1 / (1 + MATTERS)) or reduces(effect):
+        return "better", said
+    if (always.found == "worse" and always.ratio > 1 + MATTERS) or increases(effect):
+        return "worse", said
+    return ("no better" if reduces(effect) is False else None), said
 
 
 def _sooner(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> Effect | None:
@@ -156,11 +217,17 @@ def _fair(better: bool | None, alone: pd.DataFrame, changed: pd.DataFrame) -> bo
 
 def _overloaded(runs: pd.DataFrame) -> str:
     """How requests end in an overload, without a load balancer and in the way whose number is told."""
-    shares = runs.groupby("variant", observed=True)[["success_rate", "timed_out", "turned_away", "good_per_s"]].mean()
+    measures = ["success_rate", "timed_out", "turned_away", "good_per_s", "wasted_share"]
+    shares = runs.groupby("variant", observed=True)[measures].mean()
     if not {ALONE[OVERLOAD], TOLD} <= set(shares.index):
         return ""
     alone, queued = shares.loc[ALONE[OVERLOAD]], shares.loc[TOLD]
     said = f"In an overload the server alone answers {alone['success_rate']:.1%} of all requests, and "
     said += f"{alone['timed_out']:.1%} time out; with {TOLD} it answers {queued['success_rate']:.1%}, "
     said += f"{queued['timed_out']:.1%} time out, and {queued['turned_away']:.1%} are told no. While the load lasts "
-    return said + f"these are {alone['good_per_s']:,.0f} and {queued['good_per_s']:,.0f} answers a second."
+    said += f"these are {alone['good_per_s']:,.0f} and {queued['good_per_s']:,.0f} answers a second."
+    wasted = shares["wasted_share"].reindex([ALONE[OVERLOAD], TOLD, UNLIMITED]).dropna()
+    in_vain = "; ".join(f"{share:.0%} with {variant}" for variant, share in wasted.items())
+    return said + (
+        f" Of the answers that the server made so many came when nobody waited: {in_vain}." if in_vain else ""
+    )

@@ -125,12 +125,12 @@ def on_clean_ground(runs: pd.DataFrame) -> pd.DataFrame:
 def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object) -> Effect | None:
     """``measure`` of one group over another's, block by block: the n-th storms of both are a block.
 
-    None where there are too few storms. The p is that of a permutation of all of them, which were run in random order:
-    for it five of each are enough, where the signs of five differences are never surprising.
+    None where there are too few storms, or nothing at all was measured in one of them, which has no ratio: to leave it
+    out would be to take the ratio of the survivors. The p is that of a permutation of all of them, which were run in
+    random order: for it five of each are enough, where the signs of five differences are never surprising.
     """
     pairs = _pairs(runs, measure, by, changed, untouched, ())
-    pairs = pairs[(pairs > 0).all(axis=1)]
-    if len(pairs) < FEWEST_RUNS:
+    if len(pairs) < FEWEST_RUNS or not (pairs > 0).all(axis=None):
         return None
     both = [pairs[name].to_list() for name in pairs]
     return replace(paired_ratio(*both), p=unpaired_p(*np.log(both)))

@@ -10,7 +10,17 @@ import pytest
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
 from harness.servers import allocators, build
-from harness.servers.catalogue import argv, binary_hash, catalogue, find, identity_hash, known, missing, preloaded
+from harness.servers.catalogue import (
+    argv,
+    binary_hash,
+    catalogue,
+    default_places,
+    find,
+    identity_hash,
+    known,
+    missing,
+    preloaded,
+)
 
 NAMES = {"python", "hyper", "hyper-std", "actix", "tokio", "tokio-std", "go", "node"}
 
@@ -49,6 +59,15 @@ def test_of_two_versions_of_a_library_each_server_names_its_own() -> None:
     entries = catalogue()
     assert "h2 0.4." in entries["hyper"].version
     assert "h2 0.3." in entries["actix"].version
+
+
+def test_places_that_are_filled_with_a_word_are_known() -> None:
+    command = "mine --port {port} --backlog {backlog} --threads {workers} --work {work_us}"
+    assert default_places(Server(command=command)) == ["backlog", "workers"]
+    assert default_places(Server(command=command, backlog=128)) == ["workers"]
+    words = argv(known(Server(command=command)), Server(command=command), "::1", 81)
+    assert words.count("default") == 2
+    assert default_places(Server(command="mine {port}")) == []
 
 
 def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness import plots
 from harness.errors import PlanError
-from harness.events import OUTCOMES
-from harness.mitigations import compared, endings, one_demand
-from harness.plan import trial_from_options
+from harness.mitigations import compared, endings, one_demand, trade_offs
 from harness.report import mitigations as tell
-
-PLAIN = "as it comes"
-
-
-def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **columns: object) -> dict[str, object]:
-    """100 requests in two seconds: all answered, unless something else is said."""
-    outcomes = dict.fromkeys(OUTCOMES, 0) | {"answered": 100} | dict(columns.pop("outcomes", {}))  # type: ignore[call-overload]
-    trial = trial_from_options({"clients": 100, **dict(columns.pop("options", {}))})  # type: ignore[call-overload]
-    return {
-        "server": "go",
-        "variant": variant,
-        "plan": json.dumps(trial.to_json()),
-        "planned": 100,
-        "clients": 100,
-        "connections_made": 100,
-        "outcomes": json.dumps(outcomes),
-        "statuses": json.dumps(statuses or {"200": 100}),
-        "success_rate": outcomes["answered"] / 100,
-        "wanted_p50_ms": 10.0,
-        "wanted_p99_ms": 100.0,
-        "throughput_per_s": outcomes["answered"] / 2,
-        "answers_per_step": [0] * 19 + [outcomes["answered"]] + [0] * 280,
-        "server_cpu_s": 0.2,
-        "peak_rss_bytes": 2**21,
-        "front": None,
-        "front_version": None,
-        "front_backlog_effective": np.nan,
-        "front_counters": None,
-        "front_cpu_s": np.nan,
-        "front_peak_rss_bytes": np.nan,
-        "connections_to_server": np.nan,
-        "listeners": 1,
-        "lo_rx_dropped": 0,
-        "generator": "ok",
-        **columns,
-    }
-
-
-def with_front(variant: str = "HAProxy", **columns: object) -> dict[str, object]:
-    counted = {"frontend.req_tot": 100, "backend.connect": 7, "frontend.slim": 9}
-    about = {"front": "haproxy", "front_version": "2.6.12", "front_backlog_effective": 4096.0}
-    used = {"front_cpu_s": 0.3, "front_peak_rss_bytes": 2**20, "connections_to_server": 7.0}
-    return storm(variant, **(about | used | {"front_counters": json.dumps(counted)} | columns))  # type: ignore[arg-type]
+from tests.mitigated import PLAIN, kinds, storm, with_front
 
 
 def test_endings_sum_to_all_and_costs_are_of_server_and_front_together() -> None:
@@ -69,7 +23,7 @@ def test_endings_sum_to_all_and_costs_are_of_server_and_front_together() -> None
     assert front["lost_otherwise"] == pytest.approx(0.06), "500 is no word for too many"
     parts = ["success_rate", "turned_away", "timed_out", "cut_off", "lost_otherwise"]
     assert sum(front[name] for name in parts) == pytest.approx(1)
-    assert (front["good_per_s"], front["told_per_s"]) == (25, 40), "goodput, and with those who were turned away"
+    assert (front["good_per_s"], front["refused_per_s"]) == (25, 15), "goodput, and apart those who were turned away"
     assert (plain["cpu_us_per_answer"], front["cpu_us_per_answer"]) == pytest.approx((2_000, 10_000))
     assert (plain["memory_mib"], front["memory_mib"]) == (2, 3)
     assert (plain["connections_at_server"], front["connections_at_server"]) == (100, 7)
@@ -84,11 +38,6 @@ def test_only_storms_of_the_same_demand_are_put_together() -> None:
     gentler = pd.DataFrame([storm("rate", options={"rate": 50.0})])
     with pytest.raises(PlanError, match="differ in rate"):
         one_demand([plain, gentler])
-
-
-def kinds(p99_with: list[float], count: int = 5) -> pd.DataFrame:
-    rows = [storm(wanted_p99_ms=100.0 + number) for number in range(count)]
-    return endings(pd.DataFrame(rows + [with_front(wanted_p99_ms=value) for value in p99_with]))
 
 
 def of_p99(runs: pd.DataFrame) -> tuple[str, float]:
@@ -142,7 +91,58 @@ def test_goodput_is_of_the_time_that_the_load_lasts() -> None:
     options = {"rate": 50.0}
     late = storm(outcomes={"answered": 70, "answer_timeout": 30}, answers_per_step=steps, options=options)
     (row,) = endings(pd.DataFrame([late])).to_dict("records")
-    assert (row["good_per_s"], row["told_per_s"]) == (20, 20)
+    assert (row["good_per_s"], row["refused_per_s"]) == (20, 0)
+
+
+def test_throughput_is_what_the_server_made_whoever_still_waited() -> None:
+    """Of 90 that HAProxy counts of the server clients take 60; a second of CPU time is worth 100 answers of 10 ms."""
+    late = {"answered": 60, "answer_timeout": 40}
+    work = {"work_us": 10_000}
+    counted = {"front_counters": '{"server.hrsp_2xx": 90, "frontend.hrsp_2xx": 70}'}
+    rows = [
+        with_front(outcomes=late, options=work | {"front": "haproxy"}, **counted),  # type: ignore[arg-type]
+        storm(outcomes=late, options=work, server_cpu_s=1.0),
+        storm(outcomes=late, options=work, server_cpu_s=0.5),
+        storm(outcomes=late),
+        storm(outcomes={"answered": 0, "answer_timeout": 100}, options=work, server_cpu_s=1.0),
+    ]
+    runs = endings(pd.DataFrame(rows))
+    assert runs["made_per_s"].tolist() == pytest.approx([45, 50, 30, np.nan, 50], nan_ok=True)
+    assert runs["wasted_share"].tolist() == pytest.approx([1 / 3, 0.4, 0, np.nan, 1], nan_ok=True)
+
+
+def test_connections_that_are_not_known_are_not_the_clients() -> None:
+    rows = [storm(), with_front(), with_front(connections_to_server=np.nan)]
+    assert endings(pd.DataFrame(rows))["connections_at_server"].tolist() == pytest.approx([100, 7, np.nan], nan_ok=True)
+
+
+def test_a_shorter_tail_at_a_longer_median_is_a_trade_off() -> None:
+    runs = kinds([50.0, 51, 52, 53, 54])
+    assert not trade_offs(compared(runs, PLAIN))
+    runs["wanted_p50_ms"] = np.where(runs["variant"] == PLAIN, 10.0, 30.0)
+    (line,) = tell.backfires(compared(runs, PLAIN))
+    assert line == "- A trade-off on go: *HAProxy* helps the tail, costs the median (p99 × 0.51, p50 × 3)."
+    both_worse = runs.assign(wanted_p99_ms=np.where(runs["variant"] == PLAIN, 100.0, 300.0))
+    (line,) = tell.backfires(compared(both_worse, PLAIN))
+    assert line == "- *HAProxy* made it worse on go (p50 × 3, p99 × 3)."
+    other_way = both_worse.assign(wanted_p50_ms=np.where(runs["variant"] == PLAIN, 10.0, 5.0))
+    assert "helps the median, costs the tail" in tell.backfires(compared(other_way, PLAIN))[0]
+
+
+def test_a_first_try_is_no_gain_where_clients_came_more_slowly() -> None:
+    """A generator that is the limit lets fewer clients wait."""
+    runs = kinds([50.0] * 5).assign(first_try_share=0.5)
+    runs.loc[runs["variant"] != PLAIN, "first_try_share"] = 0.9
+    of_try = {"first_try_share": 1}
+    for limited, found in ((PLAIN, "better"), ("HAProxy", "generator the limit")):
+        slow = runs.assign(generator=np.where(runs["variant"] == limited, "limiting", "ok"))
+        assert [one.found for one in compared(slow, PLAIN, of_try)] == [found]
+
+
+def test_one_measure_of_one_mitigation_is_told_over_all_servers() -> None:
+    found = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
+    assert tell.on_one(found, "HAProxy", "cpu_us_per_answer") == "CPU per answer × 2.5 (go)"
+    assert tell.on_one(found, "HAProxy", "success_rate") == "answered neither more nor less in every storm"
 
 
 def test_a_goodput_of_fewer_answers_is_no_better() -> None:
@@ -168,7 +168,11 @@ def test_too_few_storms_are_not_told_as_no_effect() -> None:
     assert "fewer than 5 storms of a kind in 4" in tell.backfires(found)[0]
     assert tell.on_p99(found).endswith("Of 1 comparisons 1 have no answer: fewer than 5 storms of a kind in 1")
     enough = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
-    assert tell.headline_of_p99(enough) == "1 of 1 mitigations shorten the p99 on some stack, 0 lengthen it"
+    assert tell.headline_of_p99(enough) == (
+        "p99 × 0.51 with HAProxy; 1 of 1 mitigations shorten it on some stack, 0 lengthen it"
+    )
+    longer = compared(kinds([500.0] * 5), PLAIN)
+    assert tell.headline_of_p99(longer) == "p99: 0 of 1 mitigations shorten it on some stack, 1 lengthen it"
     assert tell.by_chance(enough) == (
         "Of 6 comparisons 3 are better or worse in every storm; by chance it would be 0.0."
     )
@@ -182,7 +186,7 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
     assert table.loc[PLAIN, "listeners in the kernel"] == "1"
     assert "CPU per answer × 2.5" in table.loc["HAProxy", "costs"]
     assert "p99 × 5.1" in table.loc["HAProxy", "costs"]
-    assert "unanswered in 1 of 5" in table.loc["HAProxy", "p99"]
+    assert table.loc["HAProxy", "p99"] == "520 ms (500 ms to unanswered)", "medians, as what it brings is a ratio of"
     assert "connections at the server × 0.07" in table.loc["HAProxy", "brings"]
     assert tell.backfires(found) == ["- *HAProxy* made it worse on go (p99 × 5.1)."]
     assert tell.backfires(compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == []
@@ -197,29 +201,6 @@ def test_what_this_host_lost_and_who_was_not_answered_is_told() -> None:
     assert tell.lost_by_the_host(runs, PLAIN).startswith("In 2 of 10 storms, 1 of 5 of them *as it comes*, this host's")
     runs.loc[8, "success_rate"] = 0.853
     assert tell.not_all_answered(runs).endswith("in the worst storm: *HAProxy* (go 85.3%).")
-
-
-def test_the_evidence_is_the_balancers_own_counters_and_the_kernels() -> None:
-    (row,) = tell.evidence(kinds([1.0, 2, 3, 4, 5])).to_dict("records")
-    assert row["load balancer"] == "haproxy 2.6.12"
-    assert row["it counted"] == "frontend.req_tot 100; backend.connect 7"
-    assert row["connections to the server, by the kernel"] == "7"
-    assert tell.evidence(pd.DataFrame([storm()])).empty
-
-
-def test_endings_are_told_with_goodput_and_throughput() -> None:
-    ended = {"answered": 50, "bad_answer": 50}
-    runs = endings(pd.DataFrame([storm(), with_front("limit", statuses={"200": 50, "429": 50}, outcomes=ended)]))
-    table = tell.endings_table(runs).set_index("variant")
-    assert table.loc["limit", "turned away (429, 502, 503)"] == "50.00%"
-    assert (table.loc["limit", "goodput, 1/s"], table.loc["limit", "goodput and refusals, 1/s"]) == ("25", "50")
-    assert table.loc[PLAIN, "turned away (429, 502, 503)"] == "0.00%"
-
-
-def test_what_is_stranded_is_counted() -> None:
-    runs = pd.DataFrame([storm(), storm("two listeners", listeners=2)]).assign(slow=[0, 48])
-    table = tell.stranded(runs)
-    assert table["waited for the loop, median"].tolist() == [0, 48]
 
 
 def test_the_figure_shows_who_was_not_answered_and_who_was_limited() -> None:
@@ -239,77 +220,16 @@ def test_the_figure_shows_who_was_not_answered_and_who_was_limited() -> None:
     assert said == ["go"]
 
 
-def test_hands_are_told_by_the_way_of_accepting_and_by_the_input_queue() -> None:
-    rows = [storm("one loop", first_try_share=0.25), storm("two listeners", listeners=2, first_try_share=0.75)]
-    runs = endings(pd.DataFrame(rows * 2)).assign(wide=[False, False, True, True], ListenOverflows=7, lo_rx_dropped=0)
-    table = tell.hands_table(runs)
-    assert table["input queue"].tolist() == ["as it is", "as it is", "wide", "wide"]
-    assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
-    assert tell.hands(runs) == "go: *one loop* 25%, *two listeners* 75%"
-    both = pd.concat([runs, runs.assign(server="hyper", first_try_share=0.5)])
-    ways = ("one loop", "one loop, listen(4096)")
-    two_steps = "First try, one loop → two listeners: go 25% → 75%, hyper 50% → 50%"
-    assert tell.headline_of_hands(both, *ways) == two_steps
-    with_room = both[both.variant == "one loop"].assign(variant=ways[1], first_try_share=0.6)
-    three = pd.concat([both, with_room])
-    assert tell.headline_of_hands(three, *ways) == (
-        "First try, one loop → one loop, listen(4096) → two listeners: go 25% → 60% → 75%, hyper 50% → 60% → 50%"
-    )
-    best = tell.headline_of_hands(
-        three.assign(first_try_share=three.first_try_share.where(three.listeners == 1, 0)), *ways
-    )
-    assert best == "First try, one loop → one loop, listen(4096): go 25% → 60%, hyper 50% → 60%"
-    without = three.assign(generator=np.where(three.variant == ways[1], "limiting", "ok"))
-    assert tell.headline_of_hands(without, *ways) == two_steps, "of the larger backlog nothing is known"
-    one_limited = pd.concat([runs.assign(generator=["limiting", "ok"] * 2), both[both.server == "hyper"]])
-    assert tell.headline_of_hands(one_limited, *ways) == "First try, one loop: hyper 50%"
-    limited = tell.hands(runs.assign(generator=["limiting", "ok"] * 2))
-    assert limited == "go: *one loop* 25% (generator the limit), *two listeners* 75%"
-
-
-def test_the_overload_is_told_against_the_server_alone() -> None:
-    limited = {"answered": 60, "bad_answer": 30, "answer_timeout": 10}
-    worse = {"answered": 5, "answer_timeout": 95}
-    rows = [
-        storm("alone", outcomes={"answered": 10, "answer_timeout": 90}),
-        with_front("limit", statuses={"200": 60, "429": 30}, outcomes=limited),
-        with_front("no limit", statuses={"200": 5}, outcomes=worse),
-    ]
-    assert tell.overload(endings(pd.DataFrame(rows)), "alone") == (
-        "alone 5 good answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off). "
-        "In every storm more than alone with *limit* 30; fewer with *no limit* 2"
-    )
-    assert tell.overload(endings(pd.DataFrame(rows[:2])), "alone").endswith("fewer with none")
-
-
 def test_where_the_p99_is_shorter_and_longer_is_told_with_the_servers() -> None:
     assert "shorter than as it comes with *HAProxy* (go)" in tell.on_p99(compared(kinds([50.0] * 5), PLAIN))
     longer = tell.on_p99(compared(kinds([500.0] * 5), PLAIN))
     assert "shorter than as it comes with none, and longer than as it comes with *HAProxy* (go)" in longer
 
 
-def test_who_ended_and_who_was_stranded_is_counted() -> None:
-    runs = pd.DataFrame([storm(), storm("backlog", success_rate=0.4)]).assign(
-        server_ended=[None, "exit status 1"], slow=[0, 48]
-    )
+def test_who_ended_is_counted() -> None:
+    runs = pd.DataFrame([storm(), storm("backlog", success_rate=0.4)]).assign(server_ended=[None, "exit status 1"])
     said = tell.endings_of_servers(runs)
     assert said.startswith("0 of 1 with *as it comes* (100.00% answered); 1 of 1 with *backlog*")
-    assert tell.strandings(runs) == (
-        "of 100 clients waited for it, medians: go: 0 with *as it comes*, 48 with *backlog*"
-    )
-
-
-def test_the_figure_of_endings_has_a_bar_for_each_way_and_what_came_of_it() -> None:
-    ended = {"answered": 50, "bad_answer": 30, "answer_timeout": 20}
-    runs = endings(pd.DataFrame([storm(), with_front("limit", statuses={"200": 50, "429": 30}, outcomes=ended)]))
-    left, right = plots.how_requests_end(runs, "title").axes
-    ends = {round(bar.get_x() + bar.get_width(), 6) for bar in left.patches}
-    assert ends >= {1.0, 0.5, 0.8}, "they sum to one"
-    assert sorted(line.get_xdata()[0] for line in right.lines) == [25, 40, 50, 50], "goodput, and what was told"
-    (legend,) = left.figure.legends
-    said = [text.get_text() for text in legend.get_texts()]
-    assert "refused, reset, closed early" not in said, "nothing ended so"
-    assert "turned away: 429, 502, 503" in said
 
 
 def test_what_one_kind_of_storm_brings_over_another_is_told_server_by_server() -> None:

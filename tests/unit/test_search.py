@@ -168,9 +168,18 @@ def test_the_interval_is_the_exact_one() -> None:
 
 def runs_of(search: Search, *results: str) -> pd.DataFrame:
     rows = [
-        {"plan_hash": plan_hash, "success_rate": 1.0 if met else 0.5, "p99_ms": 100.0 if met else None}
+        {
+            "run_id": f"{plan_hash}-{number}",
+            "plan_hash": plan_hash,
+            "success_rate": 1.0 if met else 0.5,
+            "p99_ms": 100.0 if met else None,
+            "lo_rx_dropped": 0,
+            "status": "complete",
+            "planned": 100,
+            "outcomes": '{"answered": 100, "not_issued": 0}',
+        }
         for plan_hash, found in storms(search, *results).items()
-        for met in found
+        for number, met in enumerate(found)
     ]
     return pd.DataFrame(rows)
 
@@ -190,6 +199,43 @@ def test_what_is_said_follows_from_the_storms(search: Search) -> None:
     assert said["n", "n", "n", "n"].startswith("None of 4 candidates")
     assert "not over" in said["n", "y"]
     assert "29% to 100%" in said["yyyyy",], "three of three"
+
+
+def test_only_the_storms_that_the_search_had_are_its_own(search: Search) -> None:
+    """Another plan has more of the first candidate, which come later."""
+    runs = runs_of(search, "nyyy", "yyyyy")
+    tested = tell.walked(search, runs)
+    assert len(tell.held(tested, runs)) == 6
+    come = runs[runs["plan_hash"] == search.candidates[0].trial.plan_hash].assign(server="hyper")
+    assert tell.as_they_come(search, tested, runs, come) == "hyper in 3 of 4 (1 of them the search's own)"
+    assert tell.as_they_come(search, tested, runs, come.iloc[1:].assign(server="go")) == "go in 3 of 3"
+
+
+def test_a_candidate_that_lost_packets_or_did_not_start_is_named(search: Search) -> None:
+    """It may have missed the target for that, and not for what it is."""
+    runs = runs_of(search, "n", "n", "yyyyy")
+    tested = tell.walked(search, runs)
+    assert "that did not start" not in tell.path_table(search, tested, runs)
+    assert "Packets were lost" not in tell.verdict(search, tested, runs)
+    runs.loc[0, "lo_rx_dropped"] = 7
+    runs.loc[1, ["status", "outcomes"]] = ["failed", '{"answered": 0, "not_issued": 100}']
+    table = tell.path_table(search, tested, runs).set_index("candidate")
+    assert table["storms that lost packets in the input queue"].tolist()[:3] == ["1 of 1", "0 of 1", "0 of 5"]
+    assert table["that did not start"].tolist()[:3] == ["0 of 1", "1 of 1", "0 of 5"]
+    said = tell.verdict(search, tested, runs)
+    assert "Packets were lost in this host's own input queue in storms of “as it comes”. " in said
+    assert "Not for what a storm does: accept_loops 2: the server did not start in 1 of 1 storms. " in said
+    ended = runs.assign(outcomes='{"answered": 40, "not_issued": 60}')
+    assert tell.unstarted(tested, ended) == [], "a server that ended in its storm had one"
+
+
+def test_where_no_candidate_starts_the_verdict_says_so(search: Search) -> None:
+    runs = runs_of(search, "n", "n", "n", "n").assign(status="failed", outcomes='{"answered": 0, "not_issued": 100}')
+    said = tell.verdict(search, tell.walked(search, runs), runs)
+    assert said.endswith(
+        "4 storms. " + " ".join(f"{line}." for line in tell.unstarted(tell.walked(search, runs), runs))
+    )
+    assert said.count("did not start in 1 of 1 storms") == 4
 
 
 def test_storms_are_held_against_the_target_in_order(search: Search) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,16 @@ def while_it_lasts(share: float, late: float) -> Callable[[], dict[str, Any]]:
     return values
 
 
-def balanced(reference: Evidence, overload: float, burst_ms: float, burst: float = 1.0, late: float = 0.0) -> Evidence:
+def balanced(
+    reference: Evidence,
+    overload: float,
+    burst_ms: float,
+    burst: float = 1.0,
+    late: float = 0.0,
+    median_ms: float = 200.0,
+) -> Evidence:
     """Both plans: alone 17 % are answered in the overload, and ``late`` after it, and all in the burst, whose p99 is
-    2 s; and with what is advised ``overload``, ``burst`` and ``burst_ms``."""
+    2 s and whose median 200 ms; and with what is advised ``overload``, ``burst``, ``burst_ms`` and ``median_ms``."""
     lasting, alone = while_it_lasts(overload, 0.0), while_it_lasts(0.17, late)
 
     def of(plan: str, with_it: dict[str, Any], without: dict[str, Any]) -> pd.DataFrame:
@@ -79,7 +87,11 @@ def balanced(reference: Evidence, overload: float, burst_ms: float, burst: float
 
     parts = [
         of(balancer.OVERLOAD, {}, {}),
-        of(balancer.BURST, {"success_rate": burst, "wanted_p99_ms": burst_ms}, {"wanted_p99_ms": 2000.0}),
+        of(
+            balancer.BURST,
+            {"success_rate": burst, "wanted_p99_ms": burst_ms, "wanted_p50_ms": median_ms},
+            {"wanted_p99_ms": 2000.0, "wanted_p50_ms": 200.0},
+        ),
     ]
     return with_runs(reference, pd.concat(parts))
 
@@ -94,6 +106,79 @@ def test_a_balancer_is_judged_by_who_is_answered_and_how_soon(reference: Evidenc
     assert "overload, Hyper, nginx, 500 a second" in helped
     (times,) = re.findall(r"burst, Node.js, HAProxy, 2,000 a second, 99th percentile × ([\d.]+)", harmed)
     assert float(times) == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_shorter_tail_at_a_longer_median_is_a_trade_off(reference: Evidence) -> None:
+    """Half of all wait longer; that is neither help nor mere harm."""
+    traded = judged("A3", balanced(reference, 0.3, 500.0, median_ms=600.0))
+    assert traded.verdict == "true_under_conditions"
+    between = traded.statement.partition("It helps the tail, costs the median with:")[2]
+    assert "burst, Hyper, HAProxy, 2,000 a second, 99th percentile × 0.25" in between
+    assert "median × 3.0" in between
+    assert "does harm" not in traded.statement
+    other = judged("A3", balanced(reference, 0.3, 4000.0, median_ms=50.0))
+    assert "It helps the median, costs the tail with:" in other.statement
+    both_longer = judged("A3", balanced(reference, 0.3, 4000.0, median_ms=600.0))
+    assert "burst, Hyper, HAProxy, 2,000 a second" in both_longer.statement.partition("does harm")[2]
+    dropping = balanced(reference, 0.3, 500.0, median_ms=600.0)
+    in_burst = of_plan(dropping, balancer.BURST)
+    assert "costs the median" not in judged("A3", changed(dropping, in_burst, lo_rx_dropped=1)).statement
+
+
+def test_harm_of_half_the_clients_is_harm_whatever_the_tail(reference: Evidence) -> None:
+    slower = judged("A3", balanced(reference, 0.3, 2000.0, median_ms=600.0))
+    assert "burst, Go, HAProxy, 2,000 a second, 99th percentile × 1.0" in slower.statement.partition("does harm")[2]
+
+
+def test_what_every_storm_shows_is_no_open_question(reference: Evidence) -> None:
+    """Of five storms the interval of a ratio may be wide; that all are longer than all decides as in the notebook."""
+    evidence = balanced(reference, 0.3, 2000.0)
+    hands_on = of_plan(evidence, balancer.BURST, variant="backlog and HAProxy, queue")
+    runs = evidence.runs.copy()
+    runs.loc[hands_on, "wanted_p99_ms"] *= np.resize([1.1, 9.0, 1.2, 4.0, 1.15], int(hands_on.sum()))
+    said = judged("A3", with_runs(evidence, runs)).statement
+    condition = "burst, Hyper, backlog and HAProxy, queue, over backlog"
+    assert condition in said.partition("does harm")[2].partition("Undecided")[0]
+
+
+def test_what_is_undecided_is_told_with_its_numbers(reference: Evidence) -> None:
+    evidence = balanced(reference, 0.3, 2000.0)
+    runs = evidence.runs.copy()
+    queued = of_plan(evidence, balancer.BURST, variant="HAProxy, kept connections, queue")
+    runs.loc[queued, "wanted_p99_ms"] *= np.resize([0.3, 2.0, 0.5, 1.5, 0.9], int(queued.sum()))
+    left = judged("A3", with_runs(evidence, runs)).statement.partition("Undecided: ")[2]
+    assert "burst, Hyper, HAProxy, kept connections, queue, 99th percentile × " in left
+
+
+def test_a_collapse_is_not_left_out_of_a_ratio(reference: Evidence) -> None:
+    """Two of five storms without a good answer: the ratio of the three that are left would be a gain."""
+    evidence = balanced(reference, 0.3, 500.0)
+    limit = of_plan(evidence, balancer.OVERLOAD, variant="nginx, 500 a second")
+    runs = evidence.runs.copy()
+    none = json.dumps(dict.fromkeys(OUTCOMES, 0) | {"answer_timeout": 10_000})
+    for index in runs.index[limit][:2]:
+        runs.at[index, "outcomes"], runs.at[index, "answers_per_step"] = none, [0] * 300
+    said = judged("A3", with_runs(evidence, runs)).statement
+    assert "overload, Hyper, nginx, 500 a second" not in said.partition("It helps")[2].partition("Undecided")[0]
+    assert "answers a second, none in 2 of 5 storms" in said
+    every = of_plan(evidence, balancer.OVERLOAD, variant="nginx, 500 a second")
+    runs.loc[every, "outcomes"] = none
+    runs["answers_per_step"] = [
+        [0] * 300 if dead else steps for dead, steps in zip(every, runs["answers_per_step"], strict=True)
+    ]
+    harm = judged("A3", with_runs(evidence, runs)).statement.partition("does harm")[2]
+    assert "overload, Hyper, nginx, 500 a second, −" in harm
+    assert "none in 5 of 5 storms" in harm
+
+
+def test_what_the_server_did_in_vain_is_told(reference: Evidence) -> None:
+    evidence = balanced(reference, 0.3, 500.0)
+    plain = of_plan(evidence, balancer.OVERLOAD, variant=balancer.UNLIMITED)
+    counted = evidence.runs.astype({"front_counters": object})
+    counted.loc[plain, "front_counters"] = '{"server.hrsp_2xx": 10000}'
+    found = judged("A3", with_runs(evidence, counted))
+    assert re.search(r"so many came when nobody waited: .*8\d% with HAProxy\.", found.statement)
+    assert set(evidence.runs.loc[plain, "run_id"]) <= set(found.run_ids)
 
 
 def test_told_no_at_once_is_not_answered_sooner(reference: Evidence) -> None:
@@ -123,7 +208,7 @@ def test_who_was_turned_away_was_not_lost_by_this_host(reference: Evidence) -> N
     limit = of_plan(evidence, balancer.BURST, variant="HAProxy, 2,000 a second")
     told = judged("A3", changed(dropping, limit, statuses=json.dumps({"200": 2_000, "429": 8_000})))
     assert "burst, Hyper, HAProxy, 2,000 a second, −80.0 pp" in told.statement.partition("does harm")[2]
-    assert "burst, Hyper, HAProxy, kept connections" in told.statement.partition("Undecided")[2]
+    assert "burst, Hyper, HAProxy, kept connections, queue" in told.statement.partition("Undecided")[2]
 
 
 def test_a_client_in_ten_thousand_that_is_turned_away_is_no_harm(reference: Evidence) -> None:
@@ -192,7 +277,8 @@ def searched(reference: Evidence, good: str, confirmed: int = 10, as_they_come: 
 
 def test_a_search_is_judged_by_fresh_storms_and_by_whether_it_was_needed(reference: Evidence) -> None:
     found = judged("A4", searched(reference, "backlog 4096"))
-    assert found.verdict == "reproduced"
+    assert found.verdict == "true_under_conditions", "of one stack"
+    assert found.statement.endswith("Undecided: a search on another stack, confirmed on clean ground.")
     assert (found.value, found.interval) == (1.0, (pytest.approx(0.025**0.1), 1.0))
     assert "“backlog 4096”" in found.statement
     assert "2 that would have been cheaper were given up" in found.statement
@@ -200,6 +286,52 @@ def test_a_search_is_judged_by_fresh_storms_and_by_whether_it_was_needed(referen
     needless = judged("A4", searched(reference, "as it comes", as_they_come=100.0))
     assert needless.verdict == "true_under_conditions"
     assert "Go in 5 of 5 storms" in needless.statement
+
+
+def test_searches_on_two_stacks_reproduce_it(
+    reference: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both must be confirmed where this host dropped nothing."""
+    text = (SEARCHES / f"{tuning.SEARCH}.toml").read_text()
+    (tmp_path / f"{tuning.SEARCH}.toml").write_text(text)
+    (tmp_path / "other.toml").write_text(text.replace('server = "hyper"', 'server = "go"'))
+    monkeypatch.setattr(tuning, "SEARCHES", tmp_path)
+    other = load_search(tmp_path / "other.toml")
+    first = searched(reference, "backlog 4096")
+    second = Plan(other.name, "", (other.candidates[1].trial,), names=("",))
+    more = planted(reference, second, lambda trial, name: {"p99_ms": 100.0}, other.runs + other.confirm)
+    both = with_runs(first, pd.concat([first.runs, more]))  # its first candidate is Go as it comes
+    assert judged("A4", both).verdict == "reproduced"
+    lossy = changed(both, both.runs["run_id"].isin(more["run_id"].iloc[:1]), lo_rx_dropped=1)
+    assert judged("A4", lossy).verdict == "true_under_conditions"
+
+
+def test_candidates_given_up_while_packets_were_lost_are_held_against_clean_storms(reference: Evidence) -> None:
+    """What misses with as much room where nothing is lost would have been given up without the losses."""
+    evidence = searched(reference, "backlog 4096")
+    search = load_search(SEARCHES / f"{tuning.SEARCH}.toml")
+    hashes = {one.name: one.trial.plan_hash for one in search.candidates}
+    evidence = changed(evidence, evidence.runs["plan_hash"].eq(hashes["backlog 1024"]), lo_rx_dropped=1)
+    alone = judged("A4", evidence).statement
+    assert "In 2 of the 4 storms in which cheaper ones were given up" in alone
+    assert "dropped packets: “backlog 1024”." in alone
+    assert "cheaper ones miss the target where nothing is lost" in alone.partition("Undecided")[2]
+
+    def rooms(enough: int) -> str:
+        def values(trial: Any, variant: str) -> dict[str, Any]:
+            room = trial.server.backlog * (trial.server.accept_loops or 1 if trial.server.reuseport else 1)
+            listeners = trial.server.accept_loops if trial.server.reuseport else 1
+            p99_ms = 100.0 if room >= enough else 2000.0
+            return {"p99_ms": p99_ms, "backlog_effective": str(trial.server.backlog), "listeners": str(listeners)}
+
+        storms = planted(reference, load_plan(PLANS / f"{tuning.ROOM}.toml"), values)
+        storms = storms.astype({"backlog_effective": int, "listeners": int})
+        return judged("A4", with_runs(evidence, pd.concat([evidence.runs, storms]))).statement
+
+    too_small = rooms(8_192)
+    assert "queues with room for 4,096 in 0 of 10 storms, for 8,192 in 15 of 15 storms" in too_small
+    assert "cheaper ones" not in too_small.partition("Undecided")[2]
+    assert "cheaper ones" in rooms(4_096).partition("Undecided")[2], "nothing that small was tested on clean ground"
 
 
 def test_what_fails_afresh_is_not_found(reference: Evidence) -> None:
@@ -232,11 +364,13 @@ def test_only_the_storms_of_the_search_are_counted(reference: Evidence) -> None:
     evidence = searched(reference, "backlog 4096")
     first = load_search(SEARCHES / f"{tuning.SEARCH}.toml").candidates[0].trial.plan_hash
     evidence = changed(evidence, evidence.runs["plan_hash"].eq(first), lo_rx_dropped=1)
-    assert "In 2 of 4 storms of those" in judged("A4", evidence).statement
+    assert "In 2 of the 4 storms in which" in judged("A4", evidence).statement
     more = evidence.runs[evidence.runs["plan_hash"].eq(first)]
     more = more.assign(run_id=[f"99-{run_id}" for run_id in more["run_id"]])
     twice = with_runs(evidence, pd.concat([evidence.runs, more]))
-    assert "In 2 of 4 storms of those" in judged("A4", twice).statement
+    said = judged("A4", twice).statement
+    assert "In 2 of the 4 storms in which" in said
+    assert "(2 of them of the search)" in said
 
 
 def test_listeners_that_are_found_are_queues_too(reference: Evidence) -> None:
@@ -294,6 +428,15 @@ def test_hands_are_held_against_as_many_workers_for_a_listener(reference: Eviden
     assert re.search(r"\+(29|30)\.\d pp [^;]*with two listeners over one loop of one worker \(Hyper\)", said)
     assert re.search(r"[+−]0\.\d pp [^;]*with two listeners over one loop \(Go\)", said)
     assert "Left out" not in said
+
+
+def test_several_listeners_are_told_with_the_room_that_they_are(reference: Evidence) -> None:
+    evidence = hands(reference, {"two listeners, listen(4096)": 1.0})
+    assert "room for" not in judged("F1", changed(evidence, of_plan(evidence, backlog.HANDS), listeners=1)).statement
+    two = of_plan(evidence, backlog.HANDS, variant="two listeners")
+    said = judged("F1", changed(evidence, two, listeners=2, backlog_effective=128)).statement
+    assert "with two listeners, room for 256, over one loop of one worker (Hyper)" in said
+    assert "four listeners, room" not in said
 
 
 def test_only_storms_that_could_have_counted_are_left_out(reference: Evidence) -> None:
