@@ -87,6 +87,21 @@ def comparisons(runs: pd.DataFrame) -> list[Comparison]:
     return found
 
 
+def told(few: pd.DataFrame, swept: pd.DataFrame) -> pd.DataFrame:
+    """The storms whose numbers are told: of a plan with as many clients each way, with its ``variant``.
+
+    Where none of it could be had, those of the sweeps that have the plain storm, or as many connections as are told.
+    """
+    if len(few):
+        return few
+    sizes = swept["over"].map(TOLD)
+    chosen = swept[(swept["over"] == PLAIN) | (swept["pool"] == sizes)]
+    named = chosen["over"].where(chosen["over"] == PLAIN, chosen["over"] + " over " + chosen["pool"].astype(str))
+    chosen = chosen.assign(variant=named)
+    places = {PLAIN: 0, POOL: 1, HTTP2: 2}
+    return chosen.sort_values("over", kind="stable", key=lambda over: over.map(places), ignore_index=True)
+
+
 def waits_to_be_issued(plain: pd.DataFrame, measure: str) -> bool:
     """Whether a quantile of plain storms, from when wanted, is mostly the wait until a client had issued the request.
 

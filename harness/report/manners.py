@@ -16,6 +16,7 @@ from harness.report.emfile import ran_out
 from harness.report.numbers import points, with_ends
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
 from harness.stats import median_of_runs
+from harness.summary import Summary
 
 _RATIOS = {
     "wanted_p50_ms": "p50",
@@ -33,6 +34,24 @@ def protocols(runs: pd.DataFrame) -> pd.DataFrame:
     at_once = groups["requests_at_once"].agg(lambda most: say.span(most, "{:.0f}".format))
     table.insert(1, "requests at once on a connection", at_once)
     return table.reset_index()
+
+
+def carried(kept: Mapping[str, Summary]) -> pd.DataFrame:
+    """Of single storms, by name: whether there is a row for every request, and how they shared connections."""
+    rows = {}
+    for name, storm in kept.items():
+        requests = storm.requests.to_pandas()
+        each = requests.groupby("connection").size()
+        rows[name] = {
+            "run": storm.run.run_id,
+            "requests planned": f"{storm.load.planned:,}",
+            "rows": f"{len(requests):,}",
+            "different requests in them": f"{requests['request'].nunique():,}",
+            "connections in them": f"{len(each):,}",
+            "requests on a connection": say.span(each, "{:,.0f}".format),
+            "most at once on a connection": storm.requests_at_once,
+        }
+    return pd.DataFrame(rows).T
 
 
 def conserved(runs: pd.DataFrame) -> str:
@@ -114,12 +133,13 @@ def times(values_ms: pd.Series) -> str:
     return in_some if math.isinf(middle) else f"median {quantile(middle)}; {in_some}"
 
 
-def headline_of_pools(runs: pd.DataFrame) -> str:
-    """What the plain storm's 99th percentile is on the stacks, and what that of the pool that is told."""
-    plain, pooled = runs[runs["over"] == PLAIN], runs[(runs["over"] == POOL) & (runs["pool"] == TOLD[POOL])]
-    said = [f"{_by_stack(plain)} in the plain storm"] if len(plain) else []
-    said += [f"{_by_stack(pooled)} with a pool of {TOLD[POOL]:,}"] if len(pooled) else []
-    return f"p99, by stack: {', '.join(said)}"
+def headline(runs: pd.DataFrame, *fewer: str) -> str:
+    """What the plain storm's 99th percentile is on the stacks, and with as many connections as are told of others."""
+    kinds = {"in the plain storm": runs[runs["over"] == PLAIN]}
+    for over in fewer:
+        named = f"with {'a pool of' if over == POOL else f'{over} over'} {TOLD[over]:,}"
+        kinds[named] = runs[(runs["over"] == over) & (runs["pool"] == TOLD[over])]
+    return f"p99, by stack: {', '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
 
 
 def against_plain(runs: pd.DataFrame) -> list[str]:

@@ -64,10 +64,10 @@ def test_the_numbers_are_those_of_the_size_that_is_told_and_not_of_the_best() ->
     assert "pool, 100 connections: 100.00% answered, p50 10 ms, p99 456 ms" in line
     assert "123" not in line
     assert "HTTP/2" not in line, "it had one connection, and ten are told"
-    assert tell.headline_of_pools(found) == "p99, by stack: 900 ms in the plain storm, 456 ms with a pool of 100"
+    assert tell.headline(found, POOL) == "p99, by stack: 900 ms in the plain storm, 456 ms with a pool of 100"
     other = found.assign(server="go", wanted_p99_ms=found["wanted_p99_ms"].mask(found["over"] == PLAIN))
     both = pd.concat([found, other], ignore_index=True)
-    assert "900 ms to unanswered in the plain storm" in tell.headline_of_pools(both)
+    assert "900 ms to unanswered in the plain storm" in tell.headline(both, POOL)
 
 
 def several(plain: list[float], pool: list[float], **columns: object) -> pd.DataFrame:
