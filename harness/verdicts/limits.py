@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from harness.inference import CONFIDENCE, Difference
-from harness.paired import difference, gains
-from harness.report.numbers import points
-from harness.verdicts.evidence import Evidence
+from harness.verdicts.evidence import Evidence, difference, gains
 from harness.verdicts.published import FILES, of_program
-from harness.verdicts.telling import decided, pending, title, undecided
+from harness.verdicts.telling import decided, pending, points, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
 
 USUAL, SHORT = "05-files-usual", "05-files-short"

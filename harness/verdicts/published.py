@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.clean_ground import clean
 from harness.inference import Interval, mean_of_runs
 from harness.report.notebook import percent
-from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
-from harness.verdicts.evidence import Evidence
-from harness.verdicts.telling import title
+from harness.verdicts.evidence import Evidence, clean
+from harness.verdicts.telling import title, with_ends
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""

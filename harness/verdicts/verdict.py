@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.paired import beyond as beyond
-from harness.report.numbers import Unit
+from harness.report.numbers import Unit as Unit
 
 Word = Literal["reproduced", "true_under_conditions", "not_reproduced", "undecidable_here", "pending"]
 

@@ -88,13 +88,6 @@ def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
     assert ends.get_color() != lost.get_color()
 
 
-def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
-    runs = pd.DataFrame({"server": "go", "over": "pool", "pool": [1, 10], "generator": "ok"})
-    runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
-    for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
-        assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected
-
-
 def test_a_stack_and_a_way_of_connecting_are_told_apart_in_the_legend() -> None:
     runs = pd.DataFrame({"server": "python", "over": ["pool", "HTTP/2", "plain storm"], "pool": [50_000, 1, 50_000]})
     runs = runs.assign(generator="ok", wanted_p99_ms=[10.0, 20.0, 30.0])
@@ -108,3 +101,10 @@ def test_a_stack_and_a_way_of_connecting_are_told_apart_in_the_legend() -> None:
     (largest, each) = [label.get_window_extent() for label in axes.get_xticklabels()][-2:]
     assert largest.x1 <= each.x1
     assert not largest.overlaps(each)
+
+
+def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
+    runs = pd.DataFrame({"server": "go", "over": "pool", "pool": [1, 10], "generator": "ok"})
+    runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
+    for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
+        assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected

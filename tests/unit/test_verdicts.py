@@ -15,12 +15,12 @@ import pytest
 
 from harness import results, store
 from harness.foreign.records import REFERENCE
-from harness.report.numbers import with_ends
 from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
 from harness.verdicts.page import lead
+from harness.verdicts.telling import with_ends
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
