@@ -46,6 +46,7 @@ def slower_than_in_panels(runs: pd.DataFrame, panel: str, way: str, title: str) 
             axes.set_ylim(least / 1.5, 1.3)
             log_time_axis(axes, 1.0, GRID_MS[min(last + 2, len(GRID_MS) - 1)])
             axes.yaxis.set_major_formatter(lambda value, position: f"{100 * value:.3g}%")
+            axes.tick_params(axis="x", labelsize=7 if columns > 2 else 9)
         for axes in places[-1]:
             axes.set_xlabel("latency, from when wanted")
         for axes in places[:, 0]:

@@ -68,24 +68,24 @@ def headline_of_stacks(naive: pd.DataFrame) -> str:
         "in none": lambda row: row["sum"] == 0,
     }
     said = [
-        f"{kind}: {', '.join(servers)}"
+        f"{kind} {', '.join(servers)}"
         for kind, holds in kinds.items()
         if (servers := [str(server) for server, row in down.iterrows() if holds(row)])
     ]
-    return f"Tried again at once, kept down for half a minute {'; '.join(said)}"
+    return f"Tried again at once, kept down for half a minute: {'; '.join(said)}"
 
 
 def for_whom_it_worked(naive: pd.DataFrame) -> str:
     """What share of its CPU time went into answers in time, on the stacks that recovered and on those kept down."""
-    lead = {True: "of those that were kept down", False: "of those that were not"}
+    down = naive["kept_down"].groupby(naive["server"]).transform("all")
     said = []
-    for down, stacks in naive.groupby(naive["kept_down"].groupby(naive["server"]).transform("all")):
+    for stacks, what in ((naive[~down], "not kept down"), (naive[down], "kept down")):
         shares = [
             f"{say.span(storms['useful_share'], '{:.0%}'.format)} on {server}"
             for server, storms in stacks.groupby("server", sort=False)
         ]
-        said.append(f"{lead[bool(down)]} {', '.join(shares)}")
-    return f"Of the server's CPU time, answers that came in time took, {'; '.join(said)}."
+        said += [f"{', '.join(shares)}, {what}"] if shares else []
+    return f"answers that came in time took so much of the server's CPU time: {'; '.join(said)}."
 
 
 def _within(value_s: float) -> str:

@@ -30,7 +30,7 @@ def cold_pools(runs: pd.DataFrame) -> str:
     return "; ".join(lines)
 
 
-def headline_of_cold_pools(runs: pd.DataFrame) -> str:
+def headline(runs: pd.DataFrame) -> str:
     """Where the longest 99th percentile is, and what it is there with the first policy."""
     found = runs.groupby(["server", "variant"], sort=False, observed=True)[_TIME].agg(median_of_runs)
     first = runs["variant"].iloc[0]
@@ -39,7 +39,7 @@ def headline_of_cold_pools(runs: pd.DataFrame) -> str:
     return said if worst == first else f"{said}; {quantile(found[server, first])} {first}"
 
 
-def manners_against_none(runs: pd.DataFrame) -> str:
+def against_the_first(runs: pd.DataFrame) -> str:
     """Of each policy: on which servers its 99th percentile is longer, shorter, or not decided, against the first's."""
     first, *others = list(dict.fromkeys(runs["variant"]))
     lines = []
@@ -73,15 +73,19 @@ def opened(runs: pd.DataFrame, pool: int) -> str:
 
 
 def _against(runs: pd.DataFrame, variant: str, first: str) -> Iterator[tuple[str, _Change, str]]:
-    """(server, what becomes of the time, the ratio); nothing is said of times that are the generator's."""
+    """(server, what becomes of the time, the ratio). Where the generator was the limit the time is at most that."""
     for server, storms in waited_out(runs).groupby("server", sort=False):
-        both = storms[storms["variant"].isin([first, variant])]
-        slow = any(limited(of) for _, of in both.groupby("variant", observed=True))
-        change = ratio(both, _TIME, "variant", variant, first)
-        if change is None or slow:
+        change = ratio(storms, _TIME, "variant", variant, first)
+        if change is None or limited(storms[storms["variant"] == first]):
             yield str(server), "not decided", ""
             continue
+        bound = limited(storms[storms["variant"] == variant])
         longer, shorter = increases(change), reduces(change)
-        neither: _Change = "alike" if longer is False and shorter is False else "not decided"
-        kind: _Change = "longer" if longer else "shorter" if shorter else neither
-        yield str(server), kind, with_ends(change.ratio.value, change.ratio.ends, "ratio")
+        if shorter:
+            kind: _Change = "shorter"
+        elif bound or longer is None or shorter is None:
+            kind = "not decided"
+        else:
+            kind = "longer" if longer else "alike"
+        said = with_ends(change.ratio.value, change.ratio.ends, "ratio")
+        yield str(server), kind, f"{'at most ' * bound}{said}"

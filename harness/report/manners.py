@@ -139,7 +139,7 @@ def headline(runs: pd.DataFrame, *fewer: str) -> str:
     for over in fewer:
         named = f"with {'a pool of' if over == POOL else f'{over} over'} {TOLD[over]:,}"
         kinds[named] = runs[(runs["over"] == over) & (runs["pool"] == TOLD[over])]
-    return f"p99, by stack: {', '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
+    return f"p99 by stack: {'; '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
 
 
 def against_plain(runs: pd.DataFrame) -> list[str]:

@@ -51,12 +51,11 @@ def without_a_stall(runs: pd.DataFrame) -> str:
 
 
 def of_the_stall(runs: pd.DataFrame, slow_ms: float) -> str:
-    """How many more requests are slow with a stall than without, medians, where both were measured."""
+    """How many more requests are slow with a stall than without, medians; empty if that was not measured."""
     slow = runs.groupby(["way", "stall"], sort=False)["slow"].median().unstack("stall")
-    both = slow.reindex(columns=[True, False]).dropna()
+    both = slow.reindex(index=list(dict.fromkeys(runs["way"])), columns=[True, False]).dropna()
     if both.empty:
         return ""
-    said = ", ".join(f"{row[True] - row[False]:.0f} with *{way}*" for way, row in both.iterrows())
-    most = both[False].max()
-    lead = f"Slower than {slow_ms:g} ms are at most {most:.0f} of them"
-    return f"{lead}; so many more are slow with a stall, and that is the stall's: {said}."
+    more = ", ".join(f"{row[True] - row[False]:.0f} with *{way}*" for way, row in both.iterrows())
+    lead = f"Slower than {slow_ms:g} ms are, without a stall, at most {both[False].max():.0f}"
+    return f"{lead} of {runs['planned'].max():,} requests, and with one so many more, medians: {more}."

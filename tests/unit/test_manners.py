@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pytest
 
-from harness.fewer import comparisons
+from harness.fewer import comparisons, told
 from harness.manners import HTTP2, PLAIN, POOL, good_pools, over_connections, slower_than
+from harness.plan import PLANS, load_plan
 from harness.protocol import heard
+from harness.record import open_first, record_if_any
 from harness.report import manners as tell
+from harness.results import with_variants
 from harness.stats import GRID_MS
 from tests.lines import run
 
@@ -64,7 +70,7 @@ def test_the_numbers_are_those_of_the_size_that_is_told_and_not_of_the_best() ->
     assert "pool, 100 connections: 100.00% answered, p50 10 ms, p99 456 ms" in line
     assert "123" not in line
     assert "HTTP/2" not in line, "it had one connection, and ten are told"
-    assert tell.headline(found, POOL) == "p99, by stack: 900 ms in the plain storm, 456 ms with a pool of 100"
+    assert tell.headline(found, POOL) == "p99 by stack: 900 ms in the plain storm; 456 ms with a pool of 100"
     other = found.assign(server="go", wanted_p99_ms=found["wanted_p99_ms"].mask(found["over"] == PLAIN))
     both = pd.concat([found, other], ignore_index=True)
     assert "900 ms to unanswered in the plain storm" in tell.headline(both, POOL)
@@ -185,3 +191,29 @@ def test_the_slow_are_counted_from_the_kept_distribution() -> None:
     shares = np.where(np.array(GRID_MS) < 100, 0.0, np.where(np.array(GRID_MS) < 1_000, 0.9, 1.0))
     found = slower_than(pd.DataFrame([{"latency_shares": shares, "planned": 1_000}]), 200)
     assert found.to_list() == [100]
+
+
+def test_the_storms_that_are_told_are_those_with_as_many_clients_where_there_are_some() -> None:
+    swept = pools({None: 900.0, 10: 123.0, 100: 456.0})
+    found = told(swept.iloc[:0], swept)
+    assert found["variant"].to_list() == ["plain storm", "pool over 100"]
+    assert told(swept.iloc[:1], swept).equals(swept.iloc[:1])
+
+
+def test_rows_of_requests_are_counted_with_the_connections_that_they_shared() -> None:
+    requests = pa.table({"request": [0, 1, 2, 3], "connection": [7, 7, 7, 9]})
+    kept = SimpleNamespace(
+        requests=requests, run=SimpleNamespace(run_id="r"), load=SimpleNamespace(planned=4), requests_at_once=3
+    )
+    (row,) = tell.carried({"HTTP/2": kept}).to_dict("records")  # type: ignore[dict-item]
+    assert (row["requests planned"], row["rows"], row["different requests in them"]) == ("4", "4", "4")
+    assert (row["connections in them"], row["requests on a connection"]) == ("2", "1 to 3")
+
+
+def test_a_plan_of_which_nothing_can_be_had_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = load_plan(PLANS / "07-few-connections.toml", {"base": {"clients": 321}})
+    found = over_connections(with_variants(record_if_any(plan), plan))
+    assert found.empty
+    assert "left out: 07-few-connections" in capsys.readouterr().out
+    assert told(found, pools({None: 900.0}))["variant"].to_list() == ["plain storm"]
+    assert open_first(["no such run"]) is None
