@@ -13,6 +13,8 @@ from harness.results import with_options
 from harness.stats import GRID_MS
 
 PLAIN, POOL, HTTP2 = "plain storm", "pool", "HTTP/2"
+NOTHING_HELD = ", nothing held"
+"""What the name of a scenario ends with in which no connection stalls."""
 KEPT_DOWN_S, RECOVERS_WITHIN_S = 30, 10
 """A failure outlasts its trigger if goodput is low for so long after it; a policy ends it within so long."""
 
@@ -46,18 +48,31 @@ def waited_out(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def knee(runs: pd.DataFrame, measure: str, within: float) -> pd.Series:
-    """For each server the smallest pool whose median ``measure`` is within a share of that of the best pool.
+def good_pools(runs: pd.DataFrame, measure: str, within: float) -> dict[str, list[int]]:
+    """For each server the pools whose median ``measure`` is within a share of that of the best one, by size.
 
     A quantile that lies among the unanswered counts as larger than any.
     """
     pools = runs[runs["over"] == POOL]
     medians = pools[measure].fillna(np.inf).groupby([pools["server"], pools["pool"]], sort=False).median()
-    found = {}
-    for server, of_server in medians.groupby(level="server", sort=False):
-        good = of_server[of_server <= of_server.min() * (1 + within)]
-        found[server] = int(good.index.get_level_values("pool").min())
-    return pd.Series(found, dtype=int)
+    return {
+        str(server): sorted(of_server[of_server <= of_server.min() * (1 + within)].index.get_level_values("pool"))
+        for server, of_server in medians.groupby(level="server", sort=False)
+    }
+
+
+def held_or_not(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a steady load over few connections, with and without a stall of one of them.
+
+    Columns ``way``, the variant without :data:`NOTHING_HELD`; ``stall``, whether one stalls; ``http2``; ``between_ms``,
+    from one request of a connection to its next.
+    """
+    made = with_options(runs, "connections", "http2", "rate", "hold_ms")
+    return made.assign(
+        way=made["variant"].astype(str).str.removesuffix(NOTHING_HELD),
+        stall=made["hold_ms"].notna(),
+        between_ms=(made["connections"] / made["rate"] * 1000).astype(float),
+    )
 
 
 def aftermaths(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,8 @@ this machine has recorded for the same plan, host and server binary, and measure
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +50,19 @@ def record(
     return results.frame(Summary(run) for run in runs)
 
 
+def record_if_any(plan: Plan, source: Source = "reference", *, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """As :func:`record`; where there is not a single run, that is said, and the frame is empty.
+
+    Raises:
+        PlanError: as :func:`record`.
+    """
+    try:
+        return record(plan, source, say=say)
+    except MachineError as error:
+        say(f"left out: {plan.name}: {error.line}")
+        return results.frame(())
+
+
 def searched(
     search: Search,
     source: Source = "reference",
@@ -81,6 +95,14 @@ def open_run(run_id: str, *, data: Path | None = None) -> Summary:
         PlanError: it is not recorded here, and the reference data keep no rows of it.
     """
     return Summary(store.find_run(data or store.default_data(), run_id))
+
+
+def open_first(run_ids: Iterable[str], *, data: Path | None = None) -> Summary | None:
+    """The first of these runs of which rows are kept, with its tables; None if there is none."""
+    for run_id in run_ids:
+        with contextlib.suppress(PlanError):
+            return open_run(run_id, data=data)
+    return None
 
 
 def open_lives(run_id: str, *, data: Path | None = None) -> pd.DataFrame:

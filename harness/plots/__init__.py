@@ -21,7 +21,7 @@ from harness.plots.prediction import predicted_and_measured
 from harness.plots.recovery import recoveries
 from harness.plots.save import save
 from harness.plots.search import path_of_a_search
-from harness.plots.slowest import slower_than_by_variant
+from harness.plots.slowest import slower_than_in_panels
 from harness.plots.sweep import backlog_sweep
 from harness.plots.timeline import answer_timelines
 from harness.plots.waits import waits_and_schedule
@@ -49,7 +49,7 @@ __all__ = [
     "predicted_and_measured",
     "recoveries",
     "save",
-    "slower_than_by_variant",
+    "slower_than_in_panels",
     "time_by_cause",
     "waits_and_schedule",
     "with_and_without",

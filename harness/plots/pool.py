@@ -7,9 +7,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from harness.manners import HTTP2, PLAIN, POOL
@@ -18,8 +20,8 @@ from harness.plots.style import label_ms, look, percent_axis, storm_style, unans
 MARKS = {POOL: "o", HTTP2: "s", PLAIN: "*"}
 _SPREAD = 1.08
 """Factor between neighbouring stacks on the axis of connections, so that their marks do not cover each other."""
-_APART = 3.0
-"""The plain storm stands this factor to the right of a pool of its size."""
+_APART = 8.0
+"""The plain storm stands this factor to the right of a pool of its size, so that there is room for both labels."""
 
 
 def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]], title: str) -> Figure:
@@ -56,7 +58,7 @@ def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str,
         handles = _handles(runs, servers)
         if runs[[measure for measure, (_, unit) in measures.items() if unit == "ms"]].isna().any(axis=None):
             handles.append(unanswered_handle())
-        figure.legend(handles=handles, loc="outside lower center", ncols=5)
+        figure.legend(handles=handles, loc="outside lower center", ncols=max(len(servers), 4))
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
 
@@ -95,9 +97,10 @@ def _scale(axes: Axes, unit: str) -> None:
         axes.yaxis.set_major_formatter(lambda value, position: f"{value:,.3g}")
 
 
-def _handles(runs: pd.DataFrame, servers: list[str]) -> list[Line2D]:
-    dark: dict[str, Any] = {"color": "#444444", "markersize": 4.5}
-    handles = [Line2D([], [], color=look(name)[0], marker="o", markersize=4.5, label=name) for name in servers]
+def _handles(runs: pd.DataFrame, servers: list[str]) -> list[Artist]:
+    """Stacks are patches of colour, ways of connecting are lines with marks: neither looks like one of the other."""
+    dark: dict[str, Any] = {"color": "#999999", "markersize": 4.5}
+    handles: list[Artist] = [Patch(color=look(name)[0], label=name) for name in servers]
     lines: dict[str, dict[str, Any]] = {
         POOL: {"linestyle": "-"},
         HTTP2: {"linestyle": "--"},

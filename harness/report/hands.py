@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from harness.clean_ground import on_clean_ground
 from harness.effects import limited
 from harness.mitigations import ACCEPTING, compared
 from harness.report import notebook as say
 from harness.report.manners import times
 from harness.report.mitigations import brought
 from harness.results import with_options
-from harness.verdicts.evidence import on_clean_ground
 
 HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
 LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {

@@ -1,29 +1,30 @@
-"""What is said of pools, HTTP/2 and retries, in tables and words, computed from the runs."""
+"""What is said of pools and HTTP/2, in tables and words, computed from the runs."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from harness.effects import limited
-from harness.manners import HTTP2, KEPT_DOWN_S, PLAIN, POOL, RECOVERS_WITHIN_S, knee, waited_out
+from harness.fewer import TOLD, Bound, Comparison, comparisons
+from harness.manners import HTTP2, PLAIN, POOL, good_pools
 from harness.report import notebook as say
 from harness.report.emfile import ran_out
+from harness.report.numbers import points, with_ends
 from harness.report.tables import NO_VALUE, UNANSWERED, quantile
 from harness.stats import median_of_runs
-from harness.verdicts.evidence import difference, ratio
-from harness.verdicts.telling import points, with_ends
+from harness.summary import Summary
 
-_TIMES = ("wanted_p50_ms", "wanted_p99_ms")
 _RATIOS = {
     "wanted_p50_ms": "p50",
     "wanted_p99_ms": "p99",
     "cpu_us_per_answer": "server's CPU per answer",
     "peak_rss_bytes": "peak memory",
 }
+_SIGNS: Mapping[Bound, str] = {"equal": "", "at most": "≤ ", "at least": "≥ "}
 
 
 def protocols(runs: pd.DataFrame) -> pd.DataFrame:
@@ -33,6 +34,24 @@ def protocols(runs: pd.DataFrame) -> pd.DataFrame:
     at_once = groups["requests_at_once"].agg(lambda most: say.span(most, "{:.0f}".format))
     table.insert(1, "requests at once on a connection", at_once)
     return table.reset_index()
+
+
+def carried(kept: Mapping[str, Summary]) -> pd.DataFrame:
+    """Of single storms, by name: whether there is a row for every request, and how they shared connections."""
+    rows = {}
+    for name, storm in kept.items():
+        requests = storm.requests.to_pandas()
+        each = requests.groupby("connection").size()
+        rows[name] = {
+            "run": storm.run.run_id,
+            "requests planned": f"{storm.load.planned:,}",
+            "rows": f"{len(requests):,}",
+            "different requests in them": f"{requests['request'].nunique():,}",
+            "connections in them": f"{len(each):,}",
+            "requests on a connection": say.span(each, "{:,.0f}".format),
+            "most at once on a connection": storm.requests_at_once,
+        }
+    return pd.DataFrame(rows).T
 
 
 def conserved(runs: pd.DataFrame) -> str:
@@ -62,16 +81,22 @@ def spoken(runs: pd.DataFrame) -> str:
 
 
 def means(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and way of connecting: means over storms with their 95 % intervals."""
+    """A row for each server and way of connecting: means over storms with their 95 % intervals.
+
+    Times count from when a request was wanted; of the plain storm also from when a client had issued it.
+    """
     rows = {}
     together = runs.sort_values("server", kind="stable", key=_in_order)
     for _, storms in together.groupby(["server", "over", "pool"], sort=False):
-        first = storms.iloc[0]
-        rows[(first["server"], _named(first["over"], first["pool"]))] = {
+        server, over, pool = (storms[name].iloc[0] for name in ("server", "over", "pool"))
+        issued = {name: times(storms[f"{name}_ms"]) if over == PLAIN else NO_VALUE for name in ("p50", "p99")}
+        rows[(server, _named(over, pool))] = {
             "storms": len(storms),
             "answered": shares(storms["success_rate"]),
             "p50": times(storms["wanted_p50_ms"]),
+            "p50, from issue": issued["p50"],
             "p99": times(storms["wanted_p99_ms"]),
+            "p99, from issue": issued["p99"],
             "connections": say.span(storms["connections_made"], "{:,.0f}".format),
             "server's CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.1f}".format),
             "peak memory, MiB": say.mean_and_interval(storms["peak_rss_mib"], "{:.1f}".format),
@@ -84,30 +109,11 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each server and fewer connections: ratios to the plain storm there with their 95 % intervals, and the
     difference in who is answered.
 
-    Times are a dash where the plain storm's are the generator's, and the most that they can be where the others' are.
+    A time that is a bound has its sign (:data:`harness.fewer.Bound`); where nothing is known of it there is a dash.
     """
-    known = waited_out(runs)
-    known = known.assign(way=[_named(over, pool) for over, pool in zip(runs["over"], runs["pool"], strict=True)])
-    rows = {}
-    fewer = known[known["over"] != PLAIN].sort_values(["over", "pool"], kind="stable", ascending=[False, True])
-    for (server, way), storms in fewer.sort_values("server", kind="stable", key=_in_order).groupby(
-        ["server", "way"], sort=False
-    ):
-        plain = known[(known["server"] == server) & (known["over"] == PLAIN)]
-        both, bound = pd.concat([plain, storms]), "≤ " if limited(storms) else ""
-        answered = difference(both, "success_rate", "way", way, PLAIN)
-        found = {name: ratio(both, name, "way", way, PLAIN) for name in _RATIOS}
-        rows[(server, way)] = {
-            "storms": f"{len(storms)} and {len(plain)}",
-            "answered": NO_VALUE if answered is None else points(answered.mean),
-            "connections": _instead(storms["connections_made"], plain["connections_made"]),
-        } | {
-            label: NO_VALUE
-            if (one := found[name]) is None or (name in _TIMES and limited(plain))
-            else f"{bound if name in _TIMES else ''}{with_ends(one.ratio.value, one.ratio.ends, 'ratio')}"
-            for name, label in _RATIOS.items()
-        }
-    return pd.DataFrame(rows).T
+    servers = list(dict.fromkeys(runs["server"]))
+    found = sorted(comparisons(runs), key=lambda one: (servers.index(one.server), one.over == HTTP2, one.pool))
+    return pd.DataFrame({(one.server, _named(one.over, one.pool)): _row(one) for one in found}).T
 
 
 def shares(values: pd.Series) -> str:
@@ -116,63 +122,68 @@ def shares(values: pd.Series) -> str:
 
 
 def times(values_ms: pd.Series) -> str:
-    """Mean and interval of a quantile over storms; in how many it lies among the unanswered, where it does."""
+    """Mean and interval of a quantile over storms; their median where it lies among the unanswered in some of them."""
     lost = int(values_ms.isna().sum())
     if lost == len(values_ms):
         return UNANSWERED
-    said = say.mean_and_interval(values_ms, quantile)
-    return said if not lost else f"{said}; {UNANSWERED} in {lost} of {len(values_ms)}"
+    if not lost:
+        return say.mean_and_interval(values_ms, quantile)
+    in_some = f"{UNANSWERED} in {lost} of {len(values_ms)}"
+    middle = median_of_runs(values_ms)
+    return in_some if math.isinf(middle) else f"median {quantile(middle)}; {in_some}"
+
+
+def headline(runs: pd.DataFrame, *fewer: str) -> str:
+    """What the plain storm's 99th percentile is on the stacks, and with as many connections as are told of others."""
+    kinds = {"in the plain storm": runs[runs["over"] == PLAIN]}
+    for over in fewer:
+        named = f"with {'a pool of' if over == POOL else f'{over} over'} {TOLD[over]:,}"
+        kinds[named] = runs[(runs["over"] == over) & (runs["pool"] == TOLD[over])]
+    return f"p99 by stack: {'; '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
 
 
 def against_plain(runs: pd.DataFrame) -> list[str]:
-    """A line for each server: the plain storm, its best pool, and HTTP/2 over as many connections as are best."""
+    """A line for each server: the plain storm, and the pool and HTTP/2 of as many connections as are told."""
     lines = []
     for server, storms in runs.groupby("server", sort=False):
-        found = [text for over in (PLAIN, POOL, HTTP2) if (text := _best(storms[storms["over"] == over], over))]
-        lines.append(f"- **{server}**: " + "; ".join(found) + ".")
+        chosen = [(PLAIN, storms[storms["over"] == PLAIN])]
+        chosen += [(over, storms[(storms["over"] == over) & (storms["pool"] == TOLD[over])]) for over in (POOL, HTTP2)]
+        found = [_told(of, over) for over, of in chosen if len(of)]
+        lines.append(f"- **{server}**: {'; '.join(found)}.")
     return lines
+
+
+def lost_by_the_host(runs: pd.DataFrame) -> str:
+    """In how many storms of each way of connecting this host's own input queue dropped packets."""
+    dropped = (runs["lo_rx_dropped"] > 0).groupby(runs["over"], sort=False)
+    said = ", ".join(f"{over} {storms.sum()} of {len(storms)}" for over, storms in dropped)
+    return f"This host's own input queue dropped packets in so many storms: {said}." if said else ""
 
 
 def knees(runs: pd.DataFrame, within: float) -> str:
     """Where more connections stop to help."""
-    return f"The smallest pool whose p99 is within {within:.0%} of the best pool's: {of_servers(runs, within)}."
+    sizes = ", ".join(f"{size:,}" for size in sorted(set(runs.loc[runs["over"] == POOL, "pool"])))
+    lead = f"Of the sizes tried ({sizes}), the smallest and the largest pool whose p99 is within {within:.0%} of the "
+    return f"{lead}best pool's: {of_servers(runs, within)}."
 
 
 def of_servers(runs: pd.DataFrame, within: float, called: Callable[[str], str] = str) -> str:
-    """The knee of each server, and where the generator was the limit, with that pool or with the best one."""
+    """The smallest and the largest good pool of each server, and where the generator was the limit, with the smallest
+    or with the best one."""
     pools = runs[runs["over"] == POOL]
-    best, found = (knee(runs, "wanted_p99_ms", share) for share in (0, within))
+    best, found = (good_pools(runs, "wanted_p99_ms", share) for share in (0, within))
     said = []
-    for server, pool in found.items():
+    for server, sizes in found.items():
         of_server = pools[pools["server"] == server]
-        its_own = not any(limited(of_server[of_server["pool"] == size]) for size in (pool, best[str(server)]))
-        said.append(f"{called(str(server))} {pool:,}{'' if its_own else ' (generator the limit)'}")
+        its_own = not any(limited(of_server[of_server["pool"] == size]) for size in (sizes[0], best[server][0]))
+        reach = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} and {sizes[-1]:,}"
+        said.append(f"{called(server)} {reach}{'' if its_own else ' (generator the limit)'}")
     return ", ".join(said)
 
 
-def caught(runs: pd.DataFrame) -> str:
-    """How many requests a connection had at once, and how many were slow, medians; ``runs`` have a column ``slow``."""
-    said = ", ".join(
-        f"{storms['requests_at_once'].max():.0f} and {storms['slow'].median():.0f} with *{variant}*"
-        for variant, storms in runs.groupby("variant", sort=False, observed=True)
-    )
-    return f"Most requests at once on a connection, and how many were slow, the median: {said}."
-
-
-def cold_pools(runs: pd.DataFrame) -> str:
-    """For each server and way of connecting: 99th percentile and connections made, medians over storms."""
-    lines = []
-    for server, storms in runs.groupby("server", sort=False):
-        ways = [
-            f"*{variant}* {quantile(median_of_runs(of['wanted_p99_ms']))} ({of['connections_made'].median():,.0f})"
-            for variant, of in storms.groupby("variant", sort=False, observed=True)
-        ]
-        lines.append(f"{server}: {', '.join(ways)}")
-    return "; ".join(lines)
-
-
 def out_of_files(runs: pd.DataFrame) -> str:
-    """Where the server could not keep so many connections open, and how many files it may have; empty if nowhere."""
+    """Where the server could not keep so many connections open, how many files it may have, and whose program that
+    ended; empty if nowhere."""
     hit = runs[ran_out(runs)]
     if hit.empty:
         return ""
@@ -181,41 +192,12 @@ def out_of_files(runs: pd.DataFrame) -> str:
     limit = say.span(hit["server_files_limit"], "{:,.0f}".format)
     plain = ", plain ones included," if (asked["over"] == PLAIN).any() else ""
     ran = f"In {len(hit)} of {len(asked)} storms over {places} connections{plain} the server ran out of open files"
-    return f"{ran}: it may have {limit}."
-
-
-def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """A row for each policy: how long goodput was low after the trigger, and when it was so no more."""
-    rows = []
-    for kind, storms in runs.groupby(by, sort=False, observed=True):
-        rows.append(
-            dict(zip(by, kind if isinstance(kind, tuple) else (kind,), strict=True))
-            | {
-                "storms": len(storms),
-                "answered": say.span(storms["success_rate"], say.percent),
-                "attempts a request": say.span(storms["attempts_per_request"], "{:.1f}".format),
-                "CPU time for answers": say.span(storms["useful_share"], "{:.0%}".format),
-                "work in a full queue": say.span(storms["full_queue_s"], "{:.2f} s".format),
-                "low goodput after the trigger": say.span(storms["low_s"], "{:.0f} s".format),
-                "watched": say.span(storms["watched_s"], "{:.0f} s".format),
-                "recovered after": say.span(storms["recovered_after_s"], _seconds),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def retry_verdict(runs: pd.DataFrame, by: str) -> str:
-    """Which policies kept the server down after the trigger, and which ended it in time."""
-    groups = {str(name): storms for name, storms in runs.groupby(by, sort=False, observed=True)}
-    down = [name for name, storms in groups.items() if storms["kept_down"].all()]
-    well = [name for name, storms in groups.items() if storms["recovered"].all()]
-    between = [name for name in groups if name not in (*down, *well)]
-    said = (
-        f"goodput stayed under half of the offered load for {KEPT_DOWN_S} s and more after the trigger in all storms "
-        f"of {_listed(down)}; it was back within {RECOVERS_WITHIN_S} s in all of {_listed(well)}"
-    )
-    return said + (f"; neither is true of all storms of {_listed(between)}" if between else "")
+    by_server = hit["server_ended"].notna().groupby(hit["server"], sort=False).agg(["sum", "size"])
+    ended = [f"{server} in {row['sum']} of {row['size']}" for server, row in by_server.iterrows() if row["sum"]]
+    going = [str(server) for server, row in by_server.iterrows() if not row["sum"]]
+    how = f" That ended the program of {', '.join(ended)} such storms" if ended else " No program ended of that"
+    how += f"; {', '.join(going)} went on." if ended and going else "."
+    return f"{ran}: it may have {limit}.{how}"
 
 
 def _instead(numbers: pd.Series, of: pd.Series) -> str:
@@ -231,26 +213,34 @@ def _in_order(names: pd.Series) -> pd.Series:
     return pd.Series(pd.factorize(names)[0], index=names.index)
 
 
-def _best(storms: pd.DataFrame, over: str) -> str:
-    """The way with the shortest median p99."""
-    if storms.empty:
-        return ""
-    sizes = sorted(set(storms["pool"]))
-    pool = min(sizes, key=lambda size: storms["wanted_p99_ms"].fillna(math.inf)[storms["pool"] == size].median())
-    chosen = storms[storms["pool"] == pool]
-    p50, p99 = times(chosen["wanted_p50_ms"]), times(chosen["wanted_p99_ms"])
-    answered = shares(chosen["success_rate"])
-    limited = " (generator the limit)" if (chosen["generator"] == "limiting").all() else ""
-    return f"{_named(over, pool)}: {answered} answered, p50 {p50}, p99 {p99}{limited}"
+def _told(storms: pd.DataFrame, over: str) -> str:
+    """Who is answered, and when; of the plain storm also from when a client had issued the request."""
+    p50, p99 = times(storms["wanted_p50_ms"]), times(storms["wanted_p99_ms"])
+    issued = f" from when wanted and {times(storms['p50_ms'])} from issue" if over == PLAIN else ""
+    bound = " (generator the limit)" if limited(storms) else ""
+    way = _named(over, storms["pool"].iloc[0])
+    return f"{way}: {shares(storms['success_rate'])} answered, p50 {p50}{issued}, p99 {p99}{bound}"
+
+
+def _by_stack(storms: pd.DataFrame) -> str:
+    """Medians over storms, from the shortest of a stack to the longest."""
+    return say.latency_span(storms["wanted_p99_ms"].groupby(storms["server"]).agg(median_of_runs))
+
+
+def _row(one: Comparison) -> dict[str, object]:
+    answered = NO_VALUE if one.answered is None else points(one.answered.mean)
+    counts = f"{len(one.storms)} and {len(one.plain)}"
+    made = _instead(one.storms["connections_made"], one.plain["connections_made"])
+    ratios = {label: _ratio(one, measure) for measure, label in _RATIOS.items()}
+    return {"storms": counts, "answered": answered, "connections": made, **ratios}
+
+
+def _ratio(one: Comparison, measure: str) -> str:
+    found, bound = one.ratios[measure], one.bounds.get(measure, "equal")
+    if found is None or bound == "unknown":
+        return NO_VALUE
+    return _SIGNS[bound] + with_ends(found.ratio.value, found.ratio.ends, "ratio")
 
 
 def _named(over: str, pool: int) -> str:
     return over if over == PLAIN else f"{over}, {pool:,} connection{'s' if pool > 1 else ''}"
-
-
-def _seconds(value: float) -> str:
-    return "never" if math.isinf(value) else f"{value:.1f} s"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"*{name}*" for name in names) or NO_VALUE

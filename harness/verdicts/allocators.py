@@ -10,10 +10,11 @@ import pandas as pd
 
 from harness.effects import AGAIN, DECIDED, POOLED, UNTOUCHED, in_blocks
 from harness.inference import Interval
+from harness.paired import difference, gains
 from harness.plan import PLANS, load_plan
 from harness.report.effects import MEASURES, compare, where
 from harness.report.notebook import percent
-from harness.verdicts.evidence import Evidence, difference, gains
+from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import PACED, decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict, told
 

@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from harness.audit.findings import number
+from harness.clean_ground import on_clean_ground
 from harness.effects import limited
+from harness.paired import MATTERS, difference, gains
 from harness.report.conditions import out_of_files
+from harness.report.numbers import Unit, points
 from harness.results import with_counters
-from harness.verdicts.evidence import MATTERS, Evidence, difference, gains, on_clean_ground
-from harness.verdicts.telling import decided, pending, points, title, undecided
-from harness.verdicts.verdict import Finding, Unit, Verdict, Word, word
+from harness.verdicts.evidence import Evidence
+from harness.verdicts.telling import decided, pending, title, undecided
+from harness.verdicts.verdict import Finding, Verdict, Word, word
 
 SMALL, LARGE = 128, 4096
 """The article's two backlogs: what Rust asks for, and what it should ask for."""

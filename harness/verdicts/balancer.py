@@ -8,14 +8,17 @@ from typing import Literal
 
 import pandas as pd
 
+from harness.clean_ground import clean
 from harness.effects import limited
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval
 from harness.mitigations import BETTER, QUANTILES, compared, endings
+from harness.paired import MATTERS, beyond, difference, gains, increases, ratio, reduces
 from harness.report.mitigations import COSTS_THE_TAIL, HELPS_THE_TAIL
+from harness.report.numbers import points, with_ends
 from harness.results import with_options
-from harness.verdicts.evidence import MATTERS, Evidence, clean, difference, gains, increases, ratio, reduces
-from harness.verdicts.telling import decided, pending, points, title, undecided, with_ends
-from harness.verdicts.verdict import Finding, Verdict, beyond
+from harness.verdicts.evidence import Evidence
+from harness.verdicts.telling import decided, pending, title, undecided
+from harness.verdicts.verdict import Finding, Verdict
 
 OVERLOAD, BURST = "07-balancer", "07-mitigations"
 """Plans: for seconds more than the server can do, and a storm that is over at once."""

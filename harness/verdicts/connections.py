@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from harness.effects import limited
-from harness.inference import Difference, Effect
-from harness.manners import HTTP2, PLAIN, POOL, over_connections, slower_than, waited_out
+from harness.fewer import TOLD, Bound, Comparison, comparisons
+from harness.manners import HTTP2, NOTHING_HELD, PLAIN, POOL, over_connections, slower_than
+from harness.paired import difference, gains, ratio
 from harness.report.manners import of_servers, out_of_files
 from harness.report.notebook import percent, span
+from harness.report.numbers import with_ends
 from harness.results import with_options
-from harness.verdicts.evidence import Evidence, difference, gains, ratio, reduces
-from harness.verdicts.telling import decided, pending, title, undecided, with_ends
+from harness.verdicts.evidence import Evidence
+from harness.verdicts.telling import PACED, decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
 
+FEW = "07-few-connections"
+"""The plan that says it: each way with as many client processes, and with this host's input queue opened wide."""
 POOLS, MULTIPLEXED, HELD = "07-pools", "07-http2", "07-held-connection"
-"""The plans: pools and the plain storm, HTTP/2 on the same stacks, and one connection that stalls."""
-TOLD = {POOL: 100, HTTP2: 10}
-"""Of how many connections the numbers are told: fixed, so that no best one is picked from the data."""
+"""Further plans: pools and the plain storm, HTTP/2 on the same stacks, and one connection that stalls."""
 OWN = "hyper"
 """The article's server, whose number is told."""
 KNEE_WITHIN = 0.1
@@ -30,71 +33,74 @@ SLOW_MS = 200
 UNSHARED = "pool of 50"
 """The scenario of :data:`HELD` in which a stalled connection has one request to itself."""
 _WAYS, _JOINED = {POOL: "a pool", HTTP2: "HTTP/2"}, {POOL: "of", HTTP2: "over"}
-_PACED = (
-    " Where the generator was the limit, CPU time is the server's at the pace of the clients: a server that is woken "
-    "for few requests at a time spends more on each."
-)
+_SWEEP = "in the sweep"
+_SIGNS: Mapping[Bound, str] = {"equal": "", "at most": "at most ", "at least": "at least "}
 _TIME, _CPU, _MEMORY = "wanted_p99_ms", "cpu_us_per_answer", "peak_rss_bytes"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One way of connecting on one stack, against the plain storm there; None where there are too few storms."""
+class Ground:
+    """Storms that may be held against each other: fewer connections of one kind, and the plain storm."""
 
-    server: str
+    name: str
+    """What tells its kinds of storm from those of another ground; empty for the one that is told first."""
+    runs: pd.DataFrame
     over: str
-    pool: int
-    answered: Difference | None
-    time: Effect | None
-    """Of the 99th percentile; None too where the plain storm's is the generator's."""
-    at_most: bool
-    """Whether the generator was the limit, which makes a time longer and never shorter."""
-    cpu: Effect | None
+
+    @cached_property
+    def found(self) -> list[Comparison]:
+        """Of each stack and number of connections, in order."""
+        chosen = self.runs[self.runs["over"].isin([PLAIN, self.over])]
+        servers = list(dict.fromkeys(chosen["server"]))
+        return sorted(comparisons(chosen), key=lambda one: (servers.index(one.server), one.pool))
 
     @property
-    def better_for_clients(self) -> bool | None:
-        """More of them answered, or all as many and sooner."""
-        shorter = None if self.time is None else reduces(self.time)
-        shorter = None if self.at_most and shorter is False else shorter
-        more = None if self.answered is None else gains(self.answered)
-        return True if more or shorter else None if more is None or shorter is None else False
+    def told(self) -> list[Comparison]:
+        """Those of as many connections as are told."""
+        return [one for one in self.found if one.pool == TOLD[self.over]]
 
-    @property
-    def better_for_the_server(self) -> bool | None:
-        return None if self.cpu is None else reduces(self.cpu)
+    def findings(self) -> Iterator[Finding]:
+        where = f", {self.name}" if self.name else ""
+        named = {f"{title(one.server)}, {way(one.over, one.pool)}{where}": one for one in self.found}
+        yield from (Finding(f"answers and latency, {name}", one.better_for_clients) for name, one in named.items())
+        yield from (Finding(f"CPU time, {name}", one.better_for_the_server) for name, one in named.items())
 
 
 def a1(evidence: Evidence) -> Verdict:
     """HTTP/2: are clients better off with it than with a connection for each, and what if one of its few stalls?"""
-    plain, multiplexed = _storms(evidence, POOLS), _storms(evidence, MULTIPLEXED)
-    if multiplexed.empty:
+    few = _storms(evidence, FEW)
+    swept, multiplexed = _storms(evidence, POOLS), _storms(evidence, MULTIPLEXED)
+    asked = pd.concat([few[few["over"] == HTTP2], multiplexed], ignore_index=True)
+    if asked.empty:
         return pending("A1")
-    spoken = multiplexed[multiplexed["protocol"] == HTTP2]
-    runs = pd.concat([plain, spoken], ignore_index=True)
-    found = _comparisons(runs, HTTP2)
+    grounds = _grounds(_spoken(few), pd.concat([swept, _spoken(multiplexed)], ignore_index=True), HTTP2)
+    weighed = [finding for ground in grounds for finding in ground.findings()]
     held = _held(evidence)
-    findings = [*_findings(found), *_stalls(held)]
-    used = pd.concat([runs[(runs["over"] != POOL) | (runs["pool"] == TOLD[HTTP2])], held])
-    if not any(finding.holds is not None for finding in findings[: 2 * len(found)]):
-        unlike = len(multiplexed) - len(spoken)
-        reason = f"In {unlike} of {len(multiplexed)} storms of HTTP/2 something else was spoken. " if unlike else ""
-        return undecided("A1", f"{reason}{_undecided(plain)}", pd.concat([multiplexed, used]))
-    statement = f"{_told(found, runs, HTTP2)}{_against_a_pool(runs)} {_stalled(held)}"
-    return _verdict("A1", findings, statement, found, used)
+    kept = (PLAIN, HTTP2)
+    used = pd.concat([*(_compared(ground, kept) for ground in grounds), held], ignore_index=True)
+    if not any(finding.holds is not None for finding in weighed):
+        unlike = int((asked["protocol"] != HTTP2).sum())
+        reason = f"In {unlike} of {len(asked)} storms of HTTP/2 something else was spoken. " if unlike else ""
+        return undecided("A1", f"{reason}{_undecided(grounds)}", pd.concat([asked, used]))
+    statement = f"{_told(grounds)}{_against_a_pool(grounds[0].runs)} {_stalled(held)}"
+    return _verdict("A1", [*weighed, *_stalls(held)], statement, grounds[0], used)
 
 
 def a2(evidence: Evidence) -> Verdict:
     """Pools: are clients better off with one than with a connection for each request, and what does the server save?"""
-    runs = _storms(evidence, POOLS)
-    if runs.empty:
+    swept = _storms(evidence, POOLS)
+    grounds = _grounds(_storms(evidence, FEW), swept, POOL)
+    if not grounds:
         return pending("A2")
-    found = _comparisons(runs, POOL)
-    findings = _findings(found)
-    if not any(finding.holds is not None for finding in findings):
-        return undecided("A2", _undecided(runs), runs)
-    statement = f"{_told(found, runs, POOL)} The smallest pool whose 99th percentile is within {KNEE_WITHIN:.0%} of "
-    statement += f"the best pool's: {of_servers(runs, KNEE_WITHIN, title)}."
-    return _verdict("A2", findings, statement, found, runs)
+    weighed = [finding for ground in grounds for finding in ground.findings()]
+    used = pd.concat([_compared(ground, (PLAIN, POOL)) for ground in grounds], ignore_index=True)
+    if not any(finding.holds is not None for finding in weighed):
+        return undecided("A2", _undecided(grounds), used)
+    statement = _told(grounds)
+    if len(swept):
+        statement += " Of the sizes tried, the smallest and the largest pool whose 99th percentile is within "
+        statement += f"{KNEE_WITHIN:.0%} of the best pool's: {of_servers(swept, KNEE_WITHIN, title)}."
+    return _verdict("A2", weighed, statement, grounds[0], used)
 
 
 def way(over: str, connections: int) -> str:
@@ -103,74 +109,101 @@ def way(over: str, connections: int) -> str:
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
-    """The storms with how they connected."""
-    runs = waited_out(over_connections(evidence.of_plan(plan)))
-    ways = [way(over, pool) for over, pool in zip(runs["over"], runs["pool"], strict=True)]
-    return runs.assign(way=ways)
+    """The storms with how they connected, the article's server first."""
+    runs = over_connections(evidence.of_plan(plan, "processes"))
+    return runs.sort_values("server", kind="stable", key=lambda names: names.where(names != OWN, ""))
 
 
-def _comparisons(runs: pd.DataFrame, over: str) -> list[Comparison]:
-    """Of each stack and number of connections, the article's server first."""
-    found = []
-    for _, storms in runs[runs["over"] == over].groupby(["server", "pool"]):
-        server, pool, changed = str(storms["server"].iloc[0]), int(storms["pool"].iloc[0]), storms["way"].iloc[0]
-        plain = runs[(runs["server"] == server) & (runs["over"] == PLAIN)]
-        both = pd.concat([plain, storms])
-        answered = difference(both, "success_rate", "way", changed, PLAIN)
-        time, cpu = (ratio(both, measure, "way", changed, PLAIN) for measure in (_TIME, _CPU))
-        time = None if limited(plain) else time
-        found.append(Comparison(server, over, pool, answered, time, limited(storms), cpu))
-    return sorted(found, key=lambda each: (each.server != OWN, each.server, each.pool))
+def _spoken(runs: pd.DataFrame) -> pd.DataFrame:
+    """Without those in which HTTP/2 was asked for and something else was heard."""
+    return runs[(runs["over"] != HTTP2) | (runs["protocol"] == HTTP2)]
 
 
-def _findings(found: Sequence[Comparison]) -> list[Finding]:
-    named = {f"{title(each.server)}, {way(each.over, each.pool)}": each for each in found}
-    of_clients = [Finding(f"answers and latency, {name}", each.better_for_clients) for name, each in named.items()]
-    return of_clients + [Finding(f"CPU time, {name}", each.better_for_the_server) for name, each in named.items()]
+def _grounds(few: pd.DataFrame, swept: pd.DataFrame, over: str) -> list[Ground]:
+    """Those on which there are such storms; the first is told in full."""
+    there = [(name, runs) for name, runs in (("", few), (_SWEEP, swept)) if (runs["over"] == over).any()]
+    return [Ground(name if place else "", runs, over) for place, (name, runs) in enumerate(there)]
 
 
-def _verdict(
-    name: str, findings: Sequence[Finding], statement: str, found: Sequence[Comparison], runs: pd.DataFrame
-) -> Verdict:
+def _compared(ground: Ground, over: Sequence[str]) -> pd.DataFrame:
+    """Its storms that the statement stands on: those that are compared, and the pool that HTTP/2 is held against."""
+    runs, size = ground.runs, _shared_size(ground.runs)
+    return runs[runs["over"].isin(list(over)) | ((runs["over"] == POOL) & (runs["pool"] == size))]
+
+
+def _verdict(name: str, findings: Sequence[Finding], statement: str, ground: Ground, runs: pd.DataFrame) -> Verdict:
     """Its number is the article's server's: the latency, or where that is not the server's own, its CPU time."""
-    own = next((each for each in _of_told_size(found) if each.server == OWN), None)
+    own = next((one for one in ground.told if one.server == OWN), None)
     if own is None:
         return decided(name, findings, statement, ("no number without Hyper", "ratio"), None, runs, name_open=False)
-    timed = own.time is not None and not own.at_most
-    number, what = (own.time, "99th percentile") if timed else (own.cpu, "CPU time per answer")
+    timed = own.ratios[_TIME] is not None and own.bounds[_TIME] == "equal"
+    number, what = (own.ratios[_TIME], "99th percentile") if timed else (own.ratios[_CPU], "CPU time per answer")
     measure = f"Hyper's {what} with {way(own.over, own.pool)}, over that of the plain storm"
     interval = None if number is None else number.ratio
     return decided(name, findings, statement, (measure, "ratio"), interval, runs, name_open=False)
 
 
-def _of_told_size(found: Sequence[Comparison]) -> list[Comparison]:
-    return [each for each in found if each.pool == TOLD[each.over]]
+def _told(grounds: Sequence[Ground]) -> str:
+    """Everything of the first ground; of others who is answered, and in how many kinds of storm it is no better."""
+    first, *others = grounds
+    said = f"{int(first.runs['planned'].max()):,} requests wanted at once{_clients(first.runs)}. {_answered(first)}"
+    said += f"{_multiples(first)}{_counts(first)}"
+    return said + "".join(f" In the sweep: {_answered(ground)}{_counts(ground)}" for ground in others)
 
 
-def _told(found: Sequence[Comparison], runs: pd.DataFrame, over: str) -> str:
-    """Who is answered, times, CPU time and memory with so many connections as are told, and where it is no better."""
-    fewer, plain = runs[runs["over"] == over], runs[runs["over"] == PLAIN]
-    changed = way(over, TOLD[over])
-    worst = fewer.loc[fewer["way"] == changed, "success_rate"].min()
-    said = (
-        f"{int(runs['planned'].max()):,} requests wanted at once. Answered, in the worst storm: {percent(worst)} with "
-    )
-    said += f"{changed}, {percent(plain['success_rate'].min())} with a connection each."
-    chosen = _of_told_size(found)
-    times = [_ratio(each.time, each) for each in chosen if each.time is not None]
-    cpu = [_ratio(each.cpu, each) for each in chosen if each.cpu is not None]
-    multiples = [f"99th percentile of latency {', '.join(times)}"] if times else []
-    multiples += [f"server's CPU time per answer {', '.join(cpu)}"] if cpu else []
-    if multiples:
-        said += f" As multiples of the plain storm, with {changed}: {'; '.join(multiples)}; its peak memory "
-        said += f"{_memory(runs, changed)}."
-        said += _PACED if any(each.cpu is not None and each.at_most for each in chosen) else ""
-    said += _counted("Clients are better off", found, [each.better_for_clients for each in found])
-    said += _counted("The server takes less CPU time", found, [each.better_for_the_server for each in found])
-    dropping = int((plain["lo_rx_dropped"] > 0).sum())
-    spared = f" In {dropping} of {len(plain)} plain storms this host's own input queue dropped packets."
-    files = out_of_files(fewer)
-    return said + (spared if dropping else "") + (f" {files}" if files else "")
+def _clients(runs: pd.DataFrame) -> str:
+    """With how many client processes, where the plan says so: then each way has as many."""
+    asked = runs["processes"]
+    return f", {asked.iloc[0]:.0f} client processes each way" if asked.notna().all() and asked.nunique() == 1 else ""
+
+
+def _answered(ground: Ground) -> str:
+    """Of each stack in its worst storm, and in how many of its storms this host lost packets."""
+    runs, size = ground.runs, TOLD[ground.over]
+    fewer = runs[(runs["over"] == ground.over) & (runs["pool"] == size)]
+    kinds = {"a connection each": runs[runs["over"] == PLAIN], way(ground.over, size): fewer}
+    said = [f"with {how}, {_worst(storms)}" for how, storms in kinds.items() if len(storms)]
+    return f"Answered in each stack's worst storm: {'; '.join(said)}."
+
+
+def _worst(storms: pd.DataFrame) -> str:
+    said = {}
+    for server, of in storms.groupby("server", sort=False):
+        dropping = int((of["lo_rx_dropped"] > 0).sum())
+        lost = f" (this host's input queue dropped packets in {dropping} of {len(of)})" if dropping else ""
+        said[title(str(server))] = f"{percent(of['success_rate'].min())}{lost}"
+    if len(set(said.values())) == 1:
+        return f"{next(iter(said.values()))} on {'all stacks' if len(said) > 1 else next(iter(said))}"
+    return ", ".join(f"{server} {share}" for server, share in said.items())
+
+
+def _multiples(ground: Ground) -> str:
+    """Times, CPU time and memory with as many connections as are told."""
+    chosen = ground.told
+    named = (("99th percentile of latency", _TIME), ("server's CPU time per answer", _CPU))
+    multiples = [f"{what} {', '.join(ratios)}" for what, measure in named if (ratios := _ratios(chosen, measure))]
+    if not multiples:
+        return ""
+    said = f" As multiples of the plain storm, with {way(ground.over, TOLD[ground.over])}: {'; '.join(multiples)}"
+    memory = pd.Series([found.ratio.value for one in chosen if (found := one.ratios[_MEMORY])], dtype=float)
+    said += f"; its peak memory {span(memory, '{:.2f}'.format)}." if len(memory) else "."
+    return said + (f" {PACED}" if any(one.ratios[_CPU] and one.paced for one in chosen) else "")
+
+
+def _ratios(chosen: Sequence[Comparison], measure: str) -> list[str]:
+    return [
+        f"{title(one.server)} {_SIGNS[bound]}{with_ends(found.ratio.value, found.ratio.ends, 'ratio')}"
+        for one in chosen
+        if (found := one.ratios[measure]) and (bound := one.bounds.get(measure, "equal")) != "unknown"
+    ]
+
+
+def _counts(ground: Ground) -> str:
+    found = ground.found
+    said = _counted("Clients are better off", found, [one.better_for_clients for one in found])
+    said += _counted("The server takes less CPU time", found, [one.better_for_the_server for one in found])
+    files = out_of_files(ground.runs[ground.runs["over"] == ground.over])
+    return said + (f" {files}" if files else "")
 
 
 def _counted(what: str, found: Sequence[Comparison], holds: Sequence[bool | None]) -> str:
@@ -189,15 +222,10 @@ def _counted(what: str, found: Sequence[Comparison], holds: Sequence[bool | None
     return f"{said}; not with {', '.join(where)}." if where else f"{said}."
 
 
-def _ratio(found: Effect, of: Comparison) -> str:
-    bound = "at most " if of.at_most and found is of.time else ""
-    return f"{title(of.server)} {bound}{with_ends(found.ratio.value, found.ratio.ends, 'ratio')}"
-
-
-def _memory(runs: pd.DataFrame, changed: str) -> str:
-    """Over all stacks, from the smallest to the largest ratio of medians."""
-    medians = runs.groupby(["server", "way"])[_MEMORY].median().unstack("way")
-    return span(medians[changed] / medians[PLAIN], "{:.2f}".format)
+def _shared_size(runs: pd.DataFrame) -> int | None:
+    """How many connections both a pool and HTTP/2 had: as many as are told of HTTP/2, or else of pools."""
+    sizes = [set(runs.loc[runs["over"] == over, "pool"]) for over in (HTTP2, POOL)]
+    return next((size for size in (TOLD[HTTP2], TOLD[POOL]) if size in sizes[0] & sizes[1]), None)
 
 
 def _against_a_pool(runs: pd.DataFrame) -> str:
@@ -205,48 +233,56 @@ def _against_a_pool(runs: pd.DataFrame) -> str:
 
     Nothing is said where the generator was the limit with either: both then go at the pace of the clients.
     """
-    number, own = TOLD[HTTP2], runs[runs["server"] == OWN]
-    ways = way(HTTP2, number), way(POOL, number)
-    found = ratio(own, _CPU, "way", *ways)
-    if found is None or any(limited(own[own["way"] == one]) for one in ways):
+    size, own = _shared_size(runs), runs[runs["server"] == OWN]
+    if size is None:
+        return ""
+    both = own[own["pool"].eq(size) & own["over"].isin([HTTP2, POOL])]
+    found = ratio(both, _CPU, "over", HTTP2, POOL)
+    if found is None or any(limited(storms) for _, storms in both.groupby("over")):
         return ""
     times = with_ends(found.ratio.value, found.ratio.ends, "ratio")
-    return f" Hyper's CPU time per answer with {way(HTTP2, number)} is {times} times that with {way(POOL, number)}."
+    return f" Hyper's CPU time per answer with {way(HTTP2, size)} is {times} times that with {way(POOL, size)}."
 
 
 def _held(evidence: Evidence) -> pd.DataFrame:
-    """The storms in which one connection stalls, with the share of requests that took longer than it may."""
+    """The storms in which one connection stalls or nothing does, with the share of requests that took longer than it
+    may."""
     runs = with_options(evidence.of_plan(HELD), "hold_ms")
-    runs = runs[runs["hold_ms"].notna()]
     return runs.assign(slow_share=slower_than(runs, SLOW_MS) / runs["planned"] if len(runs) else 0.0)
 
 
 def _stalls(held: pd.DataFrame) -> Iterator[Finding]:
-    """The price: numbers of connections with which more requests are slow than where each has one to itself.
+    """The price: numbers of connections with which more requests are slow than where each has one to itself, and than
+    with as many of which none stalls.
 
     Where that is not so nothing speaks against HTTP/2, and nothing for it.
     """
     for variant in _ways(held):
-        more = difference(held, "slow_share", "variant", variant, UNSHARED)
-        if more is not None and gains(more):
+        controls = [name for name in (UNSHARED, f"{variant}{NOTHING_HELD}") if (held["variant"] == name).any()]
+        more = [difference(held, "slow_share", "variant", variant, name) for name in controls]
+        if more and all(one is not None and gains(one) for one in more):
             yield Finding(f"a connection stalls, {variant}", False)
 
 
 def _ways(held: pd.DataFrame) -> list[str]:
-    return [str(variant) for variant in dict.fromkeys(held["variant"]) if variant != UNSHARED]
+    names = dict.fromkeys(held.loc[held["hold_ms"].notna(), "variant"])
+    return [str(variant) for variant in names if variant != UNSHARED]
 
 
 def _stalled(held: pd.DataFrame) -> str:
-    shares = held.groupby("variant", observed=True)["slow_share"].mean()
+    stalling = held[held["hold_ms"].notna()]
+    shares = stalling.groupby("variant", observed=True)["slow_share"].mean()
     if shares.empty:
         return "What it costs when one of few connections stalls is not recorded."
     said = ", ".join(f"{share:.1%} with {way}" for way, share in shares.items())
-    return f"When a connection's packets are lost for a second, slower than {SLOW_MS} ms are {said}."
+    calm = held.loc[held["hold_ms"].isna(), "slow_share"]
+    without = f"; without a stall {calm.max():.1%} at most" if len(calm) else ""
+    return f"When a connection's packets are lost for a second, slower than {SLOW_MS} ms are {said}{without}."
 
 
-def _undecided(runs: pd.DataFrame) -> str:
+def _undecided(grounds: Sequence[Ground]) -> str:
     of_plain: Mapping[bool, str] = {
         True: "There is no plain storm to compare with.",
         False: "There are too few storms, what they show may be chance, or the generator was the limit.",
     }
-    return of_plain[not (runs["over"] == PLAIN).any()]
+    return of_plain[not any((ground.runs["over"] == PLAIN).any() for ground in grounds)]

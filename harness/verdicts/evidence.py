@@ -1,4 +1,4 @@
-"""What verdicts stand on: runs, of each plan those of one machine, what they compare, and which may say what.
+"""What verdicts stand on: runs, of each plan those of one machine, and which of them may say something of what.
 
 Two rules are everybody's. A storm in which this host's own input queue dropped packets says nothing of a backlog, and
 a speed says nothing of a server where the generator was the limit; both are asked of the storms of a kind together,
@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from harness import experiments, results, store
-from harness.effects import fewest_blocks
 from harness.foreign.attack import ATTACKS, load_attacks
 from harness.foreign.record import of_plan
 from harness.foreign.records import published, recorded
 from harness.host import Host
-from harness.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, paired_difference, paired_ratio, unpaired_p
 from harness.plan import PLANS, Plan, load_plan
 from harness.record import open_lives, open_run
 from harness.summary import Summary
-from harness.verdicts.verdict import beyond
 
 AUDIT = "audit.json"
-MATTERS = 0.05
-"""Share of all clients; a change of fewer is nobody's cause or fix. Notebook 02 draws the same line."""
 
 
 @dataclass(frozen=True)
@@ -110,71 +104,3 @@ def kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         first = storms.iloc[0]
         queue = ", input queue opened wide" if first["wide"] else ""
         yield f"{first['clients']:,} clients, {first['cpu']} CPUs{queue}", storms
-
-
-def clean(storms: pd.DataFrame) -> bool:
-    """Whether this host's own input queue is known to have dropped nothing in any of them."""
-    return bool((storms["lo_rx_dropped"] == 0).all())
-
-
-def on_clean_ground(runs: pd.DataFrame) -> pd.DataFrame:
-    """The trials whose storms say something of a backlog."""
-    return runs[(runs["lo_rx_dropped"] == 0).groupby(runs["plan_hash"]).transform("all")]
-
-
-def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object) -> Effect | None:
-    """``measure`` of one group over another's, block by block: the n-th storms of both are a block.
-
-    None where there are too few storms, or nothing at all was measured in one of them, which has no ratio: to leave it
-    out would be to take the ratio of the survivors. The p is that of a permutation of all of them, which were run in
-    random order: for it five of each are enough, where the signs of five differences are never surprising.
-    """
-    pairs = _pairs(runs, measure, by, changed, untouched, ())
-    if len(pairs) < FEWEST_RUNS or not (pairs > 0).all(axis=None):
-        return None
-    both = [pairs[name].to_list() for name in pairs]
-    return replace(paired_ratio(*both), p=unpaired_p(*np.log(both)))
-
-
-def difference(
-    runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object, alike: Sequence[str] = ()
-) -> Difference | None:
-    """The same as a difference; of storms of several kinds, the blocks are those that are ``alike`` in these columns.
-
-    Kinds have nothing else in common, so that of several the p is that of the signs within blocks.
-    """
-    pairs = _pairs(runs, measure, by, changed, untouched, alike)
-    if len(pairs) < (fewest_blocks() if alike else FEWEST_RUNS):
-        return None
-    both = [pairs[name].to_list() for name in pairs]
-    found = paired_difference(*both)
-    return found if alike else replace(found, p=unpaired_p(*both))
-
-
-def gains(change: Difference) -> bool | None:
-    """Whether it brings through as many as matter; a gain that chance may have made is not decided."""
-    more = beyond(change.mean.low, change.mean.high, MATTERS)
-    return None if more and change.p >= 1 - CONFIDENCE else more
-
-
-def reduces(change: Effect) -> bool | None:
-    """Whether a ratio is below one by what matters; one that chance may have made is not decided."""
-    less = beyond(-change.ratio.high, -change.ratio.low, -1 / (1 + MATTERS))
-    return None if less and change.p >= 1 - CONFIDENCE else less
-
-
-def increases(change: Effect) -> bool | None:
-    """Whether a ratio is above one by what matters; one that chance may have made is not decided."""
-    more = beyond(*change.ratio.ends, 1 + MATTERS)
-    return None if more and change.p >= 1 - CONFIDENCE else more
-
-
-def _pairs(
-    runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object, alike: Sequence[str]
-) -> pd.DataFrame:
-    """A row for each block, columns ``changed`` and ``untouched``; blocks that lack one of them are left out."""
-    chosen = runs[runs[by].isin([changed, untouched])]
-    chosen = chosen.assign(**{by: chosen[by].astype(object)})
-    number = chosen.groupby([*alike, by]).cumcount()
-    values = chosen.assign(block=number).pivot(index=[*alike, "block"], columns=by, values=measure)
-    return values.reindex(columns=[changed, untouched]).dropna()

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.inference import CONFIDENCE, Difference
+from harness.paired import difference, gains
+from harness.report.numbers import Unit, points
 from harness.report.published_answers import ENDS
-from harness.verdicts.evidence import Evidence, difference, gains
+from harness.verdicts.evidence import Evidence
 from harness.verdicts.published import FILES, FILES_WIDE, of_program
-from harness.verdicts.telling import decided, part, pending, points, title, undecided
-from harness.verdicts.verdict import Finding, Part, Unit, Verdict
+from harness.verdicts.telling import decided, part, pending, title, undecided
+from harness.verdicts.verdict import Finding, Part, Verdict
 
 USUAL, SHORT = "05-files-usual", "05-files-short"
 """Plans in which the server's limit of open files is varied: at the usual limit, and at one that is sure to be met."""

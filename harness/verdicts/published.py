@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.clean_ground import clean
 from harness.errors import MachineError
 from harness.inference import Interval, mean_of_runs
 from harness.report import published
 from harness.report.bands import HALF, QUARTER, Band, mostly_inside
 from harness.report.notebook import percent
+from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
 from harness.report.published_answers import by_files
 from harness.report.rivals import as_published, beside_rivals
-from harness.verdicts.evidence import Evidence, clean
-from harness.verdicts.telling import quoted, title, with_ends
+from harness.verdicts.evidence import Evidence
+from harness.verdicts.telling import quoted, title
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""

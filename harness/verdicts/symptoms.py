@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from harness.clean_ground import clean
 from harness.effects import limited
 from harness.errors import PlanError
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
+from harness.paired import beyond, ratio
 from harness.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
 from harness.report.notebook import percent
+from harness.report.numbers import with_ends
 from harness.report.tables import quantile
 from harness.verdicts import published
-from harness.verdicts.evidence import Evidence, clean, kinds, ratio
-from harness.verdicts.telling import decided, pending, quoted, title, undecided, with_ends
-from harness.verdicts.verdict import Finding, Verdict, beyond, told, word
+from harness.verdicts.evidence import Evidence, kinds
+from harness.verdicts.telling import decided, pending, quoted, title, undecided
+from harness.verdicts.verdict import Finding, Verdict, told, word
 
 FAILING = 0.6
 """The article has 25 % answered. More is granted: half is what a generator leaves that picks one of two addresses, and

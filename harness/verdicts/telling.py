@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from harness.inference import Interval
-from harness.report.notebook import percent
-from harness.report.tables import NO_VALUE, quantile
-from harness.verdicts.verdict import CLAIMS, Finding, Part, Unit, Verdict, told, word
+from harness.report.numbers import Unit, with_ends
+from harness.report.tables import NO_VALUE
+from harness.verdicts.verdict import CLAIMS, Finding, Part, Verdict, told, word
 
 _TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
 PACED = (
@@ -18,8 +18,6 @@ PACED = (
     "for few requests at a time spends more on each."
 )
 """Said beside CPU time for each answer, wherever storms of which that is true are among those compared."""
-_FAR = 10.0
-"""Times a ratio, and times one: so far only blocks reach that are too few to have an end."""
 
 
 def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
@@ -75,20 +73,6 @@ def number(verdict: Verdict) -> str:
     return with_ends(verdict.value, verdict.interval, verdict.unit)
 
 
-def points(interval: Interval) -> str:
-    """A difference of shares as ``+28.7 pp (+22.1 to +38.0)``."""
-    return with_ends(interval.value, interval.ends, "difference of shares")
-
-
-def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
-    """A value with the ends of its interval; one that is far beyond anything measured is no end."""
-    form = _FORMS[unit]
-    if unit == "ratio" and ends and not ends[1] <= _FAR * max(value, 1.0):
-        return f"{form(value)} ({form(ends[0])} to no end)"
-    said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
-    return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said
-
-
 def title(server: str) -> str:
     """A server of the catalogue by the name that its stack has in prose."""
     return _TITLES.get(server, server)
@@ -108,15 +92,3 @@ def quoted(kind: str) -> str:
 
 def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*runs["run_id"], *more}))
-
-
-def _point(share: float) -> str:
-    return f"{share * 100:+.1f}".replace("-", "−")
-
-
-_FORMS: Mapping[Unit, Callable[[float], str]] = {
-    "share": percent,
-    "difference of shares": _point,
-    "ratio": "{:.2f}".format,
-    "ms": quantile,
-}

@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from harness.clean_ground import clean, on_clean_ground
 from harness.effects import limited
 from harness.inference import FEWEST_RUNS, share_of_runs
 from harness.report.search import PASSED, given_up_with_losses, held, walked, with_room
 from harness.report.tables import quantile
 from harness.search import SEARCHES, Search, Tested, chosen, load_search
-from harness.verdicts.evidence import Evidence, clean, on_clean_ground
+from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import decided, pending, title, undecided
 from harness.verdicts.verdict import Finding, Verdict
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.paired import beyond as beyond
+from harness.report.numbers import Unit as Unit
+
 Word = Literal["reproduced", "true_under_conditions", "not_reproduced", "undecidable_here", "pending"]
-Unit = Literal["share", "difference of shares", "ratio", "ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,3 @@ def word(findings: Sequence[Finding]) -> Word:
 def told(findings: Sequence[Finding], holds: bool | None) -> str:
     """The conditions under which a claim holds, does not, or is undecided."""
     return "; ".join(finding.condition for finding in findings if finding.holds is holds)
-
-
-def beyond(low: float, high: float, margin: float) -> bool | None:
-    """Whether what was measured is above a margin: the whole interval, no part of it, or not decided."""
-    return True if low > margin else False if high < margin else None

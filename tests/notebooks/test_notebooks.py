@@ -89,6 +89,8 @@ CHANGED: dict[str, list[tuple[str, dict[str, Any], str, object, str]]] = {
     "06-kernel-tuning": [("06-kernel-settings", {"backlog_effective": 4096}, "first_try_share", 0.1234, "12.34%")],
     "07-mitigations": [
         ("07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
+        ("07-few-connections", {"server": "go"}, "success_rate", 0.4567, "45.67%"),
+        ("07-held-connection", {}, "p50_ms", 7.654, "7.65 ms"),
         ("07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
         ("07-accept-loops", {"server": "go"}, "first_try_share", 0.1234, "12.3%"),
         ("07-mitigations", {"server": "node"}, "wanted_p99_ms", 8_760.0, "8.76 s"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from harness.store import PROJECT
 
 INSTRUMENTS = ["harness.supervisor", "harness.load.agent", "harness.trial", "harness.store", "harness.events"]
 INSTRUMENTS += ["harness.kernel", "harness.tracing.table", "harness.foreign.chamber"]
@@ -26,6 +29,8 @@ THOUGHT = [
     "harness.report.search",
     "harness.goodput",
     "harness.manners",
+    "harness.paired",
+    "harness.fewer",
     "harness.protocol",
     "harness.pulses",
     "harness.results",
@@ -53,6 +58,13 @@ def test_instruments_know_no_pandas_and_no_figure(module: str) -> None:
 def test_thought_starts_nothing(module: str) -> None:
     loaded = imported_by(module)
     assert not loaded & {"harness.supervisor", "harness.load.agent", "harness.namespace", "harness.servers.process"}
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "harness" / "report").glob("*.py")), ids=lambda path: path.stem)
+def test_reports_know_no_verdicts(path: Path) -> None:
+    """What is told and what is judged stand on the same comparisons, which lie below both."""
+    module = "harness.report" if path.stem == "__init__" else f"harness.report.{path.stem}"
+    assert not [name for name in imported_by(module) if name.startswith("harness.verdicts")]
 
 
 def test_an_agent_is_small() -> None:

@@ -1,39 +1,25 @@
-"""Pools, protocols and what comes after a trigger, on runs whose answers are known."""
+"""Pools and protocols, on runs whose answers are known."""
 
 from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from harness.goodput import aftermath, per_second
-from harness.manners import HTTP2, PLAIN, POOL, aftermaths, knee, over_connections, slower_than
-from harness.plan import trial_from_options
+from harness.fewer import comparisons, told
+from harness.manners import HTTP2, PLAIN, POOL, good_pools, over_connections, slower_than
+from harness.plan import PLANS, load_plan
 from harness.protocol import heard
+from harness.record import open_first, record_if_any
 from harness.report import manners as tell
+from harness.results import with_variants
 from harness.stats import GRID_MS
-
-
-def run(options: dict[str, object], **columns: object) -> dict[str, object]:
-    trial = trial_from_options(options)
-    return {
-        "plan": json.dumps(trial.to_json()),
-        "server": trial.server.name,
-        "clients": trial.load.clients,
-        "planned": trial.load.planned,
-        "generator": "ok",
-        "success_rate": 1.0,
-        "server_cpu_s": 0.5,
-        "peak_rss_bytes": 2**21,
-        "connections_made": trial.load.places,
-        "attempts_made": trial.load.planned,
-        "wanted_p50_ms": 10.0,
-        "protocol": "HTTP/2" if trial.load.http2 else "HTTP/1.1",
-        **columns,
-    }
+from tests.lines import run
 
 
 def pools(p99: dict[int | None, float]) -> pd.DataFrame:
@@ -54,26 +40,40 @@ def test_ways_of_connecting_are_told_apart() -> None:
 
 def test_the_knee_is_the_smallest_pool_that_is_as_good_as_the_best() -> None:
     found = pools({None: 1.0, 1: 300.0, 10: 104.0, 100: 100.0, 1_000: 200.0})
-    assert knee(found, "wanted_p99_ms", 0.1).to_dict() == {"python": 10}
-    assert knee(found, "wanted_p99_ms", 0.01).to_dict() == {"python": 100}
-    assert tell.knees(found, 0.1).endswith("python 10.")
+    assert good_pools(found, "wanted_p99_ms", 0.1) == {"python": [10, 100]}
+    assert good_pools(found, "wanted_p99_ms", 0.01) == {"python": [100]}
+    assert tell.knees(found, 0.1).startswith("Of the sizes tried (1, 10, 100, 1,000), the smallest and the largest")
+    assert tell.knees(found, 0.1).endswith("python 10 and 100.")
+    assert tell.knees(found, 0.01).endswith("python 100.")
     for pool, is_said in ((10, True), (100, True), (1_000, False)):
         limited = found.assign(generator=np.where(found["pool"].eq(pool) & found["over"].eq(POOL), "limiting", "ok"))
-        assert ("python 10 (generator the limit)" in tell.knees(limited, 0.1)) == is_said
+        assert ("python 10 and 100 (generator the limit)" in tell.knees(limited, 0.1)) == is_said
 
 
 def test_a_quantile_among_the_unanswered_is_larger_than_any() -> None:
     found = pools({1: math.nan, 10: 5_000.0})
-    assert knee(found, "wanted_p99_ms", 0.1).to_dict() == {"python": 10}
+    assert good_pools(found, "wanted_p99_ms", 0.1) == {"python": [10]}
+
+
+def test_where_some_storms_were_not_answered_their_median_is_told_and_not_the_mean_of_the_others() -> None:
     assert tell.times(pd.Series([math.nan, math.nan])) == "unanswered"
-    assert "unanswered in 1 of 2" in tell.times(pd.Series([math.nan, 10.0]))
+    assert tell.times(pd.Series([math.nan, 10.0])) == "unanswered in 1 of 2"
+    assert tell.times(pd.Series([4_000.0, math.nan, 9_000.0, math.nan, math.nan])) == "unanswered in 3 of 5"
+    assert tell.times(pd.Series([4_000.0, math.nan, 9_000.0])) == "median 9.00 s; unanswered in 1 of 3"
+    assert tell.times(pd.Series([4_000.0, 5_000.0, 9_000.0])).startswith("6.00 s (")
 
 
-def test_the_best_of_each_way_is_said_with_its_numbers() -> None:
-    (line,) = tell.against_plain(pools({None: 900.0, 1: 300.0, 10: 123.0}))
-    assert "plain storm: 100.00% answered, p50 10 ms, p99 900 ms" in line
-    assert "pool, 10 connections: 100.00% answered, p50 10 ms, p99 123 ms" in line
-    assert "HTTP/2, 1 connection:" in line
+def test_the_numbers_are_those_of_the_size_that_is_told_and_not_of_the_best() -> None:
+    found = pools({None: 900.0, 1: 300.0, 10: 123.0, 100: 456.0})
+    (line,) = tell.against_plain(found)
+    assert "plain storm: 100.00% answered, p50 10 ms from when wanted and 8 ms from issue, p99 900 ms" in line
+    assert "pool, 100 connections: 100.00% answered, p50 10 ms, p99 456 ms" in line
+    assert "123" not in line
+    assert "HTTP/2" not in line, "it had one connection, and ten are told"
+    assert tell.headline(found, POOL) == "p99 by stack: 900 ms in the plain storm; 456 ms with a pool of 100"
+    other = found.assign(server="go", wanted_p99_ms=found["wanted_p99_ms"].mask(found["over"] == PLAIN))
+    both = pd.concat([found, other], ignore_index=True)
+    assert "900 ms to unanswered in the plain storm" in tell.headline(both, POOL)
 
 
 def several(plain: list[float], pool: list[float], **columns: object) -> pd.DataFrame:
@@ -105,6 +105,42 @@ def test_times_that_are_the_generators_are_bounds_or_nothing() -> None:
     assert "plain storm 0 of 3, pool 3 of 3" in tell.generators(several(times, times, generator="limiting"))
 
 
+def test_a_time_that_is_mostly_the_wait_to_be_issued_is_a_bound_the_other_way() -> None:
+    times = [900.0, 1_000.0, 1_100.0]
+    found = several(times, times)
+    late = found.assign(p99_ms=found["wanted_p99_ms"] * np.where(found["over"] == PLAIN, 0.4, 1.0))
+    soon = found.assign(p99_ms=found["wanted_p99_ms"] * np.where(found["over"] == PLAIN, 0.6, 1.0))
+    assert tell.compared(late)["p99"].to_list() == ["≥ 1.00 (1.00 to 1.00)"]
+    assert tell.compared(soon)["p99"].to_list() == ["1.00 (1.00 to 1.00)"]
+    both = late.assign(generator=np.where(late["over"] == PLAIN, "ok", "limiting"))
+    assert tell.compared(both)["p99"].to_list() == ["–"], "then it bounds nothing"
+    table = tell.means(late)
+    assert table["p99, from issue"].to_list()[0].startswith("400 ms")
+    assert table["p50, from issue"].to_list() == ["8 ms (8 ms to 8 ms)", "–"], "of a pool there is no such time"
+
+
+def test_a_bound_decides_only_what_it_bounds() -> None:
+    times = [1_000.0 + step for step in range(5)]
+    for factor, late, generator, expected in (
+        (0.5, False, "ok", True),
+        (0.5, True, "ok", None),
+        (2.0, True, "ok", False),
+        (0.5, False, "limiting", True),
+        (2.0, False, "limiting", None),
+        (2.0, True, "limiting", None),
+    ):
+        found = several(times, [time * factor for time in times], generator=generator)
+        issued = found["wanted_p99_ms"].where((found["over"] != PLAIN) | (not late), 100.0)
+        (one,) = comparisons(found.assign(p99_ms=issued))
+        assert one.better_for_clients is expected, (factor, late, generator)
+
+
+def test_where_this_host_lost_packets_is_counted() -> None:
+    found = several([1.0, 1.0], [1.0])
+    assert tell.lost_by_the_host(found).endswith("plain storm 0 of 2, pool 0 of 1.")
+    assert "plain storm 1 of 2" in tell.lost_by_the_host(found.assign(lo_rx_dropped=[7, 0, 0]))
+
+
 def test_a_quantile_among_the_unanswered_is_at_least_the_timeout() -> None:
     """It does not drop out: the storms that failed most would look best."""
     (row,) = tell.compared(several([math.nan] * 3, [1_000.0] * 3)).to_dict("records")
@@ -129,7 +165,11 @@ def test_a_pool_beyond_the_servers_files_is_named() -> None:
     assert tell.out_of_files(found) == ""
     found.loc[2, "out_of_files_lines"] = 3
     assert "In 1 of 2 storms over 10 connections" in tell.out_of_files(found)
-    assert "20,000" in tell.out_of_files(found)
+    assert "20,000. No program ended of that." in tell.out_of_files(found)
+    ended = found.assign(out_of_files_lines=[0, 0, 3], server_ended=[None, None, "exit status 1"])
+    assert tell.out_of_files(ended).endswith("That ended the program of python in 1 of 1 such storms.")
+    other = pd.concat([ended, found.assign(server="go", out_of_files_lines=3)], ignore_index=True)
+    assert tell.out_of_files(other).endswith("python in 1 of 1 such storms; go went on.")
 
 
 def test_what_was_spoken_is_counted_against_what_was_asked() -> None:
@@ -147,71 +187,33 @@ def test_a_protocol_is_what_all_agents_heard() -> None:
     assert heard([silent]).name == heard([]).name == heard([{"late_us": []}]).name == ""
 
 
-def test_goodput_is_counted_by_the_second() -> None:
-    assert per_second(np.array([0, 999_999, 1_000_000, 3_500_000])).tolist() == [2, 1, 0, 1]
-    assert per_second(np.array([], np.int64)).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("goodput", "low_s", "recovered_after_s", "watched_s"),
-    [
-        ([100] * 20, 0, 0.5, 10),
-        ([100] * 10 + [0] * 10, 10, math.inf, 10),
-        ([100] * 10, 10, math.inf, 10),  # nothing was answered after that, so nothing was counted
-        ([100] * 10 + [0] * 4 + [100] * 6, 4, 4.5, 10),
-        ([100] * 10 + [0] * 2 + [100] * 2 + [49] + [50] * 5, 3, 5.5, 10),
-    ],
-    ids=["well", "kept down", "nothing", "back", "relapse"],
-)
-def test_the_aftermath_is_what_comes_after_the_trigger(
-    goodput: list[int], low_s: int, recovered_after_s: float, watched_s: int
-) -> None:
-    found = aftermath(goodput, 100, trigger_over_s=9.5, load_ends_s=20)
-    assert (found.low_s, found.recovered_after_s, found.watched_s) == (low_s, recovered_after_s, watched_s)
-
-
-def storm(goodput: list[int], seconds: int = 50) -> dict[str, object]:
-    options = {"clients": 100 * seconds, "rate": 100.0, "attempts": 5}
-    options |= {"work_us": 1_000}
-    columns = {"trigger_over_s": 8.0, "variant": "v", "backlog_effective": 249, "server_cpu_s": 0.2 * seconds}
-    found = run(options, goodput_per_s=np.array(goodput), **columns)
-    return {**found, "attempts_made": 300 * seconds}
-
-
-def test_kept_down_and_recovered_need_time_to_be_seen() -> None:
-    down, well = storm([100] * 5), storm([100] * 5 + [0] * 6 + [100] * 39)
-    short = storm([100] * 12, seconds=12)
-    found = aftermaths(pd.DataFrame([down, well, short]))
-    assert found["kept_down"].to_list() == [True, False, False]
-    assert found["recovered"].to_list() == [False, True, False], "four seconds are not enough to say so"
-    assert found["attempts_per_request"].to_list() == [3.0, 3.0, 3.0]
-    share = found["useful_share"].to_list()
-    assert share == pytest.approx([0.5, 0.5, 0.5]), "100 answers a second, 1 ms each, in 0.2 s of CPU time"
-    assert found["full_queue_s"].to_list() == [0.25, 0.25, 0.25]
-
-
-def test_the_verdict_names_the_policies() -> None:
-    down, well = storm([100] * 5), storm([100] * 50)
-    mixed = [{**down, "variant": "mixed"}, {**well, "variant": "mixed"}]
-    rows = [{**down, "variant": "at once"}, {**well, "variant": "politely"}, *mixed]
-    said = tell.retry_verdict(aftermaths(pd.DataFrame(rows)), "variant")
-    assert "all storms of *at once*;" in said
-    assert "all of *politely*;" in said
-    assert said.endswith("all storms of *mixed*")
-
-
-def test_a_trigger_that_outlived_its_storm_has_no_aftermath() -> None:
-    found = aftermaths(pd.DataFrame([{**storm([100] * 50), "trigger_over_s": math.nan}]))
-    assert found["watched_s"].to_list() == [0]
-    assert not found["recovered"].any()
-
-
 def test_the_slow_are_counted_from_the_kept_distribution() -> None:
     shares = np.where(np.array(GRID_MS) < 100, 0.0, np.where(np.array(GRID_MS) < 1_000, 0.9, 1.0))
     found = slower_than(pd.DataFrame([{"latency_shares": shares, "planned": 1_000}]), 200)
     assert found.to_list() == [100]
 
 
-def test_what_a_connection_had_is_told_beside_what_was_slow() -> None:
-    runs = pd.DataFrame({"variant": ["few"] * 3, "requests_at_once": [98.0, 100, 99], "slow": [1, 90, 95]})
-    assert tell.caught(runs).endswith("the median: 100 and 90 with *few*.")
+def test_the_storms_that_are_told_are_those_with_as_many_clients_where_there_are_some() -> None:
+    swept = pools({None: 900.0, 10: 123.0, 100: 456.0})
+    found = told(swept.iloc[:0], swept)
+    assert found["variant"].to_list() == ["plain storm", "pool over 100"]
+    assert told(swept.iloc[:1], swept).equals(swept.iloc[:1])
+
+
+def test_rows_of_requests_are_counted_with_the_connections_that_they_shared() -> None:
+    requests = pa.table({"request": [0, 1, 2, 3], "connection": [7, 7, 7, 9]})
+    kept = SimpleNamespace(
+        requests=requests, run=SimpleNamespace(run_id="r"), load=SimpleNamespace(planned=4), requests_at_once=3
+    )
+    (row,) = tell.carried({"HTTP/2": kept}).to_dict("records")  # type: ignore[dict-item]
+    assert (row["requests planned"], row["rows"], row["different requests in them"]) == ("4", "4", "4")
+    assert (row["connections in them"], row["requests on a connection"]) == ("2", "1 to 3")
+
+
+def test_a_plan_of_which_nothing_can_be_had_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = load_plan(PLANS / "07-few-connections.toml", {"base": {"clients": 321}})
+    found = over_connections(with_variants(record_if_any(plan), plan))
+    assert found.empty
+    assert "left out: 07-few-connections" in capsys.readouterr().out
+    assert told(found, pools({None: 900.0}))["variant"].to_list() == ["plain storm"]
+    assert open_first(["no such run"]) is None

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from harness import plots
 from harness.pulses import request_schedule
@@ -75,13 +77,30 @@ def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
     shares = [
         np.where(grid < 10, 0.0, np.where(grid < limit, 0.9, ends)) for limit, ends in ((1_000, 1.0), (500, 0.95))
     ]
-    runs = pd.DataFrame({"variant": ["over 10", "over 1"], "planned": 1_000, "latency_shares": shares})
-    figure = plots.slower_than_by_variant(runs, "title")
-    ends, lost = figure.axes[0].lines
+    runs = pd.DataFrame({"way": ["over 10", "over 1"], "planned": 1_000, "latency_shares": shares, "server": "go"})
+    figure = plots.slower_than_in_panels(runs, "server", "way", "title")
+    (panel,) = figure.axes
+    ends, lost = panel.lines
+    assert panel.get_title("left") == "go"
     assert ends.get_xdata().max() < 1_000 <= lost.get_xdata().max(), "what is never answered has no end"
     assert lost.get_ydata()[-1] == pytest.approx(0.05)
     assert legend(figure) == ["over 10", "over 1"]
     assert ends.get_color() != lost.get_color()
+
+
+def test_a_stack_and_a_way_of_connecting_are_told_apart_in_the_legend() -> None:
+    runs = pd.DataFrame({"server": "python", "over": ["pool", "HTTP/2", "plain storm"], "pool": [50_000, 1, 50_000]})
+    runs = runs.assign(generator="ok", wanted_p99_ms=[10.0, 20.0, 30.0])
+    figure = plots.over_fewer_connections(runs, {"wanted_p99_ms": ("label", "ms")}, "title")
+    assert legend(figure) == ["python", "pool", "HTTP/2", "plain storm"]
+    stack, pool, *_ = figure.legends[0].legend_handles
+    assert isinstance(stack, Patch)
+    assert isinstance(pool, Line2D)
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    (largest, each) = [label.get_window_extent() for label in axes.get_xticklabels()][-2:]
+    assert largest.x1 <= each.x1
+    assert not largest.overlaps(each)
 
 
 def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:

@@ -16,12 +16,13 @@ import pytest
 from harness import results, store
 from harness.errors import MachineError
 from harness.foreign.records import REFERENCE
+from harness.report.numbers import with_ends
 from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
 from harness.verdicts.page import CLEAN, lead, summary
-from harness.verdicts.telling import PACED, with_ends
+from harness.verdicts.telling import PACED
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
@@ -561,12 +562,12 @@ def test_the_table_has_the_beginning_of_a_statement_and_says_where_it_goes_on() 
 @pytest.mark.parametrize(
     ("value", "high", "said"),
     [
-        (0.07, 0.89, "0.89"),
-        (0.3, 9.5, "9.50"),
-        (0.3, 70.0, "no end"),
-        (12.0, 13.0, "13.00"),
-        (0.3, float("inf"), "no end"),
+        (0.07, 0.89, "to 0.89)"),
+        (0.3, 9.5, "to 9.50)"),
+        (0.3, 70.0, "(from 0.15, no upper end)"),
+        (12.0, 13.0, "to 13.00)"),
+        (0.3, float("inf"), "(from 0.15, no upper end)"),
     ],
 )
 def test_an_interval_ends_where_something_was_measured(value: float, high: float, said: str) -> None:
-    assert with_ends(value, (value / 2, high), "ratio").endswith(f" to {said})")
+    assert with_ends(value, (value / 2, high), "ratio").endswith(f" {said}")
