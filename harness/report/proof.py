@@ -79,11 +79,11 @@ def proved(
 ) -> tuple[list[Proved], list[str]]:
     """The lab's conditions in a band by the rows of a storm each, and the names of those of which no rows are kept.
 
-    Where there are rows of none of these, the nearest that has some stands in.
+    Of several storms with rows the one nearest to the band is taken. Where there are rows of none of these, the nearest that has some stands in.
     """
     mine = conditions[conditions["driven by"] == LAB]
     near = [mostly_inside(shares, band) for shares in mine["shares"]]
-    away = [max(band[0] - np.mean(shares), np.mean(shares) - band[1], 0.0) for shares in mine["shares"]]
+    away = [_away(float(np.mean(shares)), band) for shares in mine["shares"]]
     ordered = mine.assign(near=near, away=away).sort_values("away", kind="stable").to_dict("records")
     found: list[Proved] = []
     lacking: list[str] = []
@@ -91,7 +91,10 @@ def proved(
         if not row["near"] and found:
             break
         what = f"{row['group']}, {row['condition']}: {row['server']}"
-        one = _first_with_rows(what, zip(row["run_ids"], row["requests"], strict=True), open_rows)
+        storms = sorted(
+            zip(row["run_ids"], row["requests"], row["shares"], strict=True), key=lambda storm: _away(storm[2], band)
+        )
+        one = _first_with_rows(what, storms, open_rows)
         if one is not None:
             found.append(one)
         elif row["near"]:
@@ -127,10 +130,15 @@ def _how_far(lives: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]
     return np.select([rows for _, rows in stages], [name for name, _ in stages], NEVER).astype(object)
 
 
+def _away(share: float, band: Band) -> float:
+    """How far outside the band; nothing for a share inside."""
+    return max(band[0] - share, share - band[1], 0.0)
+
+
 def _first_with_rows(
-    what: str, runs: Iterable[tuple[str, int]], open_rows: Callable[[str], pd.DataFrame]
+    what: str, storms: Iterable[tuple[str, int, float]], open_rows: Callable[[str], pd.DataFrame]
 ) -> Proved | None:
-    for run_id, planned in runs:
+    for run_id, planned, _ in storms:
         try:
             lives = open_rows(run_id)
         except PlanError:

@@ -79,8 +79,10 @@ CLAIMS = {
             "settings",
             ("08-original-benchmark/conditions", "ports"),
         ),
-        Claim("A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations", "pools"),
-        Claim("A2", "Advice: connection pools", "07-mitigations", "pools"),
+        Claim(
+            "A1", "Advice: HTTP/2, which needs far fewer connections", "07-mitigations", "pools", ("few-connections",)
+        ),
+        Claim("A2", "Advice: connection pools", "07-mitigations", "pools", ("few-connections",)),
         Claim("A3", "Advice: rate limiting and queueing at the load balancer", "07-mitigations", "endings"),
         Claim("A4", "Advice: load-test to find the best configuration", "07-mitigations", "search"),
     )
