@@ -79,7 +79,8 @@ def proved(
 ) -> tuple[list[Proved], list[str]]:
     """The lab's conditions in a band by the rows of a storm each, and the names of those of which no rows are kept.
 
-    Of several storms with rows the one nearest to the band is taken. Where there are rows of none of these, the nearest that has some stands in.
+    Of several storms with rows the one nearest to the band is taken. Where there are rows of none of these, the nearest
+    that has some stands in.
     """
     mine = conditions[conditions["driven by"] == LAB]
     near = [mostly_inside(shares, band) for shares in mine["shares"]]
