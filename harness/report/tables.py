@@ -172,9 +172,10 @@ def scenario(summary: Summary) -> str:
 
 
 def quantile(value_ms: float | None) -> str:
+    """With three digits, in seconds from one second on, as which three digits of milliseconds round too."""
     if value_ms is None or not math.isfinite(value_ms):
         return UNANSWERED
-    return f"{value_ms / 1000:.2f} s" if value_ms >= 1000 else f"{value_ms:.3g} ms"
+    return f"{value_ms / 1000:.2f} s" if value_ms >= 999.5 else f"{value_ms:.3g} ms"
 
 
 def or_dash(value: object, form: str = "") -> str:

@@ -51,6 +51,7 @@ def test_a_span_of_latencies_ends_among_the_unanswered(values: list[float], said
 
 def test_what_lies_beyond_the_answered_is_called_so() -> None:
     assert {quantile(None), quantile(np.nan), quantile(np.inf)} == {"unanswered"}
+    assert [quantile(value_ms) for value_ms in (0.5, 999.4, 999.6, 1234.0)] == ["0.5 ms", "999 ms", "1.00 s", "1.23 s"]
 
 
 def test_all_is_said_only_of_all() -> None:
