@@ -115,7 +115,10 @@ def who_queues(runs: pd.DataFrame) -> str:
         where = f"in {_QUEUES[place]}"
         if in_queues[place] < MOST * open_at_once:
             where = "in no queue but in the programs themselves, accepted and not yet answered,"
-        told = f"*{variant}* ({in_queues[place]:,.0f} of {open_at_once:,.0f} in {_QUEUES[place]})"
+        deepest = in_queues[place]
+        told = f"*{variant}* ({deepest:,.0f} of {open_at_once:,.0f} in {_QUEUES[place]})"
+        if deepest > open_at_once:  # a load balancer may keep what it queued when the client has gone
+            told = f"*{variant}* ({deepest:,.0f}, of whom no more than {open_at_once:,.0f} were still there)"
         places.setdefault(where, []).append(told)
     said = "; ".join(f"{where} with {', '.join(named)}" for where, named in places.items())
     return f"By medians of the deepest moments, most of the connections that are open wait {said}."

@@ -109,6 +109,7 @@ def queueing(variant: str, listener: float, front: int, server: float, open_at_o
 def test_who_queues_is_told_by_the_deepest_of_the_queues() -> None:
     alone = storm(ALONE, peak_accept_queue=80.0, peak_server_queue=80.0)
     rows = [alone, queueing("limit", 90, 0, 1), queueing("queue", 3, 60, 2), queueing("nothing", 2, 0, 9)]
+    rows.append(queueing("patient", 3, 160, 2))
     runs = pd.DataFrame(rows)
     table = tell.queues_table(runs).set_index("variant")
     assert table.loc[ALONE].tolist()[1:5] == ["–", "–", "–", "80"], "the listener that the storm meets is the server's"
@@ -119,6 +120,7 @@ def test_who_queues_is_told_by_the_deepest_of_the_queues() -> None:
     assert "in the load balancer's accept queue with *limit*" in said
     assert "in HAProxy's own queue with *queue* (60 of 100" in said
     assert "in no queue but in the programs themselves, accepted and not yet answered, with *nothing* (9 of 100" in said
+    assert "*patient* (160, of whom no more than 100 were still there)" in said, "it queues also who has gone"
 
 
 def test_where_no_queue_was_sampled_nothing_is_said_of_who_queues() -> None:
