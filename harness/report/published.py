@@ -199,9 +199,9 @@ def stuck_answer(attacks: pd.DataFrame) -> str:
     )
     told = timed[timed["last_s"].notna() & (timed["target"] == "localhost")]
     stuck = told[(told["last_s"] < told["planned_s"] - 1) & told["server_ended"].isna()]
-    text = f"In {len(stuck)} of {len(told)} attacks at `localhost` the answers stop for good before the attack does"
     if stuck.empty:
-        return text + "."
+        return f"In none of {len(told)} attacks at `localhost` did the answers stop for good before the attack did."
+    text = f"In {len(stuck)} of {len(told)} attacks at `localhost` the answers stop for good before the attack does"
     each = [
         f"{row['tool']}, {row['variant']}: the last answer after {row['last_s']:.1f} of {row['planned_s']} s, "
         f"{SHARE(row['success_rate'])} answered, {row['syns_ipv6']:,.0f} SYNs to `[::1]`"
