@@ -108,7 +108,10 @@ def a3(evidence: Evidence) -> Verdict:
     own = next((one.change for one in found if one.condition.endswith(TOLD)), None)
     measure = f"answers a second while an overload lasts with {TOLD}, over those of the server alone"
     statement += _open(found)
-    return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used, name_open=False)
+    overload = runs[OVERLOAD]
+    shown = [] if own is None else [TOLD, ALONE[OVERLOAD]]
+    behind = overload.loc[overload["variant"].isin(shown), "run_id"]
+    return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used, name_open=False, value_runs=behind)
 
 
 def _open(found: Sequence[Comparison]) -> str:

@@ -139,8 +139,12 @@ def _verdict(name: str, findings: Sequence[Finding], statement: str, ground: Gro
     timed = own.ratios[_TIME] is not None and own.bounds[_TIME] == "equal"
     number, what = (own.ratios[_TIME], "99th percentile") if timed else (own.ratios[_CPU], "CPU time per answer")
     measure = f"Hyper's {what} with {way(own.over, own.pool)}, over that of the plain storm"
-    interval = None if number is None else number.ratio
-    return decided(name, findings, statement, (measure, "ratio"), interval, runs, name_open=False)
+    if number is None:
+        return decided(name, findings, statement, (measure, "ratio"), None, runs, name_open=False)
+    behind = [*own.storms["run_id"], *own.plain["run_id"]]
+    return decided(
+        name, findings, statement, (measure, "ratio"), number.ratio, runs, name_open=False, value_runs=behind
+    )
 
 
 def _told(grounds: Sequence[Ground]) -> str:

@@ -82,7 +82,9 @@ def a4(evidence: Evidence) -> Verdict:
     statement += f" As they come these meet it: {as_they_come}." if untouched else ""
     fresh = share_of_runs(found.fresh.count(True), len(found.fresh)) if found else None
     measure = "of fresh storms meet the target with what the search found"
-    return decided("A4", findings, statement, (measure, "share"), fresh, used)
+    best = found.candidate.trial.plan_hash if found else ""
+    behind = of_search.loc[of_search["plan_hash"] == best, "run_id"]
+    return decided("A4", findings, statement, (measure, "share"), fresh, used, value_runs=behind)
 
 
 def _untouched(search: Search, others: pd.DataFrame, found: Tested | None, own: set[str]) -> Iterator[Untouched]:
