@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, record, reference, results, store
+from harness import cli, experiments, record, reference, results, store
 from harness.checks import Check
 from harness.report import search as tell
 from harness.search import load_search
@@ -126,8 +126,7 @@ def test_what_was_a_miss_here_is_a_miss_in_what_is_published_and_judged(
     command, data = f"{sys.executable} {tmp_path}/unready.py {server}", tmp_path / "runs"
     file.write_text(SEARCH.replace('server = "python"', f"command = {json.dumps(command)}"))
     assert cli.main(["tune", str(file), "--data", str(data)]) == 0
-    for module in (evidence, reference):
-        monkeypatch.setattr(module, "SEARCHES", file.parent)
+    monkeypatch.setattr(experiments, "SEARCHES", file.parent)
     search, here = record.searched(load_search(file), "here", data=data, say=lambda line: None)
     fates = [one.fate for one in tell.walked(search, here)]
     assert fates[0] == "given up"
