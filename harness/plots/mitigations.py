@@ -46,8 +46,9 @@ def all_mitigations(runs: pd.DataFrame, measures: Mapping[str, tuple[str, str]],
             axes.set_xlabel(label)
             _scale(axes, kind, runs[measure])
             if kind == "ms" and len(measures) >= _MANY:
-                least, most = axes.get_xlim()
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if most < 100 * least else (1,), numticks=4))
+                least, most = np.log10(axes.get_xlim())
+                decades = np.floor(most) - np.ceil(least) + 1
+                axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades >= 2 else (1, 3), numticks=4))
             for place, server in enumerate(servers):
                 storms = runs[runs["server"] == server]
                 _draw(axes, storms, measure, variants, _offset(place, len(servers)), _MARKS[place % len(_MARKS)])
