@@ -28,6 +28,7 @@ def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **column
         "clients": 100,
         "connections_made": 100,
         "outcomes": json.dumps(outcomes),
+        "causes": json.dumps({"clean": outcomes["answered"], "slow_answer": 100 - outcomes["answered"]}),
         "statuses": json.dumps(statuses or {"200": 100}),
         "success_rate": outcomes["answered"] / 100,
         "wanted_p50_ms": 10.0,

@@ -25,7 +25,8 @@ _GOODPUT, _MADE = "#0072B2", "#444444"
 def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
     """``runs`` of :func:`harness.mitigations.endings` with ``variant``: a row for each, means of shares over storms.
 
-    On the right marks for each storm: good answers a second, and those that the server made, in time or not.
+    On the right marks for each storm: good answers a second, and those that the server made, in time or not, or how
+    many at the least.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     shares = runs.groupby("variant", sort=False, observed=True)[list(_ENDINGS)].mean()
@@ -59,16 +60,18 @@ def how_requests_end(runs: pd.DataFrame, title: str) -> Figure:
             Line2D([], [], marker="o", color=_GOODPUT, linestyle="none", label="goodput"),
             Line2D([], [], marker="|", color=_MADE, linestyle="none", label="throughput: answers the server made"),
         ]
+        if runs["made_at_least"].any():
+            handles.append(Line2D([], [], marker=">", color=_MADE, linestyle="none", markersize=4, label="at least"))
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
         headline(figure, title)
     return figure
 
 
 def _speeds(axes: Axes, runs: pd.DataFrame, variants: list[str]) -> None:
-    for variant, good, made in runs[["variant", "good_per_s", "made_per_s"]].to_numpy():
+    for variant, good, made, least in runs[["variant", "good_per_s", "made_per_s", "made_at_least"]].to_numpy():
         place = variants.index(variant)
         if pd.notna(made):
-            axes.plot(made, place, "|", color=_MADE, markersize=9)
+            axes.plot(made, place, ">" if least else "|", color=_MADE, markersize=4 if least else 9)
         axes.plot(good, place, "o", color=_GOODPUT, markersize=3.6, alpha=0.8)
     axes.set_xlim(left=0)
     axes.set_xlabel("a second")

@@ -10,6 +10,7 @@ import pandas as pd
 from harness.mitigations import SAYS_WHY, TURNED_AWAY
 from harness.report import notebook as say
 from harness.report.manners import shares, times
+from harness.report.mitigations import median_and_ends
 from harness.report.tables import quantile
 
 _COUNTERS = {
@@ -26,7 +27,10 @@ _QUEUES: Mapping[str, str] = {
 }
 """Where connections may wait on their way to the server."""
 MOST = 0.5
-"""Of those that are open at once; a queue of fewer is not where they wait."""
+"""Of those that are open at once; a queue of fewer is not where they wait. And of those that were not answered at their
+first try: where so many knocked at a full queue, they wait before it."""
+_AT_LEAST = "≥ "
+"""Before what the server made where it is worked out from CPU time that it shares."""
 
 
 def evidence(runs: pd.DataFrame) -> pd.DataFrame:
@@ -49,13 +53,14 @@ def evidence(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.DataFrame:
-    """A row for each kind: of all requests how many were answered, turned away, timed out; what the server made, and
-    how much of it in vain.
+    """A row for each kind: of all requests how many were answered, turned away, timed out, means with intervals; what
+    the server made, and how much of it in vain, medians with the lowest and highest storm.
 
     ``runs`` of :func:`harness.mitigations.endings`.
     """
     rows = []
     for kind, storms in runs.groupby(list(by), sort=False, observed=True):
+        at_least = _AT_LEAST if storms["made_at_least"].any() else ""
         rows.append(
             dict(zip(by, kind, strict=True))
             | {
@@ -67,12 +72,11 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
                 "otherwise": shares(storms["lost_otherwise"]),
                 "p50": times(storms["wanted_p50_ms"]),
                 "p99": times(storms["wanted_p99_ms"]),
-                "goodput, 1/s": say.mean_and_interval(storms["good_per_s"], "{:,.0f}".format),
-                "throughput, answers that the server made, 1/s": say.mean_and_interval(
-                    storms["made_per_s"], "{:,.0f}".format
-                ),
-                "of these in vain": say.mean_and_interval(storms["wasted_share"], "{:.0%}".format),
-                "refusals, 1/s": say.mean_and_interval(storms["refused_per_s"], "{:,.0f}".format),
+                "goodput, 1/s": median_and_ends(storms["good_per_s"], "{:,.0f}".format),
+                "throughput, answers that the server made, 1/s": at_least
+                + median_and_ends(storms["made_per_s"], "{:,.0f}".format),
+                "of these in vain": at_least + median_and_ends(storms["wasted_share"], "{:.0%}".format),
+                "refusals, 1/s": median_and_ends(storms["refused_per_s"], "{:,.0f}".format),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
             }
         )
@@ -80,7 +84,9 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
 
 
 def queues_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each way: the most connections in each queue on the way to the server, and of all that were open."""
+    """A row for each way: the most connections in each queue on the way to the server, and of all that were open; and
+    how many requests had a SYN dropped by a full one.
+    """
     rows = []
     for variant, storms in _queued(runs).groupby("variant", sort=False, observed=True):
         longest_ms = _counter(storms, _LONGEST_MS).where(storms["in_front"].gt(0))
@@ -93,19 +99,21 @@ def queues_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "longest wait there": say.span(longest_ms, quantile),
                 "deepest in the server's accept queue": _counted(storms["at_server"]),
                 "open at once, the clients'": _counted(storms["peak_in_flight"]),
+                "kept out by a full accept queue": _counted(storms["kept_out"]),
             }
         )
     return pd.DataFrame(rows)
 
 
 def who_queues(runs: pd.DataFrame) -> str:
-    """In which queue most wait, by its median depth, way by way; in none where it holds less than :data:`MOST` of the
-    connections that are open at once, which then are inside of the programs.
+    """In which queue most wait, by its median depth, way by way. Where it holds less than :data:`MOST` of what is open
+    at once, they are before a full one, which drops their SYNs, or inside of the programs.
     """
     queued = _queued(runs)
     if queued["at_server"].isna().all():
         return "How deep the accept queues were was not measured in these storms."
-    depths = queued.groupby("variant", sort=False, observed=True)[[*_QUEUES, "peak_in_flight"]].median()
+    measures = [*_QUEUES, "peak_in_flight", "kept_out", "kept_waiting", "planned"]
+    depths = queued.groupby("variant", sort=False, observed=True)[measures].median()
     places: dict[str, list[str]] = {}
     for variant, deep in depths.to_dict("index").items():
         in_queues, open_at_once = pd.Series(deep)[list(_QUEUES)].dropna(), deep["peak_in_flight"]
@@ -113,10 +121,13 @@ def who_queues(runs: pd.DataFrame) -> str:
             continue
         place = str(in_queues.idxmax())
         where = f"in {_QUEUES[place]}"
-        if in_queues[place] < MOST * open_at_once:
-            where = "in no queue but in the programs themselves, accepted and not yet answered,"
-        deepest = in_queues[place]
+        deepest, outside = in_queues[place], deep["kept_out"] >= MOST * deep["kept_waiting"] > 0
         told = f"*{variant}* ({deepest:,.0f} of {open_at_once:,.0f} in {_QUEUES[place]})"
+        if deepest < MOST * open_at_once and outside:
+            where = "outside, before a full accept queue that drops their SYNs,"
+            told = f"*{variant}* ({deep['kept_out']:,.0f} of {deep['planned']:,.0f} requests met it full)"
+        elif deepest < MOST * open_at_once:
+            where = "in no queue but in the programs themselves, accepted and not yet answered,"
         if deepest > open_at_once:  # a load balancer may keep what it queued when the client has gone
             told = f"*{variant}* ({deepest:,.0f}, of whom no more than {open_at_once:,.0f} were still there)"
         places.setdefault(where, []).append(told)
@@ -125,9 +136,15 @@ def who_queues(runs: pd.DataFrame) -> str:
 
 
 def _queued(runs: pd.DataFrame) -> pd.DataFrame:
-    """With the depth of each of :data:`_QUEUES`; a queue that a way does not have is NaN."""
+    """With the depth of each of :data:`_QUEUES`; a queue that a way does not have is NaN.
+
+    And ``kept_out``, requests with a SYN that a full queue dropped, and ``kept_waiting``, all that did not go smoothly.
+    """
     front = runs["front"].notna()
+    causes = [json.loads(text) for text in runs["causes"]]
     return runs.assign(
+        kept_out=[counts.get("syn_dropped", 0) for counts in causes],
+        kept_waiting=[sum(counts.values()) - counts.get("clean", 0) for counts in causes],
         at_listener=runs["peak_accept_queue"].astype(float).where(front),
         in_front=_counter(runs, _QUEUED),
         at_server=runs["peak_server_queue"].astype(float),
@@ -148,7 +165,8 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
     said += f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
     wasted = kinds["wasted_share"].median()
     if wasted[[alone, best]].notna().all():
-        said += f". In vain was {wasted[alone]:.0%} of what the server did alone, {wasted[best]:.0%} with *{best}*"
+        in_best = f"{_signs(runs)[best]}{wasted[best]:.0%}"
+        said += f". In vain was {wasted[alone]:.0%} of what the server did alone, {in_best} with *{best}*"
     why = f"{more_in_vain(runs, alone)} {turned_away_with(runs[runs['variant'] == best])}"
     return f"{said}. {why.strip()}".rstrip(".")
 
@@ -156,11 +174,14 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
 def in_vain(runs: pd.DataFrame, alone: str) -> str:
     """Medians of what the server made a second and of the share that nobody waited for any more, way by way."""
     kinds = runs.groupby("variant", sort=False, observed=True)
-    made, wasted = kinds["made_per_s"].median(), kinds["wasted_share"].median()
+    made, wasted, sign = kinds["made_per_s"].median(), kinds["wasted_share"].median(), _signs(runs)
     known = made[made.notna()].index
     if known.empty:
         return "How many answers the server made was not measured."
-    told = ", ".join(f"*{variant}* {made[variant]:,.0f} ({wasted[variant]:.0%} in vain)" for variant in known)
+    told = ", ".join(
+        f"*{variant}* {sign[variant]}{made[variant]:,.0f} ({sign[variant]}{wasted[variant]:.0%} in vain)"
+        for variant in known
+    )
     said = f"Answers that the server made a second, and how many of them nobody waited for any more: {told}."
     return f"{said} {more_in_vain(runs, alone)}".strip()
 
@@ -170,13 +191,19 @@ def more_in_vain(runs: pd.DataFrame, alone: str) -> str:
     is done at all; empty if with none.
     """
     kinds = runs.groupby("variant", sort=False, observed=True)
-    made, wasted = kinds["made_per_s"].median(), kinds["wasted_share"].median()
+    made, wasted, sign = kinds["made_per_s"].median(), kinds["wasted_share"].median(), _signs(runs)
     fewest, most = kinds["good_per_s"].min(), kinds["good_per_s"].max()
     known = made[made.notna()].index
     fewer = [str(name) for name in known if alone in known and most[str(name)] < fewest[alone]]
     lost = [name for name in fewer if _by_waste(name, alone, made, wasted)]
-    named = ", ".join(f"*{name}* ({wasted[name]:.0%} instead of {wasted[alone]:.0%})" for name in lost)
+    named = ", ".join(f"*{name}* ({sign[name]}{wasted[name]:.0%} instead of {wasted[alone]:.0%})" for name in lost)
     return f"In every storm fewer are good than alone, as more is done in vain, with {named}." if lost else ""
+
+
+def _signs(runs: pd.DataFrame) -> pd.Series:
+    """For each way what is to be put before what its server made."""
+    lower = runs.groupby("variant", sort=False, observed=True)["made_at_least"].any()
+    return lower.map({True: _AT_LEAST, False: ""})
 
 
 def _by_waste(name: str, alone: str, made: pd.Series, wasted: pd.Series) -> bool:
@@ -248,14 +275,17 @@ def _valued(good: pd.Series) -> str:
 
 
 def of_the_hypothesis(runs: pd.DataFrame, alone: str) -> str:
-    """Whether the server makes more answers a second behind a load balancer, and whether more count, by medians."""
+    """Whether the server makes more answers a second behind a load balancer that counts them, by medians; and with how
+    many ways more of them are in time, in every storm.
+    """
     kinds = runs.groupby("variant", sort=False, observed=True)
-    made, good = kinds["made_per_s"].median(), kinds["good_per_s"].median()
+    made, least, most_good = kinds["made_per_s"].median(), kinds["good_per_s"].min(), kinds["good_per_s"].max()
     behind = [str(name) for name, storms in kinds if storms["front"].notna().all()]
-    known = made[behind].dropna()
+    known = made[[name for name in behind if not _signs(runs)[name]]].dropna()
     if known.empty or pd.isna(made[alone]):
         return "whether a load balancer makes a server faster these storms do not tell"
-    most, better = str(known.idxmax()), [name for name in behind if good[name] > good[alone]]
+    most, better = str(known.idxmax()), [name for name in behind if least[name] > most_good[alone]]
     faster = "no faster behind any load balancer" if known[most] <= made[alone] else f"faster behind *{most}*"
-    said = f"the server is {faster}: at most {known[most]:,.0f} answers a second, "
-    return f"{said}{made[alone]:,.0f} alone; more of them are in time with {len(better)} of {len(behind)} ways"
+    said = f"the server is {faster}, where its answers are counted: at most {known[most]:,.0f} a second, "
+    said += f"{made[alone]:,.0f} alone; more of them are in time, in every storm, with {len(better)} of {len(behind)} "
+    return f"{said}ways"

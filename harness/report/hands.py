@@ -27,6 +27,8 @@ LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
         ("two listeners", "one loop of one worker", ("hyper",)),
         ("two listeners", "one loop", ("go",)),
         ("two workers for each of two listeners", "one loop", ("hyper", "go")),
+        ("four listeners", "two listeners", ("go",)),
+        ("two listeners, listen(4096)", "one loop, listen(4096)", ("go",)),
     ],
 }
 """What differs → (way, way it is held against, stacks) of 07-accept-loops in which nothing else does: on Hyper each of
@@ -142,7 +144,7 @@ def generator_the_limit(runs: pd.DataFrame) -> str:
         for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True)
         if limited(storms)
     ]
-    return f"The generator was the limit with {', '.join(kinds)}." if kinds else ""
+    return f"Of these nothing is told, as the generator was the limit: {', '.join(kinds)}." if kinds else ""
 
 
 def batches(runs: pd.DataFrame, untouched: str) -> str:

@@ -29,6 +29,7 @@ DONE_TO_CLIENTS = ("success_rate", *QUANTILES, "good_per_s")
 HELPS_THE_TAIL = "helps the tail, costs the median"
 COSTS_THE_TAIL = "helps the median, costs the tail"
 NEARLY_ALL = 0.99
+_ALIKE = "no difference that shows in every storm"
 _WHY_NOT: Mapping[str, str] = {
     "too few storms": f"fewer than {FEWEST_STORMS} storms of a kind",
     "generator the limit": "the generator was the limit",
@@ -52,14 +53,14 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame
                 "server": server,
                 "mitigation": str(variant),
                 "storms": len(storms),
-                "answered": _median(storms["success_rate"], say.percent),
-                "p50": _median(storms["wanted_p50_ms"].fillna(math.inf), quantile),
-                "p99": _median(storms["wanted_p99_ms"].fillna(math.inf), quantile),
-                "goodput, 1/s": _median(storms["good_per_s"], "{:,.0f}".format),
+                "answered": median_and_ends(storms["success_rate"], say.percent),
+                "p50": median_and_ends(storms["wanted_p50_ms"].fillna(math.inf), quantile),
+                "p99": median_and_ends(storms["wanted_p99_ms"].fillna(math.inf), quantile),
+                "goodput, 1/s": median_and_ends(storms["good_per_s"], "{:,.0f}".format),
                 "listeners in the kernel": _counted(storms["listeners"]),
-                "connections at the server": _median(storms["connections_at_server"], "{:,.0f}".format),
-                "CPU per answer, µs": _median(storms["cpu_us_per_answer"], "{:.0f}".format),
-                "memory, MiB": _median(storms["memory_mib"], "{:.0f}".format),
+                "connections at the server": median_and_ends(storms["connections_at_server"], "{:,.0f}".format),
+                "CPU per answer, µs": median_and_ends(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "memory, MiB": median_and_ends(storms["memory_mib"], "{:.0f}".format),
                 "lost in input queue": _counted(storms["lo_rx_dropped"]),
                 "brings": _listed([one for one in here if one.found == "better"]),
                 "costs": _listed([one for one in here if one.found == "worse"]),
@@ -203,14 +204,14 @@ def brought(found: Sequence[Comparison]) -> str:
             for way in ("better", "worse")
             if any(one.found == way for one in here)
         ]
-        kinds.setdefault(variant, []).append(f"{server} {' and '.join(ways) or 'neither better nor worse'}")
+        kinds.setdefault(variant, []).append(f"{server} {' and '.join(ways) or _ALIKE}")
     said = ". ".join(f"*{variant}*: {'; '.join(servers)}" for variant, servers in kinds.items())
     return f"{said}. {not_told(asked)}".strip()
 
 
 def headline_of_p99(found: Sequence[Comparison]) -> str:
-    """How much the 99th percentile is shortened by what does so most, on most servers; and by how many mitigations it
-    is shortened or lengthened on some server.
+    """How much the 99th percentile is shortened by what does so most, on most servers, or by the first that comes as
+    far on one of them; and by how many mitigations it is shortened or lengthened on some server.
     """
     of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     if all(one.found in _WHY_NOT for one in of_p99):
@@ -224,7 +225,11 @@ def headline_of_p99(found: Sequence[Comparison]) -> str:
             shorter.setdefault(one.variant, []).append(one)
     if not shorter:
         return f"p99: {counted}"
-    best = max(shorter, key=lambda variant: (len(shorter[variant]), -max(one.ratio for one in shorter[variant])))
+    # Of several that reach one another's ratios, the first: combinations come last.
+    widest = max(map(len, shorter.values()))
+    wide = {variant: of_it for variant, of_it in shorter.items() if len(of_it) == widest}
+    least = min(max(one.ratio for one in of_it) for of_it in wide.values())
+    best = next(variant for variant, of_it in wide.items() if min(one.ratio for one in of_it) <= least)
     return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
 
 
@@ -287,7 +292,7 @@ def _change(one: Comparison) -> str:
     return "where there was none" if math.isinf(one.ratio) else f"× {one.ratio:.2g}"
 
 
-def _median(values: pd.Series, form: Callable[[float], str]) -> str:
+def median_and_ends(values: pd.Series, form: Callable[[float], str]) -> str:
     """``1.46 s (1.43 s to 1.50 s)``: median, lowest and highest storm; one of them where they look alike."""
     known = values.dropna()
     if known.empty:

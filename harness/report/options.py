@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,17 +38,25 @@ def typed(trial: Trial) -> list[str]:
 def options_table(kinds: Mapping[str, Sequence[Plan]]) -> pd.DataFrame:
     """A row for each scenario of some plans that belong together, by what they are called: its options.
 
-    The first row of each are those that all of its storms have, which are not repeated; without :data:`_VARIED`.
+    The first row of each are those that all of its storms have, which are not repeated; without :data:`_VARIED`. Where
+    one name stands for different options on different stacks, their names are with it.
     """
     rows = []
     for storms, plans in kinds.items():
-        named = [(name, _own(trial)) for plan in plans for name, trial in zip(plan.names, plan.trials, strict=True)]
-        shared = [word for word in named[0][1] if all(word in words for _, words in named)]
-        own = {(name, " ".join(word for word in words if word not in shared)): None for name, words in named}
-        rows += [
-            {"storms": storms, "name": name, "options": options or _AS_IT_COMES}
-            for name, options in (("all of them", " ".join(shared)), *own)
+        named = [
+            (name, trial.server.name, _own(trial))
+            for plan in plans
+            for name, trial in zip(plan.names, plan.trials, strict=True)
         ]
+        shared = [word for word in named[0][2] if all(word in words for _, _, words in named)]
+        own: dict[tuple[str, str], list[str]] = {}
+        for name, server, words in named:
+            own.setdefault((name, " ".join(word for word in words if word not in shared)), []).append(server)
+        ambiguous = Counter(name for name, _ in own)
+        rows.append({"storms": storms, "name": "all of them", "options": " ".join(shared) or _AS_IT_COMES})
+        for (name, options), servers in own.items():
+            on = f" ({', '.join(dict.fromkeys(servers))})" if ambiguous[name] > 1 else ""
+            rows.append({"storms": storms, "name": f"{name}{on}", "options": options or _AS_IT_COMES})
     return pd.DataFrame(rows)
 
 

@@ -26,7 +26,7 @@ class Troubles:
     ``files``: more clients than the server may have open files, with ``server_ended``; ``halted``: a loop that stands
     still, and ``held``: a connection that stalls, both with ``slow``, how many waited for it; ``retries`` of
     :func:`harness.manners.aftermaths`; ``overload`` of :func:`harness.mitigations.endings`, whose storms without a load
-    balancer are ``alone``. All have ``variant``.
+    balancer are ``alone``; ``everywhere``, the storms of all mitigations on every ground. All have ``variant``.
     """
 
     files: pd.DataFrame
@@ -34,6 +34,7 @@ class Troubles:
     held: pd.DataFrame
     retries: pd.DataFrame
     overload: pd.DataFrame
+    everywhere: pd.DataFrame
     alone: str
 
 
@@ -90,12 +91,13 @@ def _in_trouble(storms: pd.DataFrame, troubles: Troubles) -> Iterator[str]:
     if (asked["accept_loops"] or 1) > 1 and asked["reuseport"]:
         yield from _stranded(troubles.halted)
     if pooled:
-        yield from _stalled(bool(asked["http2"]), troubles.held)
+        yield from _stalled(asked, troubles.held)
     if asked["attempts"] > 1:
         yield from _kept_down(troubles.retries)
     if asked["front"] != "none":
         yield from _overloaded(asked, troubles)
-        if said := out_of_connections(storms):
+        everywhere = troubles.everywhere
+        if said := out_of_connections(everywhere[everywhere["variant"].astype(str) == str(asked["variant"])]):
             yield said.rstrip(".")
 
 
@@ -103,13 +105,12 @@ def _out_of_files(asked: Mapping[Any, Any], files: pd.DataFrame) -> Iterator[str
     for variant, storms in _kinds(files):
         of_it = with_options(storms, *_KNOBS)
         ended = of_it["server_ended"].notna()
-        if pd.notna(of_it["backlog"].iloc[0]) and _front_of(of_it.iloc[0].to_dict()) == _front_of(asked):
-            clients, servers = of_it["clients"].max(), ", ".join(sorted(set(of_it["server"])))
-            if ended.any():
-                yield (
-                    f"{clients:,} clients come, more than files: {servers} ended in {ended.sum()} of {len(ended)} "
-                    f"storms with *{variant}*"
-                )
+        alike = pd.notna(of_it["backlog"].iloc[0]) and _front_of(of_it.iloc[0].to_dict()) == _front_of(asked)
+        if alike and ended.any():
+            yield (
+                f"{of_it['clients'].max():,} clients come, more than files: {_servers(of_it)} ended in {ended.sum()} "
+                f"of {len(ended)} storms with *{variant}*"
+            )
 
 
 def _stranded(halted: pd.DataFrame) -> Iterator[str]:
@@ -125,14 +126,17 @@ def _stranded(halted: pd.DataFrame) -> Iterator[str]:
         yield f"a loop stands still, as nobody else empties its queue: clients that waited for it {', '.join(waited)}"
 
 
-def _stalled(http2: bool, held: pd.DataFrame) -> Iterator[str]:
-    """The way in which most suffer, of those over the same protocol in which a connection was held."""
-    asked = with_options(held, "http2", "hold_ms")
-    chosen = asked[asked["hold_ms"].notna() & asked["http2"].eq(http2)]
-    slow = {variant: storms["slow"].median() for variant, storms in _kinds(chosen)}
+def _stalled(asked: Mapping[Any, Any], held: pd.DataFrame) -> Iterator[str]:
+    """The way with as many connections, else the one in which most suffer, of those over the same protocol."""
+    storms = with_options(held, "http2", "hold_ms", "connections")
+    chosen = storms[storms["hold_ms"].notna() & storms["http2"].eq(bool(asked["http2"]))]
+    alike = chosen[chosen["connections"].eq(asked["connections"])]
+    of_them = alike if len(alike) else chosen
+    slow = {variant: storms["slow"].median() for variant, storms in _kinds(of_them)}
     if slow and (most := max(slow.values())) > 0:
         variant = next(name for name, count in slow.items() if count == most)
-        yield f"a connection stalls: {most:,.0f} of {chosen['planned'].max():,} requests waited with *{variant}*"
+        waited = f"{most:,.0f} of {of_them['planned'].max():,} requests waited with *{variant}*"
+        yield f"a connection stalls: {waited} ({_servers(of_them)})"
 
 
 def _kept_down(retries: pd.DataFrame) -> Iterator[str]:
@@ -140,7 +144,7 @@ def _kept_down(retries: pd.DataFrame) -> Iterator[str]:
     if down:
         yield (
             f"clients try again {' or '.join(down)} instead: goodput stayed low for {KEPT_DOWN_S} s after the cause "
-            "had gone, in every storm"
+            f"had gone, in every storm ({_servers(retries)})"
         )
 
 
@@ -155,7 +159,7 @@ def _overloaded(asked: Mapping[Any, Any], troubles: Troubles) -> Iterator[str]:
                 yield (
                     f"more is asked than the server can do: goodput × {good.median() / least.median():.2g} with "
                     f"*{variant}*, {storms['turned_away'].mean():.0%} turned away, {storms['timed_out'].mean():.0%} "
-                    "timed out"
+                    f"timed out ({_servers(storms)})"
                 )
             return
 
@@ -163,6 +167,10 @@ def _overloaded(asked: Mapping[Any, Any], troubles: Troubles) -> Iterator[str]:
 def _front_of(asked: Mapping[Any, Any]) -> tuple[Any, ...]:
     """Which load balancer, and which of its means are used, whatever their numbers."""
     return asked["front"], *(bool(asked[name]) and pd.notna(asked[name]) for name in _FRONT[1:])
+
+
+def _servers(storms: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(storms["server"])))
 
 
 def _kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -162,7 +162,8 @@ def _passed_over(search: Search) -> str:
 
     often = 0.9
     kept = float(stats.binom.cdf(search.may_miss, search.runs, 1 - often))
-    return f"One that meets it in {often:.0%} of its storms is given up by the first {search.runs} with {1 - kept:.0%}."
+    lost = f"{1 - kept:.0%} of the time, by the first {search.runs} storms"
+    return f"A candidate that meets the target in {often:.0%} of its storms would be given up {lost}."
 
 
 def _of(storms: Sequence[bool]) -> str:

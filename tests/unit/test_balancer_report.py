@@ -70,11 +70,27 @@ def test_who_does_more_in_vain_is_told_apart_from_who_does_less() -> None:
     unknown = endings(pd.DataFrame([storm(ALONE)]))
     assert tell.in_vain(unknown, ALONE) == "How many answers the server made was not measured."
     said = tell.of_the_hypothesis(in_vain, ALONE)
-    assert said.startswith("the server is no faster behind any load balancer: at most 29 answers a second, 30 alone")
-    assert said.endswith("in time with 0 of 1 ways")
+    assert said.startswith(
+        "the server is no faster behind any load balancer, where its answers are counted: at most 29 "
+    )
+    assert said.endswith("a second, 30 alone; more of them are in time, in every storm, with 0 of 1 ways")
     faster = endings(pd.DataFrame([alone, wasteful(70, 80)]))
-    assert "the server is faster behind *HAProxy*: " in tell.of_the_hypothesis(faster, ALONE)
+    assert "the server is faster behind *HAProxy*, " in tell.of_the_hypothesis(faster, ALONE)
     assert "do not tell" in tell.of_the_hypothesis(unknown, ALONE)
+
+
+def test_what_cpu_time_tells_of_a_server_that_shares_it_is_told_as_a_lower_bound() -> None:
+    alone = storm(ALONE, outcomes={"answered": 50, "answer_timeout": 50}, options=WORK, server_cpu_s=0.6)
+    late = {"answered": 20, "answer_timeout": 80}
+    nginx = counting("nginx", {"accepts": 100}, front="nginx", outcomes=late, options=WORK, server_cpu_s=0.58)
+    runs = endings(pd.DataFrame([alone, nginx]))
+    assert runs["made_at_least"].tolist() == [False, True]
+    assert "*server alone* 30 (17% in vain), *nginx* ≥ 29 (≥ 66% in vain)" in tell.in_vain(runs, ALONE)
+    row = tell.endings_table(runs).set_index("variant").loc["nginx"]
+    assert (row["throughput, answers that the server made, 1/s"], row["of these in vain"]) == ("≥ 29", "≥ 66%")
+    assert "do not tell" in tell.of_the_hypothesis(runs, ALONE), "a lower bound decides nothing"
+    (_, right) = plots.how_requests_end(runs, "title").axes
+    assert {line.get_marker() for line in right.lines} == {"o", "|", ">"}
 
 
 def test_an_honest_no_is_told_from_one_that_blames_the_server() -> None:
@@ -110,6 +126,8 @@ def test_who_queues_is_told_by_the_deepest_of_the_queues() -> None:
     alone = storm(ALONE, peak_accept_queue=80.0, peak_server_queue=80.0)
     rows = [alone, queueing("limit", 90, 0, 1), queueing("queue", 3, 60, 2), queueing("nothing", 2, 0, 9)]
     rows.append(queueing("patient", 3, 160, 2))
+    dropped = json.dumps({"clean": 20, "syn_dropped": 50, "slow_answer": 30})
+    rows.append(queueing("full", 30, 0, 9) | {"causes": dropped})
     runs = pd.DataFrame(rows)
     table = tell.queues_table(runs).set_index("variant")
     assert table.loc[ALONE].tolist()[1:5] == ["–", "–", "–", "80"], "the listener that the storm meets is the server's"
@@ -120,6 +138,8 @@ def test_who_queues_is_told_by_the_deepest_of_the_queues() -> None:
     assert "in the load balancer's accept queue with *limit*" in said
     assert "in HAProxy's own queue with *queue* (60 of 100" in said
     assert "in no queue but in the programs themselves, accepted and not yet answered, with *nothing* (9 of 100" in said
+    assert table.loc["full", "kept out by a full accept queue"] == "50"
+    assert "outside, before a full accept queue that drops their SYNs, with *full* (50 of 100 requests" in said
     assert "*patient* (160, of whom no more than 100 were still there)" in said, "it queues also who has gone"
 
 

@@ -51,7 +51,9 @@ def test_hands_are_told_apart_from_room() -> None:
     )
     slow = runs.assign(generator=np.where((runs.server == "go") & (runs.variant == "one loop"), "limiting", "ok"))
     assert "go 80%" not in tell.hands(slow)
-    assert tell.hands(slow).endswith("The generator was the limit with *one loop* on go (5 of 5 storms).")
+    assert tell.hands(slow).endswith(
+        "Of these nothing is told, as the generator was the limit: *one loop* on go (5 of 5 storms)."
+    )
     assert "go" not in tell.headline_of_hands(slow)
     only = slow[slow.server == "go"]
     assert "two loops on the same queue: generator the limit" in tell.headline_of_hands(only)

@@ -8,7 +8,7 @@ import pytest
 
 from harness import plots
 from harness.errors import PlanError
-from harness.mitigations import compared, endings, one_demand, trade_offs
+from harness.mitigations import Comparison, compared, endings, one_demand, trade_offs
 from harness.report import mitigations as tell
 from tests.mitigated import PLAIN, kinds, storm, with_front
 
@@ -178,6 +178,17 @@ def test_too_few_storms_are_not_told_as_no_effect() -> None:
     )
 
 
+def test_what_a_combination_reaches_is_told_of_the_part_that_reaches_it() -> None:
+    ratios = {"pool": (0.05, 0.14), "pool and backlog": (0.04, 0.12), "backlog": (0.3, 0.4)}
+    found = [
+        Comparison(server, variant, "wanted_p99_ms", "better", ratio)
+        for variant, both in ratios.items()
+        for server, ratio in zip(("go", "hyper"), both, strict=True)
+    ]
+    assert tell.headline_of_p99(found).startswith("p99 × 0.05 to 0.14 with pool;")
+    assert tell.headline_of_p99(found[2:]).startswith("p99 × 0.04 to 0.12 with pool and backlog;")
+
+
 def test_the_table_says_what_each_brings_and_costs() -> None:
     runs = kinds([500.0, 510, 520, 530, np.nan])
     found = compared(runs, PLAIN)
@@ -237,7 +248,7 @@ def test_what_one_kind_of_storm_brings_over_another_is_told_server_by_server() -
         "*HAProxy*: go better p99 × 0.51 and worse CPU per answer × 2.5, memory × 1.5."
     )
     runs = kinds([50.0, 51, 52, 53, 103]).assign(cpu_us_per_answer=1.0, memory_mib=1.0)
-    assert tell.brought(compared(runs, PLAIN)) == "*HAProxy*: go neither better nor worse."
+    assert tell.brought(compared(runs, PLAIN)) == "*HAProxy*: go no difference that shows in every storm."
     few = tell.brought(compared(kinds([50.0], count=1), PLAIN))
     assert few.endswith("Of 6 comparisons 6 have no answer: fewer than 5 storms of a kind in 6.")
     assert tell.brought([]) == "There is nothing to compare."

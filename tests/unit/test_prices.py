@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pandas as pd
@@ -53,6 +54,7 @@ def troubles() -> Troubles:
             kept_down=[True, False]
         ),
         overload=endings(pd.DataFrame([made("server alone"), made("HAProxy", outcomes=few)])),
+        everywhere=pd.DataFrame([made("HAProxy")]),
         alone="server alone",
     )
 
@@ -64,13 +66,34 @@ def rows(runs: pd.DataFrame, of: Troubles) -> dict[str, dict[str, str]]:
 def test_each_mitigation_backfires_by_what_was_made_for_it() -> None:
     found = {name: row["backfires when"] for name, row in rows(weighed(), troubles()).items()}
     assert found["backlog"] == "100 clients come, more than files: go ended in 1 of 1 storms with *backlog*"
-    assert found["pool"] == "a connection stalls: 1 of 100 requests waited with *pool*"
-    assert found["HTTP/2"] == "a connection stalls: 77 of 100 requests waited with *HTTP/2*", "not where none was held"
+    assert found["pool"] == "a connection stalls: 1 of 100 requests waited with *pool* (go)"
+    assert found["HTTP/2"] == "a connection stalls: 77 of 100 requests waited with *HTTP/2* (go)", (
+        "not where none was held"
+    )
     assert found["retries"].startswith("clients try again *at once* instead: goodput stayed low for 30 s")
+    assert found["retries"].endswith("in every storm (go)")
     assert "48 of 100 on go with *hands*" in found["hands"]
-    overload = "more is asked than the server can do: goodput × 0.1 with *HAProxy*, 0% turned away, 90% timed out"
+    overload = "more is asked than the server can do: goodput × 0.1 with *HAProxy*, 0% turned away, 90% timed out (go)"
     assert found["HAProxy"] == overload
     assert found["backlog and HAProxy"] == overload, "before a load balancer the server has files enough"
+
+
+def test_of_several_stalled_ways_the_one_with_as_many_connections_is_told() -> None:
+    fewer = {"options": HELD | {"connections": 1}}
+    worse = made("HTTP/2", slow=99, **fewer) | {"variant": "HTTP/2 over 1"}
+    of = troubles()
+    held = pd.concat([of.held, pd.DataFrame([worse])], ignore_index=True)
+    found = rows(weighed(), dataclasses.replace(of, held=held))["HTTP/2"]["backfires when"]
+    assert found.endswith("77 of 100 requests waited with *HTTP/2* (go)")
+    only_worse = rows(weighed(), dataclasses.replace(of, held=pd.DataFrame([worse])))["HTTP/2"]["backfires when"]
+    assert "99 of 100 requests waited with *HTTP/2 over 1*" in only_worse
+
+
+def test_connections_that_nginx_lacked_on_any_ground_are_told() -> None:
+    counted = json.dumps({"accepts": 100, "handled": 85})
+    full = made("HAProxy", options={"front": "nginx"}, front="nginx", front_counters=counted, lo_rx_dropped=1)
+    said = rows(weighed(), dataclasses.replace(troubles(), everywhere=pd.DataFrame([full])))["HAProxy"]
+    assert "nginx ran out of `worker_connections`" in said["backfires when"]
 
 
 def test_where_trouble_did_nothing_nothing_is_said() -> None:
