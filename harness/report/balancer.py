@@ -75,7 +75,7 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
                 "goodput, 1/s": median_and_ends(storms["good_per_s"], "{:,.0f}".format),
                 "throughput, answers that the server made, 1/s": at_least
                 + median_and_ends(storms["made_per_s"], "{:,.0f}".format),
-                "of these in vain": at_least + median_and_ends(storms["wasted_share"], "{:.0%}".format),
+                "of these in vain": _in_vain(storms["wasted_share"], at_least),
                 "refusals, 1/s": median_and_ends(storms["refused_per_s"], "{:,.0f}".format),
                 "generator": ", ".join(sorted(set(storms["generator"]))),
             }
@@ -122,7 +122,7 @@ def who_queues(runs: pd.DataFrame) -> str:
         place = str(in_queues.idxmax())
         where = f"in {_QUEUES[place]}"
         deepest, outside = in_queues[place], deep["kept_out"] >= MOST * deep["kept_waiting"] > 0
-        told = f"*{variant}* ({deepest:,.0f} of {open_at_once:,.0f} in {_QUEUES[place]})"
+        told = f"*{variant}* ({deepest:,.0f} of {open_at_once:,.0f})"
         if deepest < MOST * open_at_once and outside:
             where = "outside, before a full accept queue that drops their SYNs,"
             told = f"*{variant}* ({deep['kept_out']:,.0f} of {deep['planned']:,.0f} requests met it full)"
@@ -132,7 +132,7 @@ def who_queues(runs: pd.DataFrame) -> str:
             told = f"*{variant}* ({deepest:,.0f}, of whom no more than {open_at_once:,.0f} were still there)"
         places.setdefault(where, []).append(told)
     said = "; ".join(f"{where} with {', '.join(named)}" for where, named in places.items())
-    return f"By medians of the deepest moments, most of the connections that are open wait {said}."
+    return f"In brackets the deepest queue, of all connections that are open at once, medians: most wait {said}."
 
 
 def _queued(runs: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +165,7 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
     said += f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
     wasted = kinds["wasted_share"].median()
     if wasted[[alone, best]].notna().all():
-        in_best = f"{_signs(runs)[best]}{wasted[best]:.0%}"
+        in_best = _in_vain(wasted[[best]], _signs(runs)[best])
         said += f". In vain was {wasted[alone]:.0%} of what the server did alone, {in_best} with *{best}*"
     why = f"{more_in_vain(runs, alone)} {turned_away_with(runs[runs['variant'] == best])}"
     return f"{said}. {why.strip()}".rstrip(".")
@@ -179,10 +179,10 @@ def in_vain(runs: pd.DataFrame, alone: str) -> str:
     if known.empty:
         return "How many answers the server made was not measured."
     told = ", ".join(
-        f"*{variant}* {sign[variant]}{made[variant]:,.0f} ({sign[variant]}{wasted[variant]:.0%} in vain)"
+        f"*{variant}* {sign[variant]}{made[variant]:,.0f} ({_in_vain(wasted[[variant]], sign[variant])})"
         for variant in known
     )
-    said = f"Answers that the server made a second, and how many of them nobody waited for any more: {told}."
+    said = f"Answers that the server made a second, and what share of them came when nobody waited any more: {told}."
     return f"{said} {more_in_vain(runs, alone)}".strip()
 
 
@@ -204,6 +204,11 @@ def _signs(runs: pd.DataFrame) -> pd.Series:
     """For each way what is to be put before what its server made."""
     lower = runs.groupby("variant", sort=False, observed=True)["made_at_least"].any()
     return lower.map({True: _AT_LEAST, False: ""})
+
+
+def _in_vain(shares: pd.Series, sign: str) -> str:
+    """A lower bound of nothing tells nothing."""
+    return "not known" if sign and round(shares.max(), 2) == 0 else sign + median_and_ends(shares, "{:.0%}".format)
 
 
 def _by_waste(name: str, alone: str, made: pd.Series, wasted: pd.Series) -> bool:

@@ -15,7 +15,7 @@ from harness.effects import limited
 from harness.mitigations import ACCEPTING, compared
 from harness.report import notebook as say
 from harness.report.manners import times
-from harness.report.mitigations import brought
+from harness.report.mitigations import brought, not_told
 from harness.results import with_options
 
 HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
@@ -159,7 +159,8 @@ def batches(runs: pd.DataFrame, untouched: str) -> str:
         return "In too many storms this host's own input queue dropped packets: of batches nothing follows from them."
     shown = sum(one.found in ("better", "worse") for one in found)
     said = f"In {len(clear)} storms in which this host's own input queue dropped nothing, {shown} of {len(found)} "
-    return f"{said}comparisons with the runtime's own batch show more or less in every storm. {brought(found)}"
+    which = brought(found) if shown else not_told(found)
+    return f"{said}comparisons with the runtime's own batch show more or less in every storm. {which}".strip()
 
 
 def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:

@@ -98,7 +98,7 @@ def _in_trouble(storms: pd.DataFrame, troubles: Troubles) -> Iterator[str]:
         yield from _overloaded(asked, troubles)
         everywhere = troubles.everywhere
         if said := out_of_connections(everywhere[everywhere["variant"].astype(str) == str(asked["variant"])]):
-            yield said.rstrip(".")
+            yield said[0].lower() + said[1:].rstrip(".")
 
 
 def _out_of_files(asked: Mapping[Any, Any], files: pd.DataFrame) -> Iterator[str]:
