@@ -27,7 +27,8 @@ test: setup ## everything a change must pass
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/pytest
+	@.venv/bin/pytest --ignore=tests/notebooks
+	@.venv/bin/pytest --numprocesses 2 --dist loadgroup tests/notebooks
 
 notebooks: setup ## execute the committed notebooks on the reference data, in place; the README's verdicts too
 	@$(STORMLAB) notebooks --export

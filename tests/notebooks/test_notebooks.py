@@ -237,6 +237,7 @@ FOREIGN = {"vegeta-12.11.1", "vegeta-12.13.0", "hey-0.1.5", "oha-1.16.0", "publi
 """What 08 cannot do without here; the rest is left out with a line."""
 
 
+@pytest.mark.xdist_group("storms")  # one after the other
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path) -> None:
     needed = [unit for name, unit in tools.units().items() if name in FOREIGN]
