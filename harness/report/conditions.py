@@ -27,12 +27,11 @@ from harness.foreign import demand
 from harness.foreign.attack import Attack
 from harness.foreign.record import LAB
 from harness.report.notebook import mean_and_interval, percent, span
+from harness.report.numbers import tenths
 from harness.report.tables import NO_VALUE, quantile
 
 WHOLE = 0.995
 """From here on a server answers as good as everything."""
-LEAST_TOLD = 0.0005
-"""A smaller share of failures is not told in a table."""
 IN_PULSES = 2
 """From so many stretches of answers on, with silence between them."""
 
@@ -167,8 +166,8 @@ def in_pulses(conditions: pd.DataFrame) -> pd.DataFrame:
 
 
 def told(shares: Mapping[str, float]) -> str:
-    """``refused 49.8%, reset 0.1%``; empty where nothing is worth telling."""
-    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share >= LEAST_TOLD)
+    """``refused 49.8%, reset <0.1%``; empty where there is nothing."""
+    return ", ".join(f"{name} {tenths(share)}" for name, share in shares.items() if share)
 
 
 def pulses_told(pulses: Iterable[int | None]) -> str:

@@ -17,7 +17,8 @@ from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
 from harness.report.published_answers import by_files
-from harness.report.rivals import as_published, beside_rivals
+from harness.report.rivals import RIVALS, as_published, beside_rivals
+from harness.report.tables import quantile
 from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import quoted, title
 
@@ -148,6 +149,32 @@ def told(evidence: Evidence) -> str:
     said += f"{_shares(kind.answered)}{_refused_on_ipv6(attacks)}."
     others = [f"{percent(other.answered.value)} {name}" for name, (other, _) in kinds.items() if name != AS_PUBLISHED]
     return f"{said} With one thing changed: {'; '.join(others)}." if others else said
+
+
+def on_rivals(evidence: Evidence) -> list[pd.DataFrame]:
+    """Attacks as published on Go and on Node.js, in time: a frame for each version of the generator and server.
+
+    With ``lo_rx_dropped``, the packets that this host's own input queue dropped.
+    """
+    attacks = evidence.attacks_of(ADDRESS)
+    if attacks.empty:
+        return []
+    dropped = [moved.get("lo_rx_dropped", 0) for moved in attacks["counters"]]
+    chosen = attacks.assign(lo_rx_dropped=dropped)[attacks["server"].isin(list(RIVALS))]
+    return [same for _, same in chosen.groupby("plan_hash", sort=False)]
+
+
+def told_of_rivals(attacks: Sequence[pd.DataFrame]) -> str:
+    """What Go and Node.js answer under the published generator, and how late at worst; empty without any attack."""
+    if not attacks:
+        return ""
+    every = pd.concat(attacks)
+    parts = [
+        f"{RIVALS[str(server)]} answers {_mean(same)} in {len(same)} attacks, 99th percentile at most "
+        f"{quantile(same['p99_ms'].max(skipna=False))}"
+        for server, same in every.groupby("server", sort=False)
+    ]
+    return f"Under the published generator {'; '.join(parts)}."
 
 
 def finding(evidence: Evidence) -> str:

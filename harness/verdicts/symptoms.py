@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +19,7 @@ from harness.report.tables import quantile
 from harness.verdicts import published
 from harness.verdicts.evidence import Evidence, kinds
 from harness.verdicts.telling import decided, pending, quoted, title, undecided
-from harness.verdicts.verdict import Finding, Verdict, told, word
+from harness.verdicts.verdict import Finding, Unit, Verdict, told, word
 
 FAILING = 0.6
 """The article has 25 % answered. More is granted: half is what a generator leaves that picks one of two addresses, and
@@ -154,8 +156,9 @@ def s3(evidence: Evidence) -> Verdict:
 def s4(evidence: Evidence) -> Verdict:
     """Go and Node.js at their default backlogs: is everybody answered, and does the slowest hundredth stay below?
 
-    In the storms of 01 and 02, and in those that S2 has on the published program. The number told is of the former:
-    in the latter the timeout is varied, and where it is short no quantile lies beyond it.
+    Under the published generator, in the storms of 01 and 02, and in those that S2 has on the published program. The
+    number told is of the storms of 01 and 02: elsewhere the demand is small, or the timeout is varied, and where that
+    is short no quantile lies beyond it.
     """
     runs = evidence.of_plan("01-stack-comparison")
     runs = runs[(runs["scenario"] == "short") & runs["server"].isin(["go", "node"])]
@@ -163,7 +166,9 @@ def s4(evidence: Evidence) -> Verdict:
         return pending("S4")
     own = pd.concat([runs, _at_default(evidence, ["go", "node"])])
     of_text = pd.concat([published.recorded_storms(evidence, plan) for plan in published.STORMS])
-    findings, said, undecided_kinds = [], [], []
+    attacks = published.on_rivals(evidence)
+    findings = [finding for attack in attacks for finding in _under_attack(attack)]
+    said, undecided_kinds = [], []
     slowest: list[tuple[Interval, str, pd.Series]] = []
     for server, storms_of_server in own.groupby("server"):
         name, answered, steady = title(str(server)), [], []
@@ -184,16 +189,28 @@ def s4(evidence: Evidence) -> Verdict:
             f"{quantile(STEADY_MS)} in {_count(steady)}{_failing(answered)}"
         )
     used = pd.concat([own, of_text[of_text["server"].isin(["go", "node"])]])
+    ids = {run_id for attack in attacks for run_id in attack["run_id"]}
     if word(findings) == "undecidable_here":
-        return undecided("S4", f"{_too_few()} Or the generator was the limit.", used)
-    statement = f"{'; '.join(said)}. Undecided is a kind with too few storms, with the generator as the limit, or that "
-    statement += "falls short while this host's own input queue drops packets, or in some storms only."
+        return undecided("S4", f"{_too_few()} Or the generator was the limit.", used, ids)
+    statement = f"{said_of_attacks} " if (said_of_attacks := published.told_of_rivals(attacks)) else ""
+    statement += f"In the lab's storms: {'; '.join(said)}. Undecided is a kind with too few storms, with the generator "
+    statement += "as the limit, or that falls short while this host's own input queue drops packets, or in some storms "
+    statement += "only."
     if undecided_kinds:
         statement += f" Whether everybody is answered is undecided for {'; '.join(undecided_kinds)}."
     none = (None, "none is decided", pd.Series(dtype=str))
     worst, where, behind = max(slowest, key=lambda found: found[0].value, default=none)
     measure = f"99th percentile of latency, the slowest that decides: {where}"
-    return decided("S4", findings, statement, (measure, "ms"), worst, used, name_open=False, value_runs=behind)
+    in_ms: tuple[str, Unit] = (measure, "ms")
+    return decided("S4", findings, statement, in_ms, worst, used, name_open=False, more_runs=ids, value_runs=behind)
+
+
+def _under_attack(attacks: pd.DataFrame) -> Iterator[Finding]:
+    """Attacks of one kind on one server: whether every request is answered, and whether at a steady latency."""
+    first = attacks.iloc[0]
+    name, kind = title(str(first["server"])), f"{first['tool']} at {first['target']}"
+    yield Finding(f"{name}{_ANSWERS}{kind}", _always(attacks["success_rate"] == 1, attacks))
+    yield Finding(f"{name}'s latency, {kind}", _always(attacks["p99_ms"].fillna(np.inf) <= STEADY_MS, attacks))
 
 
 def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:

@@ -269,7 +269,29 @@ def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Ev
         assert of(shifted, "S3") == expected
 
 
+def test_s4_leads_with_the_published_generator(reference: Evidence) -> None:
+    attacks = reference.attacks_of(published.ADDRESS)
+    on_rivals = attacks[attacks["server"].isin(["go", "node"])]
+    verdict = RULES["S4"](reference)
+    assert verdict.statement.startswith("Under the published generator Go answers 100.00%")
+    assert f"Node.js answers 100.00% (100.00% to 100.00%) in {sum(on_rivals['server'] == 'node')} attacks" in (
+        verdict.statement
+    )
+    assert set(on_rivals["run_id"]) <= set(verdict.run_ids)
+    assert "generator" not in RULES["S4"](without_attacks(reference)).statement.partition(". ")[0]
+    storms = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
+    storms |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
+    for plan in published.STORMS:
+        storms |= of_plan(reference, plan, server=["go", "node"])
+    failing = changed(reference, storms, success_rate=0.9, p99_ms=3000.0, generator="ok", lo_rx_dropped=0)
+    assert of(failing, "S4") == "true_under_conditions"
+    said = [{**kept["said"], "answered": 1, "p99_ms": 3000.0} for kept in reference.attacks]
+    attacked = [{**kept, "said": each} for kept, each in zip(reference.attacks, said, strict=True)]
+    assert of(dataclasses.replace(failing, attacks=attacked), "S4") == "not_reproduced"
+
+
 def test_s4_asks_for_all_answers_and_a_low_latency(reference: Evidence) -> None:
+    reference = without_attacks(reference)
     rivals = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
     rivals |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
     for plan in published.STORMS:
