@@ -12,7 +12,7 @@ from harness.inference import unpaired_p
 from harness.report import conditions as tell
 from harness.report.bands import HALF, Band, grazing, inside, within
 from harness.report.notebook import percent, span
-from harness.report.published import SHARE, at_name, ipv4_only, runner_answer, shallow, stuck_answer
+from harness.report.published import SHARE, at_name, ipv4_only, late_answer, runner_answer, shallow, stuck_answer
 from harness.report.rivals import against, as_demanded, as_published, beside_rivals
 
 UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
@@ -67,7 +67,9 @@ def match_answer(tried: Tried) -> str:
     )
     if left_out:
         text += f"Not among them are {left_out} conditions in which a tool sent far fewer requests than were wanted. "
-    return text + f"{_missed(within(beside, tried.band), match)} {by_files(tried.conditions)}".strip()
+    late = late_answer(tried.address, tried.chances, tried.old, tried.band)
+    parts = [_missed(within(beside, tried.band), match), late, by_files(tried.conditions)]
+    return text + " ".join(filter(None, parts))
 
 
 def _shown(match: pd.DataFrame, band: Band) -> str:
@@ -124,7 +126,7 @@ def answers(tried: Tried) -> list[str]:
         "- **A runner that does not wait**. " + runner_answer(tried.address, tried.chances, tried.old, tried.band),
         "- **Stuck**. " + stuck_answer(pd.concat([tried.address, tried.chances], ignore_index=True)),
         _remedies_answer(tried.conditions),
-        _pulses_answer(tried.conditions),
+        pulses_answer(tried.conditions),
         slower_answer(tried.pairs),
     ]
     return [line for line in lines if line]
@@ -146,12 +148,14 @@ def _comes_back(tried: Tried) -> str:
     )
 
 
-def _pulses_answer(everything: pd.DataFrame) -> str:
+def pulses_answer(everything: pd.DataFrame) -> str:
+    """Which servers answer in pulses, and which in none, of the conditions of which it can be told."""
     told = everything[[any(n is not None for n in each) for each in everything["pulses"]]]
     found = tell.in_pulses(told)
     of_all, many = Counter(told["server"]), Counter(found["server"])
     where = {server: "; ".join(same["group"] + ", " + same["condition"]) for server, same in found.groupby("server")}
     parts = [f"{server} in {many[server]} of {of_all[server]} ({where[server]})" for server in of_all if many[server]]
+    parts += [f"{server} in none of {of_all[server]}" for server in of_all if not many[server]]
     return (
         f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
         f"{', '.join(parts) or 'no server'}."
@@ -171,7 +175,10 @@ def _remedies_answer(everything: pd.DataFrame) -> str:
     if not printed or UNTREATED not in shares:
         return said
     worse = sum(share < min(shares[UNTREATED]) for share in printed)
-    return f"{said} With the printed backlog on Tokio {worse} of {len(printed)} were answered less than any untreated."
+    return (
+        f"{said} In {worse} of {len(printed)} storms with the printed backlog on Tokio fewer were answered than in any "
+        "untreated one."
+    )
 
 
 def slower_answer(pairs: pd.DataFrame) -> str:
@@ -205,7 +212,7 @@ def by_files(everything: pd.DataFrame) -> str:
     for group, rows in mine.groupby("group", sort=False):
         ground = str(group).removeprefix(BY_FILES)
         shares = ", ".join(
-            f"{SHARE(np.mean(row['shares']))} with {row['condition']} ({span(pd.Series(row['shares']), SHARE)})"
+            f"{SHARE(np.mean(row['shares']))} with {row['condition']} (runs {span(pd.Series(row['shares']), SHARE)})"
             for row in rows.to_dict("records")
         )
         said.append(f"By its limit of open files{ground}{',' if ground else ''} {ENDS} answers {shares}.")

@@ -107,7 +107,14 @@ def kinds_of(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def matched(evidence: Evidence) -> str:
-    """Whether any of these storms is what was published, and what the limit of open files does; empty without any."""
+    """Whether any storm or a late Hyper is what was published, and what limits of open files do; empty without any."""
+    in_time, chances = evidence.attacks_of(ADDRESS), evidence.attacks_of(CHANCES)
+    measured = len(in_time) and len(chances)
+    late = published.late_answer(in_time, chances, OLD, QUARTER) if measured else ""
+    return " ".join(filter(None, [_matched_by_storms(evidence), late]))
+
+
+def _matched_by_storms(evidence: Evidence) -> str:
     tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
     if not tables:
         return ""
@@ -128,15 +135,19 @@ def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
     return runs[runs["server"].astype(str).str.startswith(OF_HYPER)]
 
 
+def quarter(shares: Mapping[str, Sequence[float]]) -> str:
+    """The kinds, by the shares of their runs, that answer as many as the article has."""
+    found = [kind for kind, each in shares.items() if mostly_inside(each, QUARTER)]
+    return f"{_ends(QUARTER)} are answered in most runs of: {'; '.join(map(quoted, found)) or 'none'}."
+
+
 def by_band(shares: Mapping[str, Sequence[float]]) -> str:
-    """Kinds by the shares of their runs: about a half, as many as the article has, or others; each band only once."""
-    bands = {f"about a half ({_ends(HALF)} in most runs)": HALF, f"{_ends(QUARTER)} in most runs": QUARTER}
-    said, left = [], dict(shares)
-    for name, band in bands.items():
-        found = [kind for kind, each in left.items() if mostly_inside(each, band)]
-        said.append(f"{name}: {', '.join(map(quoted, found)) or 'none'}")
-        left = {kind: each for kind, each in left.items() if kind not in found}
-    return "; ".join([*said, f"other shares: {', '.join(map(quoted, left))}"] if left else said)
+    """Those that answer another share, about a half of all requests apart."""
+    left = {kind: each for kind, each in shares.items() if not mostly_inside(each, QUARTER)}
+    half = [kind for kind, each in left.items() if mostly_inside(each, HALF)]
+    said = f"about a half ({_ends(HALF)} in most runs): {', '.join(map(quoted, half)) or 'none'}"
+    others = [kind for kind in left if kind not in half]
+    return f"{said}; other shares: {', '.join(map(quoted, others))}" if others else said
 
 
 def told(evidence: Evidence) -> str:
@@ -219,7 +230,7 @@ def _mean(attacks: pd.DataFrame) -> str:
 def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
     """Begins with a semicolon; empty where nothing failed."""
     failed = (attacks["requests"] - attacks["answered"]).sum()
-    return f"; {refused_on_ipv6(attacks).sum():,} of {failed:,} failures are refusals on [::1]" if failed else ""
+    return f"; refused on [::1]: {refused_on_ipv6(attacks).sum():,} of the {failed:,} that failed" if failed else ""
 
 
 def _shares(interval: Interval) -> str:

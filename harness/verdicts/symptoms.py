@@ -94,17 +94,19 @@ def s2(evidence: Evidence) -> Verdict:
         reason = f"{_too_few()} And what fails where this host dropped packets is not decided."
         return undecided("S2", reason, used, ids)
     worst = min(measured, key=lambda kind: measured[kind].value)
-    statement = f"{published.told(evidence)} " if attacks else ""
+    holds = [finding.condition for finding in findings if finding.holds]
+    failing = {kind: holding[kind] for kind in holds if kind in holding}
+    statement = f"{published.quarter(failing)} " if failing else ""
+    statement += f"{published.told(evidence)} " if attacks else ""
     statement += f"Of {len(measured)} kinds of storm on the lab's Hyper it fared worst in “{worst}” and answered "
     statement += f"{percent(measured[worst].value)} there, with its default backlog of "
     statement += f"{hyper['backlog_effective'].iloc[-1]:,.0f}. Node.js answered "
     of_node = node.groupby("cpu", sort=False)["success_rate"].mean()
     statement += ", ".join(f"{percent(share)} with {regime} CPUs" for regime, share in of_node.items()) + "."
     statement += f" Hyper's median latency is, over that of Node.js: {'; '.join(times)}." if times else ""
-    holds = [finding.condition for finding in findings if finding.holds]
-    if failing := {kind: holding[kind] for kind in holds if kind in holding}:
+    if failing:
         statement += f" It holds, with fewer than {FAILING:.0%} answered and fewer than by Node.js where that was "
-        statement += f"tried, for: {published.by_band(failing)}."
+        statement += f"tried, for these and for: {published.by_band(failing)}."
     if slow := [condition for condition in holds if condition not in holding]:
         statement += f" And: {'; '.join(slow)}."
     statement += f" {said}" if (said := published.matched(evidence)) else ""

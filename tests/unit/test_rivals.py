@@ -10,6 +10,7 @@ import pytest
 from harness.report import bands
 from harness.report import published_answers as answer
 from harness.report.rivals import against, as_published, beside_rivals, rival
+from tests.unit.test_attacks import attacks, kept
 
 
 def condition(server: str, shares: list[float], dropped: list[int] | None = None, **more: Any) -> dict[str, Any]:
@@ -77,9 +78,13 @@ def test_the_match_is_shown_missed_or_undecided(
     beside = beside_rivals(conditions)
     assert beside["whole"].to_list() == [whole]
     assert len(as_published(beside, bands.QUARTER)) == (whole is True)
-    text = answer.match_answer(answer.Tried(conditions, conditions, conditions, "vegeta", bands.QUARTER))
+    in_time = attacks(kept("a", 50, {}), kept("b", 100, {}, "go"), kept("c", 100, {}, "node"))
+    late = attacks(kept("d", 25, {}, late_s=2.0))
+    text = answer.match_answer(answer.Tried(in_time, late, conditions, "vegeta-12.11.1", bands.QUARTER))
     assert said in text
     assert ("The nearest that are no match: storm, open files, 12,000" in text) == (whole is not True)
+    assert "late by: 2 s. Were Hyper late and the others in time, these were the published shares" in text
+    assert "12,000 (runs 23.8% to 38.6%)" in text, "a span of runs is not taken for an interval"
     assert ("Node.js 99.26%" in text) == (whole is not True), "the near miss is named with its number"
 
 
