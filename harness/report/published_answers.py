@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.inference import unpaired_p
+from harness.inference import mean_of_runs, unpaired_p
 from harness.report import conditions as tell
 from harness.report.bands import HALF, Band, grazing, inside, within
+from harness.report.blame import fails
 from harness.report.notebook import percent, span
 from harness.report.published import SHARE, at_name, ipv4_only, late_answer, runner_answer, shallow, stuck_answer
-from harness.report.rivals import against, as_demanded, as_published, beside_rivals
+from harness.report.rivals import ALIKE, OF_HYPER, against, as_demanded, as_published, beside_rivals
 
 UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
 """Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
@@ -91,7 +92,7 @@ def _missed(near: pd.DataFrame, match: pd.DataFrame) -> str:
 def slower(pairs: pd.DataFrame) -> pd.DataFrame:
     """Where Hyper and Node.js were tried in the same way, as a table."""
     behind = (pairs["p50_ms"] > pairs["node p50_ms"]).where(pairs[["p50_ms", "node p50_ms"]].notna().all(axis=1))
-    fewer = pairs["answered"] < pairs["node answered"]
+    fewer = ["Hyper" if each is True else "undecided" if each is None else "" for each in pairs["fewer"]]
     return pd.DataFrame(
         {
             "what": pairs["what"],
@@ -101,7 +102,7 @@ def slower(pairs: pd.DataFrame) -> pd.DataFrame:
             "Node.js answered": pairs["node answered"].map(percent),
             "Hyper's median": pairs["p50_ms"].map(_median),
             "Node.js's median": pairs["node p50_ms"].map(_median),
-            "fewer answered": fewer.map({True: "Hyper", False: ""}),
+            "fewer answered": fewer,
             "slower": behind.map({True: "Hyper", False: ""}).fillna("not told"),
         }
     )
@@ -122,7 +123,8 @@ def answers(tried: Tried) -> list[str]:
         _comes_back(tried),
         f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%} in most runs) in {len(half)} conditions, {sum(refused)} of them "
         f"mostly by refusals on `[::1]`: {_named(half, HALF)}.",
-        f"- **25 %** ({low:.0%} to {high:.0%} in most runs) in {len(near)}: {_named(near, tried.band)}. {rivals}",
+        f"- **25 %** ({low:.0%} to {high:.0%} in most runs) in {len(near)}: {_named(near, tried.band)}. {rivals}"
+        f"{left_open(tried)}",
         "- **A runner that does not wait**. " + runner_answer(tried.address, tried.chances, tried.old, tried.band),
         "- **Stuck**. " + stuck_answer(pd.concat([tried.address, tried.chances], ignore_index=True)),
         _remedies_answer(tried.conditions),
@@ -130,6 +132,19 @@ def answers(tried: Tried) -> list[str]:
         slower_answer(tried.pairs),
     ]
     return [line for line in lines if line]
+
+
+def left_open(tried: Tried) -> str:
+    """Of the conditions around a quarter those that the verdict does not count, by its own rule; empty for none."""
+    names = []
+    for row in tried.near[tried.near["server"].str.startswith(OF_HYPER)].to_dict("records"):
+        same = (tried.conditions[ALIKE] == pd.Series({name: row[name] for name in ALIKE})).all(axis=1)
+        node = tried.conditions[same & (tried.conditions["server"] == "node")]["shares"]
+        theirs = mean_of_runs(node.iloc[0]) if len(node) else None
+        if not fails(mean_of_runs(row["shares"]), mean_of_runs(row["blameless"]), theirs):
+            beside = f", Node.js {SHARE(theirs.value)}" if theirs else ""
+            names.append(f"{row['group']}, {row['condition']} ({row['server']}{beside})")
+    return f" Undecided in S2, which asks for fewer than Node.js answers: {'; '.join(names)}." if names else ""
 
 
 def _comes_back(tried: Tried) -> str:
@@ -185,10 +200,12 @@ def slower_answer(pairs: pd.DataFrame) -> str:
     """Where Hyper's median is longer, and where it answers fewer, of the comparisons that ``against`` has."""
     known = pairs.dropna(subset=["p50_ms", "node p50_ms"])
     behind = known[known["p50_ms"] > known["node p50_ms"]]
-    fewer = pairs[pairs["answered"] < pairs["node answered"]]
+    fewer, left = (pairs[[each is known_as for each in pairs["fewer"]]] for known_as in (True, None))
+    undecided = f" In {len(left)} more it is undecided{_where(left)}." if len(left) else ""
     return (
         f"- **Hyper slower than Node.js**: in {len(behind)} of {len(known)} comparisons by median latency"
-        f"{_where(behind)}. Fewer answered: in {len(fewer)} of {len(pairs)}{_where(fewer)}."
+        f"{_where(behind)}. Fewer answered than by Node.js: in {len(fewer)} of "
+        f"{len(pairs)}{_where(fewer)}.{undecided}"
     )
 
 

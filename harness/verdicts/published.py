@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.clean_ground import clean
 from harness.errors import MachineError
 from harness.inference import Interval, mean_of_runs
 from harness.report import published
 from harness.report.bands import HALF, QUARTER, Band, mostly_inside
+from harness.report.blame import blameless
 from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
@@ -31,8 +30,6 @@ OF_HYPER = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
 AS_PUBLISHED = f"{OLD} at {NAME}"
-_SERVERS_DOING = ("refused", "reset", "closed_early", "bad_answer")
-"""Outcomes that packets which this host lost on their way cannot have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,8 @@ class Kind:
     blameless: Interval
     """Their mean, with what this host's dropped packets may have cost counted as answered."""
     run_ids: tuple[str, ...]
-    node: float | None = None
-    """The share that Node.js answers in the same storm, where it was tried."""
+    node: Interval | None = None
+    """What Node.js answers in the same storm, where it was tried."""
 
     @property
     def answered(self) -> Interval:
@@ -77,11 +74,9 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
             first = storms.iloc[0]
             beside = rivals[rivals["timeout_s"].eq(first["timeout_s"]) & rivals["limit"].eq(first["limit"])]
             shares = tuple(storms["success_rate"])
-            lost = [1 - _servers_doing(each) for each in storms["outcomes"]]
-            blameless = mean_of_runs(shares if clean(storms) else lost)
             ids = (*storms["run_id"], *beside["run_id"])
-            rival = float(beside["success_rate"].mean()) if len(beside) else None
-            yield Kind(f"{variant} with {kind}", shares, blameless, ids, rival)
+            rival = mean_of_runs(beside["success_rate"].to_list()) if len(beside) else None
+            yield Kind(f"{variant} with {kind}", shares, mean_of_runs(blameless(storms)), ids, rival)
 
 
 def recorded_storms(evidence: Evidence, plan: str) -> pd.DataFrame:
@@ -235,9 +230,3 @@ def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
 
 def _shares(interval: Interval) -> str:
     return with_ends(interval.value, interval.ends, "share")
-
-
-def _servers_doing(outcomes: str) -> float:
-    """The share of requests that failed in a way that no lost packet explains."""
-    counts = json.loads(outcomes)
-    return float(sum(counts.get(name, 0) for name in _SERVERS_DOING) / sum(counts.values()))

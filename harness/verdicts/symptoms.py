@@ -13,6 +13,7 @@ from harness.errors import PlanError
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
 from harness.paired import beyond, ratio
 from harness.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
+from harness.report.blame import FAILING, fails
 from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.tables import quantile
@@ -21,9 +22,6 @@ from harness.verdicts.evidence import Evidence, kinds
 from harness.verdicts.telling import decided, pending, quoted, title, undecided
 from harness.verdicts.verdict import Finding, Unit, Verdict, told, word
 
-FAILING = 0.6
-"""The article has 25 % answered. More is granted: half is what a generator leaves that picks one of two addresses, and
-the line is above it, so that no coin decides on which side of it such an attack falls."""
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
 IN_STEP = 0.05
@@ -75,8 +73,8 @@ def s2(evidence: Evidence) -> Verdict:
     findings, measured, times, holding = [], {}, [], {}
     for kind, storms in [*kinds(hyper), *kinds(smaller)]:
         answered = measured[kind] = mean_of_runs(storms["success_rate"].to_list())
-        fails = beyond(-answered.high, -answered.low, -FAILING)
-        findings.append(Finding(kind, None if fails and not clean(storms) else fails))
+        little = beyond(-answered.high, -answered.low, -FAILING)
+        findings.append(Finding(kind, None if little and not clean(storms) else little))
         holding[kind] = tuple(storms["success_rate"])
     for regime, storms in runs.groupby("cpu", sort=False):
         slower = _of_hyper(storms, "p50_ms", "node")
@@ -85,7 +83,7 @@ def s2(evidence: Evidence) -> Verdict:
             times.append(f"{with_ends(slower.ratio.value, slower.ratio.ends, 'ratio')} with {regime} CPUs")
     attacks = [kind for kind, _ in published.under_its_generator(evidence)]
     others = [*attacks, *published.in_the_storm(evidence)]
-    findings += [Finding(kind.name, _fails(kind)) for kind in others]
+    findings += [Finding(kind.name, fails(kind.answered, kind.blameless, kind.node)) for kind in others]
     holding |= {kind.name: kind.shares for kind in others}
     used = pd.concat([hyper, smaller, node])
     ids = {run_id for kind in others for run_id in kind.run_ids}
@@ -243,15 +241,6 @@ def _always(good: pd.Series, storms: pd.DataFrame) -> bool | None:
     if len(storms) < FEWEST_RUNS:
         return None
     return True if good.all() else False if good.mean() < 0.5 and clean(storms) else None
-
-
-def _fails(kind: published.Kind) -> bool | None:
-    """Whether less than is granted, and than Node.js answers, even if what this host dropped had cost nothing."""
-    less = beyond(-kind.blameless.high, -kind.blameless.low, -FAILING)
-    if beyond(kind.answered.low, kind.answered.high, FAILING):
-        return False
-    fewer_than_node = kind.node is None or kind.node > kind.answered.value
-    return True if less and fewer_than_node else None
 
 
 def _count(findings: list[Finding]) -> str:
