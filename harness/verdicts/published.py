@@ -12,6 +12,7 @@ from harness.inference import Interval, mean_of_runs
 from harness.report import published
 from harness.report.bands import HALF, QUARTER, Band, mostly_inside
 from harness.report.blame import blameless
+from harness.report.conditions import in_pulses
 from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
@@ -110,10 +111,9 @@ def matched(evidence: Evidence) -> str:
 
 
 def _matched_by_storms(evidence: Evidence) -> str:
-    tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
-    if not tables:
+    conditions = _conditions(evidence)
+    if conditions.empty:
         return ""
-    conditions = pd.concat(tables, ignore_index=True)
     beside = beside_rivals(conditions)
     shown, whole = as_published(beside, QUARTER), beside["whole"].to_list()
     return (
@@ -122,6 +122,26 @@ def _matched_by_storms(evidence: Evidence) -> str:
         f"everything; in {whole.count(False)} one of them fell short by itself, {whole.count(None)} undecided. "
         f"{by_files(conditions)}"
     ).strip()
+
+
+def pulses(evidence: Evidence) -> tuple[str, list[str]]:
+    """In how many kinds of storm that say something of a backlog the published program answers in pulses, and their
+    run ids; empty without any.
+    """
+    every = _conditions(evidence)
+    if every.empty:
+        return "", []
+    undisturbed = pd.Series([all(packets == 0 for packets in each) for each in every["dropped"]], every.index)
+    mine = every[every["server"].str.startswith(OF_HYPER) & undisturbed]
+    if mine.empty:
+        return "", []
+    found = in_pulses(mine)["server"].to_list()
+    parts = [
+        f"{server} in {found.count(server) or 'none'} of {len(same)} kinds of storm"
+        for server, same in mine.groupby("server", sort=False)
+    ]
+    ids = [run_id for each in mine["run_ids"] for run_id in each]
+    return f"By itself the published program answers in pulses: {', '.join(parts)}.", ids
 
 
 def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
@@ -206,6 +226,12 @@ def finding(evidence: Evidence) -> str:
     if len(later):
         said += f" With a later version of it, or at 127.0.0.1, {_servers(later)} answers {_mean(later)}."
     return said
+
+
+def _conditions(evidence: Evidence) -> pd.DataFrame:
+    """All kinds of storm of :data:`STORMS` as :mod:`harness.report.conditions` has them; empty without any."""
+    tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _ends(band: Band) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,14 @@ IN_STEP = 0.05
 FULL_QUEUE = ("as it is", "wide input queue")
 """Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
 _ANSWERS = " answers all, "
-PULSE_KINDS = (*FULL_QUEUE, "larger backlog", "larger backlog, wide input queue", "no stall")
+PULSE_KINDS: Mapping[str, str] = {
+    "wide input queue": "with this host's input queue opened wide",
+    "as it is": "as it is",
+    "larger backlog": "with a larger backlog",
+    "larger backlog, wide input queue": "with a larger backlog and this host's input queue opened wide",
+    "no stall": "with no stall",
+}
+"""Storms of 04, those with a full queue first, and how they are told."""
 
 
 def s1(evidence: Evidence) -> Verdict:
@@ -119,12 +126,14 @@ def s2(evidence: Evidence) -> Verdict:
 
 def s3(evidence: Evidence) -> Verdict:
     """Pulses: are connections established in step with their own SYN retransmissions, and does it take a full queue?"""
-    runs = evidence.of_plan("04-root-cause", "timeout_s")
-    runs = runs[runs["variant"].isin(PULSE_KINDS)]
+    runs = evidence.of_plan("04-root-cause", "timeout_s", "stall_ms")
+    runs = runs[runs["variant"].isin(list(PULSE_KINDS))]
     if runs.empty:
         return pending("S3")
     findings, shares, said, used = [], {}, [], {}
-    for variant, storms in runs.groupby("variant", observed=True):
+    by_kind = dict([*runs.groupby("variant", observed=True)])
+    for variant in filter(by_kind.__contains__, PULSE_KINDS):
+        storms = by_kind[variant]
         if not clean(storms) or len(storms) < FEWEST_RUNS:
             continue
         try:
@@ -134,23 +143,31 @@ def s3(evidence: Evidence) -> Verdict:
         schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
         found, share = find_pulses(lives, schedule), mean_of_runs([in_step(life, schedule) for life in lives])
         pulses = beyond(share.low, share.high, IN_STEP)
-        findings.append(Finding(str(variant), None if pulses and found.p >= 1 - CONFIDENCE else pulses))
-        shares[str(variant)] = share
-        said.append(f"{found.share:.1%} with “{variant}” (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
-        used[str(variant)] = storms
+        findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
+        shares[variant], used[variant] = share, storms
+        said.append(f"{found.share:.1%} {PULSE_KINDS[variant]} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
     full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
     if not full:
         reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "
         return undecided("S3", reason + "which makes pulses of its own. Root can widen it: --host-sysctl.", runs)
-    statement = f"Established in step with the clients' own SYN retransmissions: {'; '.join(said)}."
+    stopped_s = runs["stall_ms"].max() / 1000
+    statement = (
+        f"Of a Hyper stopped for {stopped_s:g} s, established in step with the clients' own SYN retransmissions: "
+    )
+    statement += f"{'; '.join(said)}."
     if full[0].holds and told(findings, False):
         statement += " So the rhythm is not the server's: the clients' kernels wait, and then send again what a full "
         statement += "queue dropped."
-    measure = "of all connections in step with retransmissions while the queue is full"
+    by_itself, storms_of_it = published.pulses(evidence)
+    statement += f" {by_itself}" if by_itself else ""
+    measure = (
+        f"of all connections in step with retransmissions while a Hyper stopped for {stopped_s:g} s has a full queue"
+    )
     told_of = full[0].condition
     behind = used[told_of]["run_id"]
     runs = pd.concat(used.values())
-    return decided("S3", findings, statement, (measure, "share"), shares[told_of], runs, value_runs=behind)
+    number: tuple[str, Unit] = (measure, "share")
+    return decided("S3", findings, statement, number, shares[told_of], runs, more_runs=storms_of_it, value_runs=behind)
 
 
 def s4(evidence: Evidence) -> Verdict:

@@ -269,6 +269,26 @@ def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Ev
         assert of(shifted, "S3") == expected
 
 
+def test_s3_says_what_was_done_to_its_server_and_what_the_published_program_does_by_itself(
+    reference: Evidence,
+) -> None:
+    verdict = RULES["S3"](reference)
+    assert verdict.statement.startswith("Of a Hyper stopped for 2.5 s, established in step")
+    assert "stopped for 2.5 s" in verdict.measure
+    assert "By itself the published program answers in pulses: hyper-2024 in none of" in verdict.statement
+    alone = RULES["S3"](without_attacks(reference))
+    assert "By itself" not in alone.statement
+    added = reference.runs["run_id"].isin(set(verdict.run_ids) - set(alone.run_ids))
+    assert added.any()
+    assert (reference.runs.loc[added, "lo_rx_dropped"] == 0).all()
+    assert not of_plan(reference, "08-files-wide", server=["go", "node"])[added].any()
+    pulsing = of_plan(reference, "08-files-wide", server="hyper-2024")
+    once = reference.runs["answers_per_step"].copy()
+    once[pulsing] = [[9, 0, 0, 9]] * int(pulsing.sum())
+    planted = with_runs(reference, reference.runs.assign(answers_per_step=once))
+    assert "hyper-2024 in 3 of" in RULES["S3"](planted).statement
+
+
 def test_s4_leads_with_the_published_generator(reference: Evidence) -> None:
     attacks = reference.attacks_of(published.ADDRESS)
     on_rivals = attacks[attacks["server"].isin(["go", "node"])]
