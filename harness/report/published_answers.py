@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -156,7 +157,7 @@ def _comes_back(tried: Tried) -> str:
     same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
     return (
         f"- **The published failure** {'comes back' if same else 'does not come back as it was'}: {tried.old} at "
-        f"`localhost` gets {SHARE(as_it_was.mean())} from servers on 127.0.0.1, and {SHARE(changed.mean())} with "
+        f"`localhost` gets {percent(as_it_was.mean())} from servers on 127.0.0.1, and {percent(changed.mean())} with "
         f"another version or the literal address (p = {p:.4f}, permutation test over {both.sum()} attacks on "
         f"{', '.join(dict.fromkeys(deaf.loc[both, 'server']))}). "
         + ("It is no matter of a backlog." if shallow(deaf[mine]) else "But its queue was full at times.")
@@ -234,6 +235,22 @@ def by_files(everything: pd.DataFrame) -> str:
         )
         said.append(f"By its limit of open files{ground}{',' if ground else ''} {ENDS} answers {shares}.")
     return " ".join(said)
+
+
+def ceiling(lab: pd.DataFrame) -> str:
+    """What the most open files that a server could have here keep from being known, of the lab's storms."""
+    most = lab["server_files_limit"].max()
+    at_most = lab[lab["server_files_limit"] == most]
+    names = pd.Series([tell.server_name(json.loads(plan)["server"]) for plan in at_most["plan"]], at_most.index)
+    ended = (at_most["status"] != "complete") & (at_most["out_of_files_lines"] > 0)
+    parts = [f"{name} in {over.sum()} of {len(over)} storms" for name, over in ended.groupby(names) if over.any()]
+    said = f"No server has more than {most:,.0f} open files, which is this machine's own limit"
+    if not parts:
+        return f"{said}; none ended out of them."
+    return (
+        f"{said}. Out of them ended: {'; '.join(parts)}. No higher limit could be tried here: what these answer with "
+        "enough files is not shown, here or in the verdicts C2, F1 and F3."
+    )
 
 
 def _named(conditions: pd.DataFrame, band: Band) -> str:

@@ -156,6 +156,17 @@ def test_why_a_server_ended_is_told_where_it_is_known() -> None:
     assert tell.table(storms())["server ended"].to_list() == ["1 of 2, out of 1,024 files", "1 of 1"]
 
 
+def test_the_most_open_files_that_there_were_are_said_to_be_the_machines() -> None:
+    plan = json.dumps({"server": _json("{python} x {port} socket2")})
+    ran = {"plan": plan, "server_files_limit": 20_000, "status": "complete", "out_of_files_lines": 0}
+    over = ran | {"status": "server_ended", "out_of_files_lines": 1}
+    less = over | {"server_files_limit": 8_192, "plan": json.dumps({"server": _json("{python} x {port}")})}
+    said = answer.ceiling(pd.DataFrame([ran, over, less]))
+    assert "No server has more than 20,000 open files, which is this machine's own limit" in said
+    assert "Out of them ended: hyper-today, socket2 in 1 of 2 storms. No higher limit" in said
+    assert answer.ceiling(pd.DataFrame([ran, less])).endswith("none ended out of them.")
+
+
 def test_slow_is_not_what_has_ended() -> None:
     pairs = rivals.against(
         pd.concat([storms(), storms().assign(server="node", p50_ms=[[0.5], [0.5]])]), ["hyper-today"], "node"
