@@ -447,6 +447,12 @@ def test_allocators_are_judged_by_who_is_answered_and_by_what_is_established(ref
     assert of(compared(reference, jemalloc(0.5), answered=0.7), claim) == "reproduced"
 
 
+def test_c3_leads_with_the_comparison_that_decides(reference: Evidence) -> None:
+    first = RULES["C3"](reference).statement.partition(". ")[0]
+    assert first.startswith("An improvement of 5% or more is shown in ")
+    assert "another allocator than the default: CPU time per answer with jemalloc (python" in first
+
+
 def test_the_calm_load_is_none_of_high_concurrency(reference: Evidence) -> None:
     only_calm = compared(reference, jemalloc(0.6, ("long",)))
     assert of(only_calm, "C3") == "not_reproduced"
