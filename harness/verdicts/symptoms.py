@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from harness.clean_ground import clean
-from harness.effects import limited
+from harness.effects import UNTOUCHED, in_blocks, limited
 from harness.errors import PlanError
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
 from harness.paired import beyond, ratio
+from harness.plan import PLANS, load_plan
 from harness.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
 from harness.report.blame import FAILING, fails
 from harness.report.notebook import percent
@@ -19,7 +20,7 @@ from harness.report.numbers import with_ends
 from harness.report.tables import quantile
 from harness.verdicts import published
 from harness.verdicts.evidence import Evidence, kinds
-from harness.verdicts.telling import decided, pending, quoted, title, undecided
+from harness.verdicts.telling import decided, part, pending, quoted, title, undecided
 from harness.verdicts.verdict import Finding, Unit, Verdict, told, word
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
@@ -29,6 +30,9 @@ IN_STEP = 0.05
 FULL_QUEUE = ("as it is", "wide input queue")
 """Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
 _ANSWERS = " answers all, "
+SPEED = "03-allocators-speed"
+"""The plan that has CPU times of storms on kept connections."""
+_COMPARED = ("hyper", "node")
 PULSE_KINDS: Mapping[str, str] = {
     "wide input queue": "with this host's input queue opened wide",
     "as it is": "as it is",
@@ -59,7 +63,13 @@ def s1(evidence: Evidence) -> Verdict:
         reason = f"{withheld} of {len(findings)} comparisons of speed are withheld: the generator was the limit "
         reason += f"(storms: {often}), and what is measured then is not the server's speed."
         reason += f" {len(findings) - withheld} more may be chance." if withheld < len(findings) else ""
-        return undecided("S1", reason, runs)
+        cost, behind = _cpu_on_kept_connections(evidence)
+        if cost is None:
+            return undecided("S1", reason, runs)
+        measure = "Hyper's CPU time per answer on kept connections, over that of Node.js"
+        reason += f" {measure}, is {with_ends(cost.value, cost.ends, 'ratio')}; that is no speed, and of Go it was not "
+        reason += "measured."
+        return undecided("S1", reason, runs, behind, [part(measure, "ratio", cost)])
     ratios = [f"{with_ends(at.value, at.ends, 'ratio')} times {condition}" for condition, at in measured.items()]
     least = min(measured.values(), key=lambda interval: interval.value)
     measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
@@ -234,6 +244,20 @@ def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
     """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
     runs = evidence.of_plan("02-backlog-storms")
     return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
+
+
+def _cpu_on_kept_connections(evidence: Evidence) -> tuple[Interval | None, list[str]]:
+    """Hyper's CPU time per answer over that of Node.js in the long storms of 03, and the run ids; each as it comes.
+
+    The server's own also where the generator was the limit: a server that waits for its clients spends more on each.
+    """
+    runs = evidence.of_plan(SPEED)
+    if runs.empty:
+        return None, []
+    storms = in_blocks(runs, load_plan(PLANS / f"{SPEED}.toml"))
+    kept = storms[(storms["load"] == "long") & (storms["compared"] == UNTOUCHED) & storms["server"].isin(_COMPARED)]
+    found = ratio(kept, "cpu_us_per_answer", "server", *_COMPARED)
+    return (found.ratio, kept["run_id"].to_list()) if found else (None, [])
 
 
 def _of_hyper(storms: pd.DataFrame, measure: str, rival: str) -> Effect | None:

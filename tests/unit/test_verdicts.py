@@ -21,7 +21,7 @@ from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
-from harness.verdicts.page import CLEAN, lead, summary
+from harness.verdicts.page import CLEAN, lead, row, summary
 from harness.verdicts.telling import PACED
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
@@ -177,6 +177,24 @@ def test_s1_is_withheld_where_the_generator_was_the_limit_and_else_decided_by_th
     one_rival = changed(free, kept(free, "go"), throughput_per_s=4000.0)
     assert of(one_rival, "S1") == "true_under_conditions"
     assert of(changed(free, kept(free, "hyper"), generator="limiting"), "S1") == "undecidable_here"
+
+
+def test_s1_tells_what_an_answer_costs_though_no_speed_is_told(reference: Evidence) -> None:
+    verdict = RULES["S1"](reference)
+    (cost,) = verdict.parts
+    assert verdict.value is None
+    assert cost.value is not None
+    assert (
+        f"{cost.measure}, is {with_ends(cost.value, cost.interval, cost.unit)}; that is no speed" in verdict.statement
+    )
+    storms = of_plan(reference, "03-allocators-speed", server=["hyper", "node"])
+    assert set(verdict.run_ids) & set(reference.runs.loc[storms, "run_id"])
+    assert f"| {with_ends(cost.value, cost.interval, cost.unit)} {cost.measure} |" in row(verdict)
+    without = with_runs(
+        reference, reference.runs[~reference.runs["plan_hash"].isin(reference.runs[storms]["plan_hash"])]
+    )
+    assert RULES["S1"](without).parts == ()
+    assert "| – |" in row(RULES["S1"](without))
 
 
 def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
