@@ -2,7 +2,8 @@
 
 A table of conditions has a row for each, with columns ``group`` (those of one group differ in the server only, or are
 told apart by ``condition``), ``condition``, ``server``, ``driven by``, ``requests``, ``wanted`` (requests that were to
-be driven, of each run; null where that is not said), ``shares`` (answered of the requests, of each run), ``failures``
+be driven, of each run; null where that is not said), ``shares`` (answered of the requests, of each run), ``blameless``
+(the same, as :mod:`harness.report.blame` has it; of a tool's run in which packets were dropped, all), ``failures``
 (word → share of all requests, mean of the runs), ``causes`` (the lab's, the same way), ``pulses`` (of each run, null
 where the tool does not tell), ``p50_ms`` (of each run, over all requests, infinite where it lies among the unanswered),
 ``ended`` (runs in which the server ended by itself), ``ended_by`` (what is known of why), ``limited`` (runs in which
@@ -26,13 +27,13 @@ from harness import stats
 from harness.foreign import demand
 from harness.foreign.attack import Attack
 from harness.foreign.record import LAB
+from harness.report.blame import blameless
 from harness.report.notebook import mean_and_interval, percent, span
+from harness.report.numbers import tenths
 from harness.report.tables import NO_VALUE, quantile
 
 WHOLE = 0.995
 """From here on a server answers as good as everything."""
-LEAST_TOLD = 0.0005
-"""A smaller share of failures is not told in a table."""
 IN_PULSES = 2
 """From so many stretches of answers on, with silence between them."""
 
@@ -53,6 +54,10 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
                 "requests": same["requests"].to_list(),
                 "wanted": [demand.wanted(Attack.from_json(planned))] * len(same),
                 "shares": same["success_rate"].to_list(),
+                "blameless": [
+                    1.0 if moved.get("lo_rx_dropped") else share
+                    for moved, share in zip(same["counters"], same["success_rate"], strict=True)
+                ],
                 "failures": mean_shares(same["kinds"], same["requests"]),
                 "causes": {},
                 "pulses": [None if each is None else _pulses(each) for each in steps],
@@ -89,6 +94,7 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "requests": same["planned"].to_list(),
                 "wanted": same["planned"].to_list(),
                 "shares": same["success_rate"].to_list(),
+                "blameless": blameless(same),
                 "failures": mean_shares(failed, same["planned"]),
                 "causes": mean_shares(unclean, same["planned"]),
                 "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
@@ -167,8 +173,8 @@ def in_pulses(conditions: pd.DataFrame) -> pd.DataFrame:
 
 
 def told(shares: Mapping[str, float]) -> str:
-    """``refused 49.8%, reset 0.1%``; empty where nothing is worth telling."""
-    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share >= LEAST_TOLD)
+    """``refused 49.8%, reset <0.1%``; empty where there is nothing."""
+    return ", ".join(f"{name} {tenths(share)}" for name, share in shares.items() if share)
 
 
 def pulses_told(pulses: Iterable[int | None]) -> str:

@@ -18,8 +18,9 @@ def host_caption(runs: pd.DataFrame) -> str:
     hosts = [Host.from_json(json.loads(text)).caption for text in dict.fromkeys(runs["host"])]
     first, last = min(runs["begun"])[:10], max(runs["begun"])[:10]
     when = first if first == last else f"{first} to {last}"
-    watched = any(json.loads(plan).get("probe") for plan in dict.fromkeys(runs["plan"]))
-    return f"Measured on {'; '.join(hosts)}; {when}{'' if watched else '; without stamps, probe and ledger'}."
+    plans = [json.loads(plan) for plan in dict.fromkeys(runs["plan"])]
+    unwatched = all(plan.get("probe") is False for plan in plans)  # of other tools' attacks nothing of it is said
+    return f"Measured on {'; '.join(hosts)}; {when}{'; the lab did not watch the servers' if unwatched else ''}."
 
 
 def overview(runs: pd.DataFrame) -> pd.DataFrame:

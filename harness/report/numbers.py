@@ -10,6 +10,8 @@ from harness.report.notebook import percent
 from harness.report.tables import quantile
 
 Unit = Literal["share", "difference of shares", "ratio", "ms"]
+LEAST = 0.001
+"""A smaller share that is not nothing is only said to be smaller."""
 _FAR = 10.0
 """Times a ratio, and times one: so far only blocks reach that are too few to have an end."""
 
@@ -17,6 +19,11 @@ _FAR = 10.0
 def points(interval: Interval) -> str:
     """A difference of shares as ``+28.7 pp (+22.1 to +38.0)``."""
     return with_ends(interval.value, interval.ends, "difference of shares")
+
+
+def tenths(share: float) -> str:
+    """A part of a whole to a tenth of a percent; what is there is never read as nothing."""
+    return "<0.1%" if 0 < share < LEAST else f"{share:.1%}"
 
 
 def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:

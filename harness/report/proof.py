@@ -5,8 +5,10 @@ Where a server ends, the rows say when: from the first refusal on nobody listens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,8 @@ from harness.cause import MEANINGS
 from harness.errors import PlanError
 from harness.foreign.record import LAB
 from harness.record import open_lives
-from harness.report.bands import Band, mostly_inside
+from harness.report.bands import Band, inside, mostly_inside, within
+from harness.report.numbers import tenths
 
 AFTER, ACCEPTED, QUEUED = "issued when nobody listened", "accepted", "established, not accepted"
 ESTABLISHED, NEVER = "established, not known if accepted", "not established"
@@ -40,7 +43,10 @@ class Proved:
     """One storm by its rows."""
 
     what: str
+    """The condition."""
     run_id: str
+    inside: bool
+    """Whether this storm lies in the band, whatever most storms of its condition do."""
     answered: float
     """Share of the planned requests."""
     planned: int
@@ -49,11 +55,20 @@ class Proved:
 
     def __str__(self) -> str:
         rows = int(self.kinds["rows"].sum())
-        total = f"{rows:,} rows, " + ("as many as" if rows == self.planned else f"where {self.planned:,}")
-        failed = self.kinds[self.kinds["outcome"] != "answered"]
-        said = "; ".join(f"{row['rows']:,} {row['outcome']}: {row['proves']}" for row in failed.to_dict("records"))
-        lead = f"**{self.what}**, `{self.run_id}`, {self.answered:.1%} answered"
-        return f"{lead}. {total} were planned: {said or 'none failed'}."
+        counted = "as many rows as planned" if rows == self.planned else f"{rows:,} rows of {self.planned:,} planned"
+        return f"`{self.run_id}`, {self.answered:.1%} answered, {_where(self)}, {counted}"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What rows there are of conditions in a band."""
+
+    storms: Sequence[Proved]
+    """Those of one condition stand together, in the order in which they were recorded."""
+    lacking: Sequence[str]
+    """The lab's conditions in the band of which no rows are kept."""
+    by_tools: Sequence[str]
+    """Conditions in the band that another tool drove."""
 
 
 def kinds(lives: pd.DataFrame) -> pd.DataFrame:
@@ -70,52 +85,84 @@ def kinds(lives: pd.DataFrame) -> pd.DataFrame:
     known = {key: text for key, text in _PROVES.items() if ended or key[0] != "reset"}
     rows = counted.to_dict("records")
     proves = [known.get((row["outcome"], row["how far"]), MEANINGS[row["cause"]]) for row in rows]
-    share = (counted["rows"] / max(1, len(lives))).map("{:.1%}".format)
+    share = (counted["rows"] / max(1, len(lives))).map(tenths)
     return counted.assign(share=share, proves=proves)
 
 
-def proved(
-    conditions: pd.DataFrame, band: Band, open_rows: Callable[[str], pd.DataFrame] = open_lives
-) -> tuple[list[Proved], list[str]]:
-    """The lab's conditions in a band by the rows of a storm each, and the names of those of which no rows are kept.
+def proved(conditions: pd.DataFrame, band: Band, open_rows: Callable[[str], pd.DataFrame] = open_lives) -> Proof:
+    """Every storm of which rows are kept, of the lab's conditions of which most or some storms lie in a band.
 
-    Of several storms with rows the one nearest to the band is taken. Where there are rows of none of these, the nearest
-    that has some stands in.
+    Where there are rows of none of these, those of the condition that is nearest and has some stand in.
     """
+    of_tools = within(conditions[conditions["driven by"] != LAB], band)
     mine = conditions[conditions["driven by"] == LAB]
-    near = [mostly_inside(shares, band) for shares in mine["shares"]]
+    near, some = ([rule(shares, band) for shares in mine["shares"]] for rule in (mostly_inside, inside))
     away = [_away(float(np.mean(shares)), band) for shares in mine["shares"]]
-    ordered = mine.assign(near=near, away=away).sort_values("away", kind="stable").to_dict("records")
+    places = mine.assign(near=near, some=np.array(some) > 0, away=away)
+    ordered = places.sort_values(["near", "some", "away"], ascending=[False, False, True], kind="stable")
     found: list[Proved] = []
     lacking: list[str] = []
-    for row in sorted(ordered, key=lambda row: not row["near"]):
-        if not row["near"] and found:
+    for row in ordered.to_dict("records"):
+        if found and not row["some"]:
             break
-        what = f"{row['group']}, {row['condition']}: {row['server']}"
-        storms = sorted(
-            zip(row["run_ids"], row["requests"], row["shares"], strict=True), key=lambda storm: _away(storm[2], band)
+        storms = _with_rows(row, band, open_rows)
+        found += storms
+        if row["near"] and not storms:
+            lacking.append(_called(row))
+    return Proof(found, lacking, list(map(_called, of_tools.to_dict("records"))))
+
+
+def table(proof: Proof) -> pd.DataFrame:
+    """All conditions, one below the other: a row for each kind of connection, a column for each storm."""
+    named = ["storm", "outcome", "cause", "how far", "proves"]
+    if not proof.storms:
+        return pd.DataFrame(columns=named)
+    grouped = _by_condition(proof)
+    rows = pd.concat([_counted(one).assign(number=number) for _, same in grouped for number, one in same])
+    wide = rows.pivot(index=named[:-1], columns="number", values="cell").fillna("")
+    of_kind = rows.groupby(named[:-1], sort=False)
+    # Of a server that ends, a reset proves another thing than of one that lives, and both may be of one condition.
+    proves = of_kind["proves"].agg(lambda said: "; or ".join(dict.fromkeys(said)))
+    place = [what for what, _ in grouped].index
+    order = of_kind["rows"].sum().reset_index().sort_values("rows", ascending=False, kind="stable")
+    kinds_in_order = order.sort_values("storm", key=lambda names: names.map(place), kind="stable")[named[:-1]]
+    ordered = wide.loc[pd.MultiIndex.from_frame(kinds_in_order)].assign(proves=proves)
+    numbered = {number: f"storm {number}" for number in wide.columns}
+    return ordered.rename(columns=numbered).rename_axis(columns=None).reset_index()
+
+
+def said(proof: Proof) -> str:
+    """A paragraph for each condition, with its storms; and of which there are no rows."""
+    lines = [
+        f"- **{what}**: " + "; ".join(f"storm {number} {one}" for number, one in same) + "."
+        for what, same in _by_condition(proof)
+    ]
+    if proof.lacking:
+        lines.append(f'- No rows are kept of {"; ".join(proof.lacking)}: with `source = "here"` there are.')
+    if proof.by_tools:
+        lines.append(
+            f"- Of {'; '.join(proof.by_tools)} there are no rows: another tool's attack has counts, by status, by the "
+            "text of errors, and of SYNs and refusals by the kernel."
         )
-        one = _first_with_rows(what, storms, open_rows)
-        if one is not None:
-            found.append(one)
-        elif row["near"]:
-            lacking.append(what)
-    return found, lacking
-
-
-def table(found: Sequence[Proved]) -> pd.DataFrame:
-    """All of them, one below the other."""
-    if not found:
-        return pd.DataFrame(columns=["outcome", "cause", "how far", "rows", "share", "proves"])
-    return pd.concat({one.what: one.kinds for one in found}, names=["storm"]).droplevel(1).reset_index()
-
-
-def said(found: Sequence[Proved], lacking: Sequence[str]) -> str:
-    """A paragraph for each storm; and of which there are no rows."""
-    lines = [f"- {one}" for one in found]
-    if lacking:
-        lines.append(f'- No rows are kept of {"; ".join(lacking)}: with `source = "here"` there are.')
     return "\n".join(lines)
+
+
+def _counted(one: Proved) -> pd.DataFrame:
+    """The storm's kinds with a ``cell`` each, below a line for all of them that says whether it lies in the band."""
+    whole = {"outcome": "all", "cause": "", "how far": "", "proves": "", "rows": one.planned}
+    lead = pd.DataFrame([whole | {"cell": f"{one.answered:.1%} answered, {_where(one)}"}])
+    cells = one.kinds["rows"].map("{:,}".format) + " (" + one.kinds["share"] + ")"
+    return pd.concat([lead, one.kinds.assign(cell=cells)]).assign(storm=one.what)
+
+
+def _where(one: Proved) -> str:
+    return "inside" if one.inside else "outside"
+
+
+def _by_condition(proof: Proof) -> list[tuple[str, list[tuple[int, Proved]]]]:
+    """(condition, its storms numbered from one) of each."""
+    grouped = itertools.groupby(proof.storms, key=lambda one: one.what)
+    return [(what, list(enumerate(same, 1))) for what, same in grouped]
 
 
 def _how_far(lives: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
@@ -125,8 +172,10 @@ def _how_far(lives: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]
     established, known = lives["established_us"].notna(), lives["accept_evidence"].astype(str) != "none"
     # Of a reset the cause says whether it was accepted; of others the phases do: what never was has no service.
     reset, served = outcome == "reset", lives["service_us"].fillna(0) > 0
-    accepted = established & (detail.eq("after accept") | (known & served & ~reset))
-    queued = established & (detail.eq("before accept") | (known & ~served & ~reset))
+    # And whoever was answered was accepted, however fast: service that rounds to nothing is none that never was.
+    answered = outcome == "answered"
+    accepted = established & (answered | detail.eq("after accept") | (known & served & ~reset))
+    queued = established & ~answered & (detail.eq("before accept") | (known & ~served & ~reset))
     stages = [(AFTER, after), (ACCEPTED, accepted), (QUEUED, queued), (ESTABLISHED, established)]
     return np.select([rows for _, rows in stages], [name for name, _ in stages], NEVER).astype(object)
 
@@ -136,14 +185,18 @@ def _away(share: float, band: Band) -> float:
     return max(band[0] - share, share - band[1], 0.0)
 
 
-def _first_with_rows(
-    what: str, storms: Iterable[tuple[str, int, float]], open_rows: Callable[[str], pd.DataFrame]
-) -> Proved | None:
-    for run_id, planned, _ in storms:
+def _with_rows(row: Mapping[Any, Any], band: Band, open_rows: Callable[[str], pd.DataFrame]) -> list[Proved]:
+    """The storms of a condition of which rows are kept."""
+    found = []
+    for run_id, planned, share in sorted(zip(row["run_ids"], row["requests"], row["shares"], strict=True)):
         try:
             lives = open_rows(run_id)
         except PlanError:
             continue
         answered = float((lives["outcome"].astype(str) == "answered").mean())
-        return Proved(what, run_id, answered, planned, kinds(lives))
-    return None
+        found.append(Proved(_called(row), run_id, inside([share], band) == 1, answered, planned, kinds(lives)))
+    return found
+
+
+def _called(row: Mapping[Any, Any]) -> str:
+    return f"{row['group']}, {row['condition']}: {row['server']}"

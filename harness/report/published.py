@@ -116,7 +116,7 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     lines = []
     for (tool, target), same in attacks[deaf].groupby(["tool", "target"], sort=False):
         refused, failed = int(refused_on_ipv6(same).sum()), int((same["requests"] - same["answered"]).sum())
-        kind = f"; {refused:,} of {failed:,} failures are refusals on `[::1]`" if failed else ""
+        kind = f"; refused on `[::1]`: {refused:,} of the {failed:,} that failed" if failed else ""
         answered, servers = mean_and_interval(same["success_rate"], percent), ", ".join(dict.fromkeys(same["server"]))
         lines.append(
             f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): {answered} of about {requests:,} "
@@ -132,8 +132,9 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     room = (mine["backlog"] + 1 - mine["deepest_queue"]).min()
     overflows = sum(moved.get("ListenOverflows", 0) for moved in mine["counters"])
     lines.append(
-        f"- **The queue** of these servers was never seen with more than {mine['deepest_queue'].max():,.0f} "
-        f"connections in it, which left room for {room:,.0f} more; it overflowed {overflows} times."
+        f"- **The queue** of {', '.join(dict.fromkeys(mine['server']))}, called by {old} at `localhost`, was never "
+        f"seen with more than {mine['deepest_queue'].max():,.0f} connections in it, which left room for {room:,.0f} "
+        f"more; it overflowed {overflows} times."
     )
     if mine["syns_ipv6"].notna().all():
         equal = int((mine["syns_ipv6"] == refused_on_ipv6(mine)).sum())
@@ -149,30 +150,53 @@ def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, band: 
 
     ``band`` holds the shares that count as what was published of Hyper.
     """
-    in_time = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)]
-    late_s = pd.Series([json.loads(plan)["late_s"] for plan in chances["plan"]], chances.index, dtype=float)
-    late = chances.assign(late_s=late_s)[(chances["tool"] == old) & late_s.notna()]
-    hyper = late[late["server"].str.startswith(OF_HYPER)]
-    shares = {at: hyper.loc[hyper["late_s"] == at, "success_rate"].to_list() for at in sorted(set(hyper["late_s"]))}
-    near = [seconds for seconds, each in shares.items() if mostly_inside(each, band)]
+    shares, others = _hyper_late(chances, old), _others(attacks, chances, old)
     text = ", ".join(f"{seconds:g} s late {SHARE(np.mean(each))}" for seconds, each in shares.items())
-    others = {
-        name: (in_time.loc[in_time["server"] == server, "success_rate"], late[late["server"] == server])
-        for server, name in RIVALS.items()
-    }
     said = ", ".join(f"{name} {mean_and_interval(punctual, percent)}" for name, (punctual, _) in others.items())
     as_late = [
         f"{name} {SHARE(same.mean())} when {seconds:g} s late"
         for name, (_, tardy) in others.items()
         for seconds, same in tardy.groupby("late_s")["success_rate"]
     ]
-    whole = all(len(punctual) and punctual.mean() >= tell.WHOLE for punctual, _ in others.values())
     return (
         f"With {old} at `localhost`, Hyper answers: {text or 'never late'}. In time, with the same generator: {said}. "
-        f"As late themselves: {', '.join(as_late) or 'not tried'}. "
-        f"Between {band[0]:.0%} and {band[1]:.0%} in most runs: {', '.join(f'{at:g} s' for at in near) or 'none'}. "
-        + _who_was_late(near, whole, others)
+        f"As late themselves: {', '.join(as_late) or 'not tried'}. {late_answer(attacks, chances, old, band)}"
+    ).strip()
+
+
+def late_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, band: Band) -> str:
+    """How late a Hyper answers a share in the band, and whether that is what was published; empty if never late."""
+    shares, others = _hyper_late(chances, old), _others(attacks, chances, old)
+    if not shares:
+        return ""
+    near = [seconds for seconds, each in shares.items() if mostly_inside(each, band)]
+    whole = all(len(punctual) and punctual.mean() >= tell.WHOLE for punctual, _ in others.values())
+    return (
+        f"Called by {old}, a Hyper that is late answers {band[0]:.0%} to {band[1]:.0%} in most runs if late by: "
+        f"{', '.join(f'{at:g} s' for at in near) or 'none'}. {_who_was_late(near, whole, others)}"
     )
+
+
+def _late(chances: pd.DataFrame, old: str) -> pd.DataFrame:
+    """The attacks of the ``old`` version on servers that were late, with ``late_s``."""
+    late_s = pd.Series([json.loads(plan)["late_s"] for plan in chances["plan"]], chances.index, dtype=float)
+    return chances.assign(late_s=late_s)[(chances["tool"] == old) & late_s.notna()]
+
+
+def _hyper_late(chances: pd.DataFrame, old: str) -> dict[float, list[float]]:
+    """Seconds late → share answered of each attack on Hyper."""
+    late = _late(chances, old)
+    hyper = late[late["server"].str.startswith(OF_HYPER)]
+    return {at: hyper.loc[hyper["late_s"] == at, "success_rate"].to_list() for at in sorted(set(hyper["late_s"]))}
+
+
+def _others(attacks: pd.DataFrame, chances: pd.DataFrame, old: str) -> dict[str, tuple[pd.Series, pd.DataFrame]]:
+    """Name → (shares answered in time at ``localhost``, attacks in which it was late), of each rival."""
+    in_time, late = attacks[(attacks["target"] == "localhost") & (attacks["tool"] == old)], _late(chances, old)
+    return {
+        name: (in_time.loc[in_time["server"] == server, "success_rate"], late[late["server"] == server])
+        for server, name in RIVALS.items()
+    }
 
 
 def _who_was_late(near: Sequence[float], whole: bool, others: Mapping[str, tuple[pd.Series, pd.DataFrame]]) -> str:
@@ -189,6 +213,22 @@ def _who_was_late(near: Sequence[float], whole: bool, others: Mapping[str, tuple
         "So these are the published shares if Hyper alone was late; had all been as late, the others would not have "
         "answered everything either. Who was how late is not known."
     )
+
+
+def left_refused(attacks: pd.DataFrame, old: str) -> str:
+    """Refusals on ``[::1]`` that another version than the old leaves, for which there is no explanation here."""
+    in_time = np.array([json.loads(plan)["late_s"] is None for plan in attacks["plan"]])
+    mended = attacks[ipv4_only(attacks) & (attacks["tool"] != old) & attacks["server_ended"].isna() & in_time]
+    counted = mended.assign(refused=refused_on_ipv6(mended)).groupby("plan_hash", sort=False)
+    parts = [
+        f"{same['refused'].sum():,} of {same['requests'].sum():,} requests of {same['tool'].iloc[0]} "
+        f"({json.loads(same['plan'].iloc[0])['rate']:,} a second)"
+        for _, same in counted
+        if same["refused"].any()
+    ]
+    if not parts:
+        return f"By other versions than {old} no request was refused on `[::1]`."
+    return f"Refused on `[::1]` were also {'; '.join(parts)}. Why is not known."
 
 
 def stuck_answer(attacks: pd.DataFrame) -> str:

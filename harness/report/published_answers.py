@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from harness.inference import unpaired_p
+from harness.inference import mean_of_runs, unpaired_p
 from harness.report import conditions as tell
 from harness.report.bands import HALF, Band, grazing, inside, within
+from harness.report.blame import fails
 from harness.report.notebook import percent, span
-from harness.report.published import SHARE, at_name, ipv4_only, runner_answer, shallow, stuck_answer
-from harness.report.rivals import against, as_demanded, as_published, beside_rivals
+from harness.report.published import SHARE, at_name, ipv4_only, late_answer, runner_answer, shallow, stuck_answer
+from harness.report.rivals import ALIKE, OF_HYPER, against, as_demanded, as_published, beside_rivals
 
 UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
 """Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
@@ -67,7 +69,9 @@ def match_answer(tried: Tried) -> str:
     )
     if left_out:
         text += f"Not among them are {left_out} conditions in which a tool sent far fewer requests than were wanted. "
-    return text + f"{_missed(within(beside, tried.band), match)} {by_files(tried.conditions)}".strip()
+    late = late_answer(tried.address, tried.chances, tried.old, tried.band)
+    parts = [_missed(within(beside, tried.band), match), late, by_files(tried.conditions)]
+    return text + " ".join(filter(None, parts))
 
 
 def _shown(match: pd.DataFrame, band: Band) -> str:
@@ -89,7 +93,7 @@ def _missed(near: pd.DataFrame, match: pd.DataFrame) -> str:
 def slower(pairs: pd.DataFrame) -> pd.DataFrame:
     """Where Hyper and Node.js were tried in the same way, as a table."""
     behind = (pairs["p50_ms"] > pairs["node p50_ms"]).where(pairs[["p50_ms", "node p50_ms"]].notna().all(axis=1))
-    fewer = pairs["answered"] < pairs["node answered"]
+    fewer = ["Hyper" if each is True else "undecided" if each is None else "" for each in pairs["fewer"]]
     return pd.DataFrame(
         {
             "what": pairs["what"],
@@ -99,7 +103,7 @@ def slower(pairs: pd.DataFrame) -> pd.DataFrame:
             "Node.js answered": pairs["node answered"].map(percent),
             "Hyper's median": pairs["p50_ms"].map(_median),
             "Node.js's median": pairs["node p50_ms"].map(_median),
-            "fewer answered": fewer.map({True: "Hyper", False: ""}),
+            "fewer answered": fewer,
             "slower": behind.map({True: "Hyper", False: ""}).fillna("not told"),
         }
     )
@@ -120,14 +124,28 @@ def answers(tried: Tried) -> list[str]:
         _comes_back(tried),
         f"- **50 %** ({HALF[0]:.0%} to {HALF[1]:.0%} in most runs) in {len(half)} conditions, {sum(refused)} of them "
         f"mostly by refusals on `[::1]`: {_named(half, HALF)}.",
-        f"- **25 %** ({low:.0%} to {high:.0%} in most runs) in {len(near)}: {_named(near, tried.band)}. {rivals}",
+        f"- **25 %** ({low:.0%} to {high:.0%} in most runs) in {len(near)}: {_named(near, tried.band)}. {rivals}"
+        f"{left_open(tried)}",
         "- **A runner that does not wait**. " + runner_answer(tried.address, tried.chances, tried.old, tried.band),
         "- **Stuck**. " + stuck_answer(pd.concat([tried.address, tried.chances], ignore_index=True)),
         _remedies_answer(tried.conditions),
-        _pulses_answer(tried.conditions),
+        pulses_answer(tried.conditions),
         slower_answer(tried.pairs),
     ]
     return [line for line in lines if line]
+
+
+def left_open(tried: Tried) -> str:
+    """Of the conditions around a quarter those that the verdict does not count, by its own rule; empty for none."""
+    names = []
+    for row in tried.near[tried.near["server"].str.startswith(OF_HYPER)].to_dict("records"):
+        same = (tried.conditions[ALIKE] == pd.Series({name: row[name] for name in ALIKE})).all(axis=1)
+        node = tried.conditions[same & (tried.conditions["server"] == "node")]["shares"]
+        theirs = mean_of_runs(node.iloc[0]) if len(node) else None
+        if not fails(mean_of_runs(row["shares"]), mean_of_runs(row["blameless"]), theirs):
+            beside = f", Node.js {SHARE(theirs.value)}" if theirs else ""
+            names.append(f"{row['group']}, {row['condition']} ({row['server']}{beside})")
+    return f" Undecided in S2, which asks for fewer than Node.js answers: {'; '.join(names)}." if names else ""
 
 
 def _comes_back(tried: Tried) -> str:
@@ -139,19 +157,21 @@ def _comes_back(tried: Tried) -> str:
     same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
     return (
         f"- **The published failure** {'comes back' if same else 'does not come back as it was'}: {tried.old} at "
-        f"`localhost` gets {SHARE(as_it_was.mean())} from servers on 127.0.0.1, and {SHARE(changed.mean())} with "
+        f"`localhost` gets {percent(as_it_was.mean())} from servers on 127.0.0.1, and {percent(changed.mean())} with "
         f"another version or the literal address (p = {p:.4f}, permutation test over {both.sum()} attacks on "
         f"{', '.join(dict.fromkeys(deaf.loc[both, 'server']))}). "
         + ("It is no matter of a backlog." if shallow(deaf[mine]) else "But its queue was full at times.")
     )
 
 
-def _pulses_answer(everything: pd.DataFrame) -> str:
+def pulses_answer(everything: pd.DataFrame) -> str:
+    """Which servers answer in pulses, and which in none, of the conditions of which it can be told."""
     told = everything[[any(n is not None for n in each) for each in everything["pulses"]]]
     found = tell.in_pulses(told)
     of_all, many = Counter(told["server"]), Counter(found["server"])
     where = {server: "; ".join(same["group"] + ", " + same["condition"]) for server, same in found.groupby("server")}
     parts = [f"{server} in {many[server]} of {of_all[server]} ({where[server]})" for server in of_all if many[server]]
+    parts += [f"{server} in none of {of_all[server]}" for server in of_all if not many[server]]
     return (
         f"- **Pulses** in {len(found)} of the {len(told)} conditions of which it can be told: "
         f"{', '.join(parts) or 'no server'}."
@@ -171,17 +191,22 @@ def _remedies_answer(everything: pd.DataFrame) -> str:
     if not printed or UNTREATED not in shares:
         return said
     worse = sum(share < min(shares[UNTREATED]) for share in printed)
-    return f"{said} With the printed backlog on Tokio {worse} of {len(printed)} were answered less than any untreated."
+    return (
+        f"{said} In {worse} of {len(printed)} storms with the printed backlog on Tokio fewer were answered than in any "
+        "untreated one."
+    )
 
 
 def slower_answer(pairs: pd.DataFrame) -> str:
     """Where Hyper's median is longer, and where it answers fewer, of the comparisons that ``against`` has."""
     known = pairs.dropna(subset=["p50_ms", "node p50_ms"])
     behind = known[known["p50_ms"] > known["node p50_ms"]]
-    fewer = pairs[pairs["answered"] < pairs["node answered"]]
+    fewer, left = (pairs[[each is known_as for each in pairs["fewer"]]] for known_as in (True, None))
+    undecided = f" In {len(left)} more it is undecided{_where(left)}." if len(left) else ""
     return (
         f"- **Hyper slower than Node.js**: in {len(behind)} of {len(known)} comparisons by median latency"
-        f"{_where(behind)}. Fewer answered: in {len(fewer)} of {len(pairs)}{_where(fewer)}."
+        f"{_where(behind)}. Fewer answered than by Node.js: in {len(fewer)} of "
+        f"{len(pairs)}{_where(fewer)}.{undecided}"
     )
 
 
@@ -205,11 +230,27 @@ def by_files(everything: pd.DataFrame) -> str:
     for group, rows in mine.groupby("group", sort=False):
         ground = str(group).removeprefix(BY_FILES)
         shares = ", ".join(
-            f"{SHARE(np.mean(row['shares']))} with {row['condition']} ({span(pd.Series(row['shares']), SHARE)})"
+            f"{SHARE(np.mean(row['shares']))} with {row['condition']} (runs {span(pd.Series(row['shares']), SHARE)})"
             for row in rows.to_dict("records")
         )
         said.append(f"By its limit of open files{ground}{',' if ground else ''} {ENDS} answers {shares}.")
     return " ".join(said)
+
+
+def ceiling(lab: pd.DataFrame) -> str:
+    """What the most open files that a server could have here keep from being known, of the lab's storms."""
+    most = lab["server_files_limit"].max()
+    at_most = lab[lab["server_files_limit"] == most]
+    names = pd.Series([tell.server_name(json.loads(plan)["server"]) for plan in at_most["plan"]], at_most.index)
+    ended = (at_most["status"] != "complete") & (at_most["out_of_files_lines"] > 0)
+    parts = [f"{name} in {over.sum()} of {len(over)} storms" for name, over in ended.groupby(names) if over.any()]
+    said = f"No server has more than {most:,.0f} open files, which is this machine's own limit"
+    if not parts:
+        return f"{said}; none ended out of them."
+    return (
+        f"{said}. Out of them ended: {'; '.join(parts)}. No higher limit could be tried here: what these answer with "
+        "enough files is not shown, here or in the verdicts C2, F1 and F3."
+    )
 
 
 def _named(conditions: pd.DataFrame, band: Band) -> str:

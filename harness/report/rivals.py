@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.foreign.demand import driven
+from harness.inference import mean_of_runs
 from harness.report.bands import Band, within
+from harness.report.blame import fewer
 from harness.report.conditions import WHOLE
 from harness.report.notebook import percent
 
@@ -91,19 +93,24 @@ def as_published(beside: pd.DataFrame, band: Band) -> pd.DataFrame:
 
 
 def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.DataFrame:
-    """Where both were tried in the same way, as it was demanded: who answered more, whose median latency was lower."""
+    """Where both were tried in the same way, as it was demanded: what was answered, and the medians of latency.
+
+    ``fewer`` says whether the one answered fewer, null where it did and that may be chance or this host's doing.
+    """
     rows = []
     for (group, condition, driver), same in conditions[as_demanded(conditions)].groupby(ALIKE, sort=False):
         rivals = same[same["server"] == other]
         for _, mine in same[same["server"].isin(one)].iterrows():
+            shares, excused = mean_of_runs(mine["shares"]), mean_of_runs(mine["blameless"])
             for _, theirs in rivals.iterrows():
                 rows.append(
                     {
                         "what": f"{group}: {condition}",
                         "driven by": driver,
                         "server": mine["server"],
-                        "answered": float(np.mean(mine["shares"])),
+                        "answered": shares.value,
                         f"{other} answered": float(np.mean(theirs["shares"])),
+                        "fewer": fewer(shares, excused, mean_of_runs(theirs["shares"])),
                         "p50_ms": float(np.median(mine["p50_ms"])),
                         f"{other} p50_ms": float(np.median(theirs["p50_ms"])),
                         "ended": mine["ended"] > 0,

@@ -61,11 +61,12 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
         return undecided(name, "There are too few blocks of storms to tell one allocator from another.", runs)
     tested = found[found["seen"].isin(DECIDED)]
     better = tested[[_better(row) for row in tested.to_dict("records")]]
-    statement = "Answered, in the worst storm: "
+    # What decides leads: the number is Hyper's, whatever the verdict rests on.
+    statement = f"An improvement of {MATTERS:.0%} or more is shown in {len(better) or 'none'} of {len(tested)} "
+    statement += f"comparisons of speed with {what}{f': {where(better)}' if len(better) else ''}. "
     answered = runs.groupby("compared")["success_rate"].min().drop(AGAIN, errors="ignore")
-    statement += ", ".join(f"{percent(share)} with {allocator}" for allocator, share in answered.items())
-    statement += f". An improvement of {MATTERS:.0%} or more is shown in {len(better) or 'none'} of {len(tested)} "
-    statement += f"comparisons of speed with {what}{f': {where(better)}' if len(better) else ''}."
+    statement += "Answered, in the worst storm: "
+    statement += f"{', '.join(f'{percent(share)} with {allocator}' for allocator, share in answered.items())}."
     statement += f" It holds for: {told(findings, True)}." if told(findings, True) else ""
     if left := sum(finding.holds is None for finding in speeds):
         statement += f" For {left} of {len(speeds)} servers and loads one is neither shown nor excluded."

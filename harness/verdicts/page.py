@@ -60,7 +60,7 @@ def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> st
     finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
     counted = textwrap.fill(summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
     table = _VERDICTS.format(
-        summary=counted, rows="\n".join(map(_row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
+        summary=counted, rows="\n".join(map(row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
     )
     parts = {"finding": finding, "verdicts": table}
     for name, part in parts.items():
@@ -110,9 +110,12 @@ def _on_ground(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
     return f"{said} In some storms of {', '.join(others)} it dropped packets." if others else said
 
 
-def _row(verdict: Verdict) -> str:
+def row(verdict: Verdict) -> str:
+    """Its line in the table."""
     claim = CLAIMS[verdict.claim]
-    measured = NO_VALUE if verdict.value is None else f"{number(verdict)} {verdict.measure}"
+    # What is not decided has no number of its own, and may have one of what was measured all the same.
+    told = verdict if verdict.value is not None else next(iter(verdict.parts), None)
+    measured = f"{number(told)} {told.measure}" if told else NO_VALUE
     links = [f"[{'figure' if not place else 'another'}]({path})" for place, path in enumerate(verdict.figures)]
     shown = f" ({', '.join(links)})" if links else ""
     cells = (

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.clean_ground import clean
 from harness.errors import MachineError
 from harness.inference import Interval, mean_of_runs
 from harness.report import published
 from harness.report.bands import HALF, QUARTER, Band, mostly_inside
+from harness.report.blame import blameless
+from harness.report.conditions import in_pulses
 from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.published import at_name, ipv4_only, refused_on_ipv6
 from harness.report.published_answers import by_files
-from harness.report.rivals import as_published, beside_rivals
+from harness.report.rivals import RIVALS, as_published, beside_rivals
+from harness.report.tables import quantile
 from harness.verdicts.evidence import Evidence
 from harness.verdicts.telling import quoted, title
 
@@ -30,8 +31,6 @@ OF_HYPER = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
 AS_PUBLISHED = f"{OLD} at {NAME}"
-_SERVERS_DOING = ("refused", "reset", "closed_early", "bad_answer")
-"""Outcomes that packets which this host lost on their way cannot have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class Kind:
     blameless: Interval
     """Their mean, with what this host's dropped packets may have cost counted as answered."""
     run_ids: tuple[str, ...]
-    node: float | None = None
-    """The share that Node.js answers in the same storm, where it was tried."""
+    node: Interval | None = None
+    """What Node.js answers in the same storm, where it was tried."""
 
     @property
     def answered(self) -> Interval:
@@ -76,11 +75,9 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
             first = storms.iloc[0]
             beside = rivals[rivals["timeout_s"].eq(first["timeout_s"]) & rivals["limit"].eq(first["limit"])]
             shares = tuple(storms["success_rate"])
-            lost = [1 - _servers_doing(each) for each in storms["outcomes"]]
-            blameless = mean_of_runs(shares if clean(storms) else lost)
             ids = (*storms["run_id"], *beside["run_id"])
-            rival = float(beside["success_rate"].mean()) if len(beside) else None
-            yield Kind(f"{variant} with {kind}", shares, blameless, ids, rival)
+            rival = mean_of_runs(beside["success_rate"].to_list()) if len(beside) else None
+            yield Kind(f"{variant} with {kind}", shares, mean_of_runs(blameless(storms)), ids, rival)
 
 
 def recorded_storms(evidence: Evidence, plan: str) -> pd.DataFrame:
@@ -106,11 +103,17 @@ def kinds_of(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def matched(evidence: Evidence) -> str:
-    """Whether any of these storms is what was published, and what the limit of open files does; empty without any."""
-    tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
-    if not tables:
+    """Whether any storm or a late Hyper is what was published, and what limits of open files do; empty without any."""
+    in_time, chances = evidence.attacks_of(ADDRESS), evidence.attacks_of(CHANCES)
+    measured = len(in_time) and len(chances)
+    late = published.late_answer(in_time, chances, OLD, QUARTER) if measured else ""
+    return " ".join(filter(None, [_matched_by_storms(evidence), late]))
+
+
+def _matched_by_storms(evidence: Evidence) -> str:
+    conditions = _conditions(evidence)
+    if conditions.empty:
         return ""
-    conditions = pd.concat(tables, ignore_index=True)
     beside = beside_rivals(conditions)
     shown, whole = as_published(beside, QUARTER), beside["whole"].to_list()
     return (
@@ -121,21 +124,45 @@ def matched(evidence: Evidence) -> str:
     ).strip()
 
 
+def pulses(evidence: Evidence) -> tuple[str, list[str]]:
+    """In how many kinds of storm that say something of a backlog the published program answers in pulses, and their
+    run ids; empty without any.
+    """
+    every = _conditions(evidence)
+    if every.empty:
+        return "", []
+    undisturbed = pd.Series([all(packets == 0 for packets in each) for each in every["dropped"]], every.index)
+    mine = every[every["server"].str.startswith(OF_HYPER) & undisturbed]
+    if mine.empty:
+        return "", []
+    found = in_pulses(mine)["server"].to_list()
+    parts = [
+        f"{server} in {found.count(server) or 'none'} of {len(same)} kinds of storm"
+        for server, same in mine.groupby("server", sort=False)
+    ]
+    ids = [run_id for each in mine["run_ids"] for run_id in each]
+    return f"By itself the published program answers in pulses: {', '.join(parts)}.", ids
+
+
 def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
     """The lab's storms on the published program, with their timeouts and limits of open files."""
     runs = evidence.of_plan(plan, "server", "timeout_s", "nofile")
     return runs[runs["server"].astype(str).str.startswith(OF_HYPER)]
 
 
+def quarter(shares: Mapping[str, Sequence[float]]) -> str:
+    """The kinds, by the shares of their runs, that answer as many as the article has."""
+    found = [kind for kind, each in shares.items() if mostly_inside(each, QUARTER)]
+    return f"{_ends(QUARTER)} are answered in most runs of: {'; '.join(map(quoted, found)) or 'none'}."
+
+
 def by_band(shares: Mapping[str, Sequence[float]]) -> str:
-    """Kinds by the shares of their runs: about a half, as many as the article has, or others; each band only once."""
-    bands = {f"about a half ({_ends(HALF)} in most runs)": HALF, f"{_ends(QUARTER)} in most runs": QUARTER}
-    said, left = [], dict(shares)
-    for name, band in bands.items():
-        found = [kind for kind, each in left.items() if mostly_inside(each, band)]
-        said.append(f"{name}: {', '.join(map(quoted, found)) or 'none'}")
-        left = {kind: each for kind, each in left.items() if kind not in found}
-    return "; ".join([*said, f"other shares: {', '.join(map(quoted, left))}"] if left else said)
+    """Those that answer another share, about a half of all requests apart."""
+    left = {kind: each for kind, each in shares.items() if not mostly_inside(each, QUARTER)}
+    half = [kind for kind, each in left.items() if mostly_inside(each, HALF)]
+    said = f"about a half ({_ends(HALF)} in most runs): {', '.join(map(quoted, half)) or 'none'}"
+    others = [kind for kind in left if kind not in half]
+    return f"{said}; other shares: {', '.join(map(quoted, others))}" if others else said
 
 
 def told(evidence: Evidence) -> str:
@@ -148,6 +175,32 @@ def told(evidence: Evidence) -> str:
     said += f"{_shares(kind.answered)}{_refused_on_ipv6(attacks)}."
     others = [f"{percent(other.answered.value)} {name}" for name, (other, _) in kinds.items() if name != AS_PUBLISHED]
     return f"{said} With one thing changed: {'; '.join(others)}." if others else said
+
+
+def on_rivals(evidence: Evidence) -> list[pd.DataFrame]:
+    """Attacks as published on Go and on Node.js, in time: a frame for each version of the generator and server.
+
+    With ``lo_rx_dropped``, the packets that this host's own input queue dropped.
+    """
+    attacks = evidence.attacks_of(ADDRESS)
+    if attacks.empty:
+        return []
+    dropped = [moved.get("lo_rx_dropped", 0) for moved in attacks["counters"]]
+    chosen = attacks.assign(lo_rx_dropped=dropped)[attacks["server"].isin(list(RIVALS))]
+    return [same for _, same in chosen.groupby("plan_hash", sort=False)]
+
+
+def told_of_rivals(attacks: Sequence[pd.DataFrame]) -> str:
+    """What Go and Node.js answer under the published generator, and how late at worst; empty without any attack."""
+    if not attacks:
+        return ""
+    every = pd.concat(attacks)
+    parts = [
+        f"{RIVALS[str(server)]} answers {_mean(same)} in {len(same)} attacks, 99th percentile at most "
+        f"{quantile(same['p99_ms'].max(skipna=False))}"
+        for server, same in every.groupby("server", sort=False)
+    ]
+    return f"Under the published generator {'; '.join(parts)}."
 
 
 def finding(evidence: Evidence) -> str:
@@ -175,6 +228,12 @@ def finding(evidence: Evidence) -> str:
     return said
 
 
+def _conditions(evidence: Evidence) -> pd.DataFrame:
+    """All kinds of storm of :data:`STORMS` as :mod:`harness.report.conditions` has them; empty without any."""
+    tables = [published.storms_of(plan, runs) for plan in STORMS if len(runs := recorded_storms(evidence, plan))]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
 def _ends(band: Band) -> str:
     return f"{band[0]:.0%} to {band[1]:.0%}"
 
@@ -192,14 +251,8 @@ def _mean(attacks: pd.DataFrame) -> str:
 def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
     """Begins with a semicolon; empty where nothing failed."""
     failed = (attacks["requests"] - attacks["answered"]).sum()
-    return f"; {refused_on_ipv6(attacks).sum():,} of {failed:,} failures are refusals on [::1]" if failed else ""
+    return f"; refused on [::1]: {refused_on_ipv6(attacks).sum():,} of the {failed:,} that failed" if failed else ""
 
 
 def _shares(interval: Interval) -> str:
     return with_ends(interval.value, interval.ends, "share")
-
-
-def _servers_doing(outcomes: str) -> float:
-    """The share of requests that failed in a way that no lost packet explains."""
-    counts = json.loads(outcomes)
-    return float(sum(counts.get(name, 0) for name in _SERVERS_DOING) / sum(counts.values()))

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import pandas as pd
 
 from harness.clean_ground import clean
-from harness.effects import limited
+from harness.effects import UNTOUCHED, in_blocks, limited
 from harness.errors import PlanError
 from harness.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
 from harness.paired import beyond, ratio
+from harness.plan import PLANS, load_plan
 from harness.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
+from harness.report.blame import FAILING, fails
 from harness.report.notebook import percent
 from harness.report.numbers import with_ends
 from harness.report.tables import quantile
 from harness.verdicts import published
 from harness.verdicts.evidence import Evidence, kinds
-from harness.verdicts.telling import decided, pending, quoted, title, undecided
-from harness.verdicts.verdict import Finding, Verdict, told, word
+from harness.verdicts.telling import decided, part, pending, quoted, title, undecided
+from harness.verdicts.verdict import Finding, Unit, Verdict, told, word
 
-FAILING = 0.6
-"""The article has 25 % answered. More is granted: half is what a generator leaves that picks one of two addresses, and
-the line is above it, so that no coin decides on which side of it such an attack falls."""
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
 IN_STEP = 0.05
@@ -29,7 +30,17 @@ IN_STEP = 0.05
 FULL_QUEUE = ("as it is", "wide input queue")
 """Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
 _ANSWERS = " answers all, "
-PULSE_KINDS = (*FULL_QUEUE, "larger backlog", "larger backlog, wide input queue", "no stall")
+SPEED = "03-allocators-speed"
+"""The plan that has CPU times of storms on kept connections."""
+_COMPARED = ("hyper", "node")
+PULSE_KINDS: Mapping[str, str] = {
+    "wide input queue": "with this host's input queue opened wide",
+    "as it is": "as it is",
+    "larger backlog": "with a larger backlog",
+    "larger backlog, wide input queue": "with a larger backlog and this host's input queue opened wide",
+    "no stall": "with no stall",
+}
+"""Storms of 04, those with a full queue first, and how they are told."""
 
 
 def s1(evidence: Evidence) -> Verdict:
@@ -52,7 +63,13 @@ def s1(evidence: Evidence) -> Verdict:
         reason = f"{withheld} of {len(findings)} comparisons of speed are withheld: the generator was the limit "
         reason += f"(storms: {often}), and what is measured then is not the server's speed."
         reason += f" {len(findings) - withheld} more may be chance." if withheld < len(findings) else ""
-        return undecided("S1", reason, runs)
+        cost, behind = _cpu_on_kept_connections(evidence)
+        if cost is None:
+            return undecided("S1", reason, runs)
+        measure = "Hyper's CPU time per answer on kept connections, over that of Node.js"
+        reason += f" {measure}, is {with_ends(cost.value, cost.ends, 'ratio')}; that is no speed, and of Go it was not "
+        reason += "measured."
+        return undecided("S1", reason, runs, behind, [part(measure, "ratio", cost)])
     ratios = [f"{with_ends(at.value, at.ends, 'ratio')} times {condition}" for condition, at in measured.items()]
     least = min(measured.values(), key=lambda interval: interval.value)
     measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
@@ -73,8 +90,8 @@ def s2(evidence: Evidence) -> Verdict:
     findings, measured, times, holding = [], {}, [], {}
     for kind, storms in [*kinds(hyper), *kinds(smaller)]:
         answered = measured[kind] = mean_of_runs(storms["success_rate"].to_list())
-        fails = beyond(-answered.high, -answered.low, -FAILING)
-        findings.append(Finding(kind, None if fails and not clean(storms) else fails))
+        little = beyond(-answered.high, -answered.low, -FAILING)
+        findings.append(Finding(kind, None if little and not clean(storms) else little))
         holding[kind] = tuple(storms["success_rate"])
     for regime, storms in runs.groupby("cpu", sort=False):
         slower = _of_hyper(storms, "p50_ms", "node")
@@ -83,7 +100,7 @@ def s2(evidence: Evidence) -> Verdict:
             times.append(f"{with_ends(slower.ratio.value, slower.ratio.ends, 'ratio')} with {regime} CPUs")
     attacks = [kind for kind, _ in published.under_its_generator(evidence)]
     others = [*attacks, *published.in_the_storm(evidence)]
-    findings += [Finding(kind.name, _fails(kind)) for kind in others]
+    findings += [Finding(kind.name, fails(kind.answered, kind.blameless, kind.node)) for kind in others]
     holding |= {kind.name: kind.shares for kind in others}
     used = pd.concat([hyper, smaller, node])
     ids = {run_id for kind in others for run_id in kind.run_ids}
@@ -92,17 +109,19 @@ def s2(evidence: Evidence) -> Verdict:
         reason = f"{_too_few()} And what fails where this host dropped packets is not decided."
         return undecided("S2", reason, used, ids)
     worst = min(measured, key=lambda kind: measured[kind].value)
-    statement = f"{published.told(evidence)} " if attacks else ""
+    holds = [finding.condition for finding in findings if finding.holds]
+    failing = {kind: holding[kind] for kind in holds if kind in holding}
+    statement = f"{published.quarter(failing)} " if failing else ""
+    statement += f"{published.told(evidence)} " if attacks else ""
     statement += f"Of {len(measured)} kinds of storm on the lab's Hyper it fared worst in “{worst}” and answered "
     statement += f"{percent(measured[worst].value)} there, with its default backlog of "
     statement += f"{hyper['backlog_effective'].iloc[-1]:,.0f}. Node.js answered "
     of_node = node.groupby("cpu", sort=False)["success_rate"].mean()
     statement += ", ".join(f"{percent(share)} with {regime} CPUs" for regime, share in of_node.items()) + "."
     statement += f" Hyper's median latency is, over that of Node.js: {'; '.join(times)}." if times else ""
-    holds = [finding.condition for finding in findings if finding.holds]
-    if failing := {kind: holding[kind] for kind in holds if kind in holding}:
+    if failing:
         statement += f" It holds, with fewer than {FAILING:.0%} answered and fewer than by Node.js where that was "
-        statement += f"tried, for: {published.by_band(failing)}."
+        statement += f"tried, for these and for: {published.by_band(failing)}."
     if slow := [condition for condition in holds if condition not in holding]:
         statement += f" And: {'; '.join(slow)}."
     statement += f" {said}" if (said := published.matched(evidence)) else ""
@@ -117,12 +136,14 @@ def s2(evidence: Evidence) -> Verdict:
 
 def s3(evidence: Evidence) -> Verdict:
     """Pulses: are connections established in step with their own SYN retransmissions, and does it take a full queue?"""
-    runs = evidence.of_plan("04-root-cause", "timeout_s")
-    runs = runs[runs["variant"].isin(PULSE_KINDS)]
+    runs = evidence.of_plan("04-root-cause", "timeout_s", "stall_ms")
+    runs = runs[runs["variant"].isin(list(PULSE_KINDS))]
     if runs.empty:
         return pending("S3")
     findings, shares, said, used = [], {}, [], {}
-    for variant, storms in runs.groupby("variant", observed=True):
+    by_kind = dict([*runs.groupby("variant", observed=True)])
+    for variant in filter(by_kind.__contains__, PULSE_KINDS):
+        storms = by_kind[variant]
         if not clean(storms) or len(storms) < FEWEST_RUNS:
             continue
         try:
@@ -132,30 +153,39 @@ def s3(evidence: Evidence) -> Verdict:
         schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
         found, share = find_pulses(lives, schedule), mean_of_runs([in_step(life, schedule) for life in lives])
         pulses = beyond(share.low, share.high, IN_STEP)
-        findings.append(Finding(str(variant), None if pulses and found.p >= 1 - CONFIDENCE else pulses))
-        shares[str(variant)] = share
-        said.append(f"{found.share:.1%} with “{variant}” (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
-        used[str(variant)] = storms
+        findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
+        shares[variant], used[variant] = share, storms
+        said.append(f"{found.share:.1%} {PULSE_KINDS[variant]} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
     full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
     if not full:
         reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "
         return undecided("S3", reason + "which makes pulses of its own. Root can widen it: --host-sysctl.", runs)
-    statement = f"Established in step with the clients' own SYN retransmissions: {'; '.join(said)}."
+    stopped_s = runs["stall_ms"].max() / 1000
+    statement = (
+        f"Of a Hyper stopped for {stopped_s:g} s, established in step with the clients' own SYN retransmissions: "
+    )
+    statement += f"{'; '.join(said)}."
     if full[0].holds and told(findings, False):
         statement += " So the rhythm is not the server's: the clients' kernels wait, and then send again what a full "
         statement += "queue dropped."
-    measure = "of all connections in step with retransmissions while the queue is full"
+    by_itself, storms_of_it = published.pulses(evidence)
+    statement += f" {by_itself}" if by_itself else ""
+    measure = (
+        f"of all connections in step with retransmissions while a Hyper stopped for {stopped_s:g} s has a full queue"
+    )
     told_of = full[0].condition
     behind = used[told_of]["run_id"]
     runs = pd.concat(used.values())
-    return decided("S3", findings, statement, (measure, "share"), shares[told_of], runs, value_runs=behind)
+    number: tuple[str, Unit] = (measure, "share")
+    return decided("S3", findings, statement, number, shares[told_of], runs, more_runs=storms_of_it, value_runs=behind)
 
 
 def s4(evidence: Evidence) -> Verdict:
     """Go and Node.js at their default backlogs: is everybody answered, and does the slowest hundredth stay below?
 
-    In the storms of 01 and 02, and in those that S2 has on the published program. The number told is of the former:
-    in the latter the timeout is varied, and where it is short no quantile lies beyond it.
+    Under the published generator, in the storms of 01 and 02, and in those that S2 has on the published program. The
+    number told is of the storms of 01 and 02: elsewhere the demand is small, or the timeout is varied, and where that
+    is short no quantile lies beyond it.
     """
     runs = evidence.of_plan("01-stack-comparison")
     runs = runs[(runs["scenario"] == "short") & runs["server"].isin(["go", "node"])]
@@ -163,7 +193,9 @@ def s4(evidence: Evidence) -> Verdict:
         return pending("S4")
     own = pd.concat([runs, _at_default(evidence, ["go", "node"])])
     of_text = pd.concat([published.recorded_storms(evidence, plan) for plan in published.STORMS])
-    findings, said, undecided_kinds = [], [], []
+    attacks = published.on_rivals(evidence)
+    findings = [finding for attack in attacks for finding in _under_attack(attack)]
+    said, undecided_kinds = [], []
     slowest: list[tuple[Interval, str, pd.Series]] = []
     for server, storms_of_server in own.groupby("server"):
         name, answered, steady = title(str(server)), [], []
@@ -184,22 +216,48 @@ def s4(evidence: Evidence) -> Verdict:
             f"{quantile(STEADY_MS)} in {_count(steady)}{_failing(answered)}"
         )
     used = pd.concat([own, of_text[of_text["server"].isin(["go", "node"])]])
+    ids = {run_id for attack in attacks for run_id in attack["run_id"]}
     if word(findings) == "undecidable_here":
-        return undecided("S4", f"{_too_few()} Or the generator was the limit.", used)
-    statement = f"{'; '.join(said)}. Undecided is a kind with too few storms, with the generator as the limit, or that "
-    statement += "falls short while this host's own input queue drops packets, or in some storms only."
+        return undecided("S4", f"{_too_few()} Or the generator was the limit.", used, ids)
+    statement = f"{said_of_attacks} " if (said_of_attacks := published.told_of_rivals(attacks)) else ""
+    statement += f"In the lab's storms: {'; '.join(said)}. Undecided is a kind with too few storms, with the generator "
+    statement += "as the limit, or that falls short while this host's own input queue drops packets, or in some storms "
+    statement += "only."
     if undecided_kinds:
         statement += f" Whether everybody is answered is undecided for {'; '.join(undecided_kinds)}."
     none = (None, "none is decided", pd.Series(dtype=str))
     worst, where, behind = max(slowest, key=lambda found: found[0].value, default=none)
     measure = f"99th percentile of latency, the slowest that decides: {where}"
-    return decided("S4", findings, statement, (measure, "ms"), worst, used, name_open=False, value_runs=behind)
+    in_ms: tuple[str, Unit] = (measure, "ms")
+    return decided("S4", findings, statement, in_ms, worst, used, name_open=False, more_runs=ids, value_runs=behind)
+
+
+def _under_attack(attacks: pd.DataFrame) -> Iterator[Finding]:
+    """Attacks of one kind on one server: whether every request is answered, and whether at a steady latency."""
+    first = attacks.iloc[0]
+    name, kind = title(str(first["server"])), f"{first['tool']} at {first['target']}"
+    yield Finding(f"{name}{_ANSWERS}{kind}", _always(attacks["success_rate"] == 1, attacks))
+    yield Finding(f"{name}'s latency, {kind}", _always(attacks["p99_ms"].fillna(np.inf) <= STEADY_MS, attacks))
 
 
 def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
     """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
     runs = evidence.of_plan("02-backlog-storms")
     return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
+
+
+def _cpu_on_kept_connections(evidence: Evidence) -> tuple[Interval | None, list[str]]:
+    """Hyper's CPU time per answer over that of Node.js in the long storms of 03, and the run ids; each as it comes.
+
+    The server's own also where the generator was the limit: a server that waits for its clients spends more on each.
+    """
+    runs = evidence.of_plan(SPEED)
+    if runs.empty:
+        return None, []
+    storms = in_blocks(runs, load_plan(PLANS / f"{SPEED}.toml"))
+    kept = storms[(storms["load"] == "long") & (storms["compared"] == UNTOUCHED) & storms["server"].isin(_COMPARED)]
+    found = ratio(kept, "cpu_us_per_answer", "server", *_COMPARED)
+    return (found.ratio, kept["run_id"].to_list()) if found else (None, [])
 
 
 def _of_hyper(storms: pd.DataFrame, measure: str, rival: str) -> Effect | None:
@@ -224,15 +282,6 @@ def _always(good: pd.Series, storms: pd.DataFrame) -> bool | None:
     if len(storms) < FEWEST_RUNS:
         return None
     return True if good.all() else False if good.mean() < 0.5 and clean(storms) else None
-
-
-def _fails(kind: published.Kind) -> bool | None:
-    """Whether less than is granted, and than Node.js answers, even if what this host dropped had cost nothing."""
-    less = beyond(-kind.blameless.high, -kind.blameless.low, -FAILING)
-    if beyond(kind.answered.low, kind.answered.high, FAILING):
-        return False
-    fewer_than_node = kind.node is None or kind.node > kind.answered.value
-    return True if less and fewer_than_node else None
 
 
 def _count(findings: list[Finding]) -> str:

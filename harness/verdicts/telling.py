@@ -25,9 +25,14 @@ def pending(name: str, reason: str = "No storms are recorded that say anything o
     return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {CLAIMS[name].notebook} -p source here`.")
 
 
-def undecided(name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = ()) -> Verdict:
-    """There are storms, and they do not decide; ``more_runs`` are ids of what is in no such frame."""
-    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs, more_runs))
+def undecided(
+    name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = (), parts: Sequence[Part] = ()
+) -> Verdict:
+    """There are storms, and they do not decide; ``more_runs`` are ids of what is in no such frame.
+
+    ``parts`` are numbers of what was measured all the same.
+    """
+    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs, more_runs), parts=tuple(parts))
 
 
 def decided(
@@ -66,7 +71,7 @@ def part(measure: str, unit: Unit, found: Interval | None) -> Part:
     return Part(measure, unit, *_finite(found))
 
 
-def number(verdict: Verdict) -> str:
+def number(verdict: Verdict | Part) -> str:
     """Its value and interval as they are read, ``99.81% (99.61% to 99.95%)``; a dash where there is none."""
     if verdict.value is None or verdict.unit is None:
         return NO_VALUE

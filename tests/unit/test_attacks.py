@@ -156,6 +156,17 @@ def test_why_a_server_ended_is_told_where_it_is_known() -> None:
     assert tell.table(storms())["server ended"].to_list() == ["1 of 2, out of 1,024 files", "1 of 1"]
 
 
+def test_the_most_open_files_that_there_were_are_said_to_be_the_machines() -> None:
+    plan = json.dumps({"server": _json("{python} x {port} socket2")})
+    ran = {"plan": plan, "server_files_limit": 20_000, "status": "complete", "out_of_files_lines": 0}
+    over = ran | {"status": "server_ended", "out_of_files_lines": 1}
+    less = over | {"server_files_limit": 8_192, "plan": json.dumps({"server": _json("{python} x {port}")})}
+    said = answer.ceiling(pd.DataFrame([ran, over, less]))
+    assert "No server has more than 20,000 open files, which is this machine's own limit" in said
+    assert "Out of them ended: hyper-today, socket2 in 1 of 2 storms. No higher limit" in said
+    assert answer.ceiling(pd.DataFrame([ran, less])).endswith("none ended out of them.")
+
+
 def test_slow_is_not_what_has_ended() -> None:
     pairs = rivals.against(
         pd.concat([storms(), storms().assign(server="node", p50_ms=[[0.5], [0.5]])]), ["hyper-today"], "node"
@@ -188,7 +199,7 @@ def test_a_runner_that_does_not_wait_holds_hyper_late_against_the_others_in_time
     late = [kept(f"d{n}", share, {}, late_s=2.0) for n, share in enumerate((24, 25, 60))]
     alone = published.runner_answer(in_time, attacks(*late), "vegeta-12.11.1", bands.QUARTER)
     assert "2 s late 36.3%" in alone
-    assert "most runs: 2 s. Were Hyper late and the others in time, these were the published shares" in alone
+    assert "if late by: 2 s. Were Hyper late and the others in time, these were the published shares" in alone
     both = [*late, kept("e", 51, {}, "go", late_s=2.0), kept("f", 52, {}, "node", late_s=2.0)]
     said = published.runner_answer(in_time, attacks(*both), "vegeta-12.11.1", bands.QUARTER)
     assert "2 s late 36.3%" in said, "what Go answers is not Hyper's"
@@ -196,6 +207,38 @@ def test_a_runner_that_does_not_wait_holds_hyper_late_against_the_others_in_time
     assert "the published shares if Hyper alone was late" in said
     short = attacks(kept("a", 50, {}), kept("b", 90, {}, "go"), kept("c", 100, {}, "node"))
     assert "these are not the published" in published.runner_answer(short, attacks(*both), "vegeta-12.11.1", (0.2, 0.3))
+
+
+def test_what_later_versions_leave_is_told_and_not_explained() -> None:
+    old = kept("a", 50, {"refused on [::1]": 50})
+    mended = [kept(name, 99, {"refused on [::1]": 1}) for name in ("b", "b2")]
+    for each in mended:
+        each["plan_hash"], each["tool"] = "b", each["tool"] | {"name": "vegeta-12.11.3"}
+    said = published.left_refused(attacks(old, *mended), "vegeta-12.11.1")
+    assert said == "Refused on `[::1]` were also 2 of 200 requests of vegeta-12.11.3 (500 a second). Why is not known."
+    assert "no request" in published.left_refused(attacks(old), "vegeta-12.11.1")
+
+
+def test_a_small_share_is_not_left_out_of_what_failed() -> None:
+    assert tell.told({"refused": 0.5, "reset": 0.00002, "timeout": 0.0}) == "refused 50.0%, reset <0.1%"
+
+
+def test_the_queue_is_told_of_the_servers_that_are_meant() -> None:
+    runs = attacks(kept("a", 50, {"refused on [::1]": 50}), kept("b", 100, {}, "go"))
+    runs.loc[runs["server"] == "go", ["addresses", "deepest_queue"]] = "::", 40
+    said = published.address_answer(runs, "vegeta-12.11.1", 100)
+    assert (
+        "**The queue** of hyper-2024, called by vegeta-12.11.1 at `localhost`, was never seen with more than 3" in said
+    )
+    assert "refused on `[::1]`: 50 of the 50 that failed" in said
+
+
+def test_who_answers_in_no_pulses_is_named_too() -> None:
+    once = conditions()
+    once["pulses"] = [[1], [1], [1], [3]]
+    tried = answer.Tried(once, once, once, "vegeta-12.11.1", bands.QUARTER)
+    said = answer.pulses_answer(tried.conditions)
+    assert "node in 1 of 1 (g, quarter), hyper-2024 in none of 2, go in none of 1." in said
 
 
 def test_answers_that_stop_are_told_without_taking_an_explanation_for_a_fact() -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from harness.host import this_host
 from harness.report import notebook as say
 from harness.report.tables import quantile
 
 
 def storms(cpu: str, server: str, rates: list[float], generator: str = "ok") -> pd.DataFrame:
     return pd.DataFrame({"cpu": cpu, "server": server, "throughput_per_s": rates, "generator": generator})
+
+
+@pytest.mark.parametrize(
+    ("planned", "unwatched"),
+    [({"probe": False}, True), ({"probe": True}, False), ({}, False)],  # the last is another tool's attack
+)
+def test_a_caption_says_where_the_lab_did_not_watch(planned: dict[str, bool], unwatched: bool) -> None:
+    plan, host = json.dumps(planned), json.dumps(this_host().to_json())
+    runs = pd.DataFrame([{"host": host, "begun": "2026-01-01T00", "plan": plan}])
+    assert ("the lab did not watch the servers" in say.host_caption(runs)) is unwatched
 
 
 def test_ratios_pair_the_storms_of_a_block() -> None:

@@ -7,9 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness.inference import mean_of_runs
 from harness.report import bands
 from harness.report import published_answers as answer
+from harness.report.blame import fails
 from harness.report.rivals import against, as_published, beside_rivals, rival
+from tests.unit.test_attacks import attacks, kept
 
 
 def condition(server: str, shares: list[float], dropped: list[int] | None = None, **more: Any) -> dict[str, Any]:
@@ -22,6 +25,7 @@ def condition(server: str, shares: list[float], dropped: list[int] | None = None
         "requests": [100] * runs,
         "wanted": [100] * runs,
         "shares": shares,
+        "blameless": shares,
         "p50_ms": [1.0] * runs,
         "ended": 0,
         "dropped": dropped or [0] * runs,
@@ -77,9 +81,13 @@ def test_the_match_is_shown_missed_or_undecided(
     beside = beside_rivals(conditions)
     assert beside["whole"].to_list() == [whole]
     assert len(as_published(beside, bands.QUARTER)) == (whole is True)
-    text = answer.match_answer(answer.Tried(conditions, conditions, conditions, "vegeta", bands.QUARTER))
+    in_time = attacks(kept("a", 50, {}), kept("b", 100, {}, "go"), kept("c", 100, {}, "node"))
+    late = attacks(kept("d", 25, {}, late_s=2.0))
+    text = answer.match_answer(answer.Tried(in_time, late, conditions, "vegeta-12.11.1", bands.QUARTER))
     assert said in text
     assert ("The nearest that are no match: storm, open files, 12,000" in text) == (whole is not True)
+    assert "late by: 2 s. Were Hyper late and the others in time, these were the published shares" in text
+    assert "12,000 (runs 23.8% to 38.6%)" in text, "a span of runs is not taken for an interval"
     assert ("Node.js 99.26%" in text) == (whole is not True), "the near miss is named with its number"
 
 
@@ -93,3 +101,37 @@ def test_what_a_tool_did_not_drive_is_compared_with_nothing() -> None:
 def test_without_one_of_both_rivals_nothing_is_held_against_them() -> None:
     conditions = tried([1.0] * 3)
     assert beside_rivals(conditions[conditions["server"] != "go"]).empty
+
+
+STEADY, EARLY = [0.96, 0.97, 0.98], [0.42, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("mine", "excused", "fewer"),
+    [
+        (QUARTERED, QUARTERED, True),
+        (QUARTERED, [1.0] * 3, None),  # this host may have lost what was not answered
+        (EARLY, EARLY, None),  # fewer in the mean, and not in most runs
+        ([1.0] * 3, [1.0] * 3, False),
+    ],
+)
+def test_fewer_are_answered_only_where_neither_chance_nor_this_host_explains_it(
+    mine: list[float], excused: list[float], fewer: bool | None
+) -> None:
+    conditions = pd.DataFrame(
+        [condition("hyper-2024", mine, blameless=excused), condition("node", STEADY, condition="12,000")]
+    )
+    pairs = against(conditions, ["hyper-2024"], "node")
+    assert pairs["fewer"].to_list() == [fewer]
+    assert answer.slower(pairs)["fewer answered"].to_list() == [{True: "Hyper", None: "undecided", False: ""}[fewer]]
+    assert ("In 1 more it is undecided" in answer.slower_answer(pairs)) == (fewer is None)
+    theirs = mean_of_runs(STEADY)
+    assert fails(mean_of_runs(mine), mean_of_runs(excused), theirs) is fewer
+
+
+def test_the_notebook_says_which_conditions_around_a_quarter_the_verdict_leaves_open() -> None:
+    for node, left in (([0.06] * 3, True), ([1.0] * 3, False)):
+        conditions = tried(node)
+        found = answer.left_open(answer.Tried(conditions, conditions, conditions, "vegeta", bands.QUARTER))
+        assert ("storm, open files, 12,000 (hyper-2024, Node.js 6.0%)" in found) is left
+        assert (found == "") is not left

@@ -21,7 +21,7 @@ from harness.store import PROJECT
 from harness.verdicts import allocators, backlog, limits, published, symptoms
 from harness.verdicts.evidence import Evidence, gather
 from harness.verdicts.judge import RULES, judge
-from harness.verdicts.page import CLEAN, lead, summary
+from harness.verdicts.page import CLEAN, lead, row, summary
 from harness.verdicts.telling import PACED
 from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
 from tests.calling import stormlab_json
@@ -179,6 +179,24 @@ def test_s1_is_withheld_where_the_generator_was_the_limit_and_else_decided_by_th
     assert of(changed(free, kept(free, "hyper"), generator="limiting"), "S1") == "undecidable_here"
 
 
+def test_s1_tells_what_an_answer_costs_though_no_speed_is_told(reference: Evidence) -> None:
+    verdict = RULES["S1"](reference)
+    (cost,) = verdict.parts
+    assert verdict.value is None
+    assert cost.value is not None
+    assert (
+        f"{cost.measure}, is {with_ends(cost.value, cost.interval, cost.unit)}; that is no speed" in verdict.statement
+    )
+    storms = of_plan(reference, "03-allocators-speed", server=["hyper", "node"])
+    assert set(verdict.run_ids) & set(reference.runs.loc[storms, "run_id"])
+    assert f"| {with_ends(cost.value, cost.interval, cost.unit)} {cost.measure} |" in row(verdict)
+    without = with_runs(
+        reference, reference.runs[~reference.runs["plan_hash"].isin(reference.runs[storms]["plan_hash"])]
+    )
+    assert RULES["S1"](without).parts == ()
+    assert "| – |" in row(RULES["S1"](without))
+
+
 def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
     reference = without_attacks(reference)
     hyper = of_plan(reference, STACKS, scenario="short", server="hyper")
@@ -269,7 +287,49 @@ def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Ev
         assert of(shifted, "S3") == expected
 
 
+def test_s3_says_what_was_done_to_its_server_and_what_the_published_program_does_by_itself(
+    reference: Evidence,
+) -> None:
+    verdict = RULES["S3"](reference)
+    assert verdict.statement.startswith("Of a Hyper stopped for 2.5 s, established in step")
+    assert "stopped for 2.5 s" in verdict.measure
+    assert "By itself the published program answers in pulses: hyper-2024 in none of" in verdict.statement
+    alone = RULES["S3"](without_attacks(reference))
+    assert "By itself" not in alone.statement
+    added = reference.runs["run_id"].isin(set(verdict.run_ids) - set(alone.run_ids))
+    assert added.any()
+    assert (reference.runs.loc[added, "lo_rx_dropped"] == 0).all()
+    assert not of_plan(reference, "08-files-wide", server=["go", "node"])[added].any()
+    pulsing = of_plan(reference, "08-files-wide", server="hyper-2024")
+    once = reference.runs["answers_per_step"].copy()
+    once[pulsing] = [[9, 0, 0, 9]] * int(pulsing.sum())
+    planted = with_runs(reference, reference.runs.assign(answers_per_step=once))
+    assert "hyper-2024 in 3 of" in RULES["S3"](planted).statement
+
+
+def test_s4_leads_with_the_published_generator(reference: Evidence) -> None:
+    attacks = reference.attacks_of(published.ADDRESS)
+    on_rivals = attacks[attacks["server"].isin(["go", "node"])]
+    verdict = RULES["S4"](reference)
+    assert verdict.statement.startswith("Under the published generator Go answers 100.00%")
+    assert f"Node.js answers 100.00% (100.00% to 100.00%) in {sum(on_rivals['server'] == 'node')} attacks" in (
+        verdict.statement
+    )
+    assert set(on_rivals["run_id"]) <= set(verdict.run_ids)
+    assert "generator" not in RULES["S4"](without_attacks(reference)).statement.partition(". ")[0]
+    storms = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
+    storms |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
+    for plan in published.STORMS:
+        storms |= of_plan(reference, plan, server=["go", "node"])
+    failing = changed(reference, storms, success_rate=0.9, p99_ms=3000.0, generator="ok", lo_rx_dropped=0)
+    assert of(failing, "S4") == "true_under_conditions"
+    said = [{**kept["said"], "answered": 1, "p99_ms": 3000.0} for kept in reference.attacks]
+    attacked = [{**kept, "said": each} for kept, each in zip(reference.attacks, said, strict=True)]
+    assert of(dataclasses.replace(failing, attacks=attacked), "S4") == "not_reproduced"
+
+
 def test_s4_asks_for_all_answers_and_a_low_latency(reference: Evidence) -> None:
+    reference = without_attacks(reference)
     rivals = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
     rivals |= of_plan(reference, STORMS, variant="default", server=["go", "node"])
     for plan in published.STORMS:
@@ -302,11 +362,16 @@ def test_s4_names_what_it_does_not_decide_as_s2_does(reference: Evidence) -> Non
 def test_s2_says_its_threshold_and_tells_a_half_from_what_the_article_has(reference: Evidence) -> None:
     statement = RULES["S2"](answering(reference, 0.5)).statement
     assert f"fewer than {symptoms.FAILING:.0%} answered" in statement
-    half, quarter = statement.partition("about a half")[2].split("20% to 30% in most runs: ")[:2]
-    assert "vegeta-12.11.1 at localhost" in half
-    assert "vegeta-12.11.1 at localhost" not in quarter.partition("other shares")[0]
-    quartered = RULES["S2"](answering(reference, 0.25)).statement.partition("20% to 30% in most runs: ")[2]
-    assert "vegeta-12.11.1 at localhost" in quartered.partition("other shares")[0]
+    half = statement.partition("about a half")[2].partition("other shares")[0]
+    assert "“vegeta-12.11.1 at localhost”" in half
+    first = "20% to 30% are answered in most runs of: "
+    assert statement.startswith(first)
+    assert "“vegeta-12.11.1 at localhost”" not in statement.partition(". ")[0]
+    quartered = RULES["S2"](answering(reference, 0.25)).statement
+    assert quartered.startswith(f"{first}“vegeta-12.11.1 at localhost”")
+    assert "“vegeta-12.11.1 at localhost”" not in quartered.partition("about a half")[2]
+    late = "Called by vegeta-12.11.1, a Hyper that is late answers 20% to 30% in most runs if late by: "
+    assert f"{late}2 s. So these are the published shares if Hyper alone was late" in RULES["S2"](reference).statement
     assert "none shows what was published" in statement
     assert "By its limit of open files hyper-2024 answers" in statement
     rivals = of_plan(reference, "08-files", server=["go", "node"])
@@ -315,10 +380,10 @@ def test_s2_says_its_threshold_and_tells_a_half_from_what_the_article_has(refere
 
 
 def test_nothing_is_said_of_failures_where_nothing_failed(reference: Evidence) -> None:
-    assert "failures" in published.finding(reference)
+    assert "that failed" in published.finding(reference)
     whole = answering(reference, 1.0)
-    assert "failures" not in published.finding(whole)
-    assert "failures" not in RULES["S2"](whole).statement
+    assert "that failed" not in published.finding(whole)
+    assert "that failed" not in RULES["S2"](whole).statement
 
 
 def test_c1_counts_refusals_where_the_server_lived_and_apart_where_it_ended(reference: Evidence) -> None:
@@ -398,6 +463,12 @@ def test_allocators_are_judged_by_who_is_answered_and_by_what_is_established(ref
     assert of(compared(reference, jemalloc(1.3)), claim) == "not_reproduced"
     assert of(compared(reference, jemalloc(0.7)), claim) == "true_under_conditions", "faster, and nobody was failed"
     assert of(compared(reference, jemalloc(0.5), answered=0.7), claim) == "reproduced"
+
+
+def test_c3_leads_with_the_comparison_that_decides(reference: Evidence) -> None:
+    first = RULES["C3"](reference).statement.partition(". ")[0]
+    assert first.startswith("An improvement of 5% or more is shown in ")
+    assert "another allocator than the default: CPU time per answer with jemalloc (python" in first
 
 
 def test_the_calm_load_is_none_of_high_concurrency(reference: Evidence) -> None:
