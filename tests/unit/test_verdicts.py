@@ -293,7 +293,8 @@ def test_s3_says_what_was_done_to_its_server_and_what_the_published_program_does
     verdict = RULES["S3"](reference)
     assert verdict.statement.startswith("Of a Hyper stopped for 2.5 s, established in step")
     assert "stopped for 2.5 s" in verdict.measure
-    assert "By itself the published program answers in pulses: hyper-2024 in none of" in verdict.statement
+    by_itself = verdict.statement.partition("By itself the published program answers in pulses: ")[2]
+    assert "hyper-2024 in " in by_itself
     alone = RULES["S3"](without_attacks(reference))
     assert "By itself" not in alone.statement
     added = reference.runs["run_id"].isin(set(verdict.run_ids) - set(alone.run_ids))
