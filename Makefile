@@ -28,7 +28,7 @@ test: setup ## everything a change must pass
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/pytest --ignore=tests/notebooks
-	@.venv/bin/pytest --numprocesses 2 --dist loadgroup tests/notebooks
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile tests/notebooks
 
 notebooks: setup ## execute the committed notebooks on the reference data, in place; the README's verdicts too
 	@$(STORMLAB) notebooks --export

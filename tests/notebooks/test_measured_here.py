@@ -1,0 +1,132 @@
+"""Every notebook measures and draws what it shows, with few clients.
+
+In a file of its own: `make test` deals files out to processes, and storms that change the host's settings, as some here
+do, want to be one after the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import store
+from harness.foreign import tools
+from tests.notebooks.test_notebooks import NOTEBOOKS, execute
+
+SMALL: dict[str, dict[str, str]] = {
+    "00-tour": {"clients": "300", "backlog": "16", "stall_ms": "100", "timeout_s": "3"},
+    "01-stack-comparison": {"servers": "[python]", "short_clients": "300", "long_requests": "50"},
+    "02-backlog-sweep": {
+        "servers": "[python]",
+        "clients": "300",
+        "backlogs": "[16, 64]",
+        "stalls_ms": "[50, 200]",
+        "storm_clients": "300",
+        "whole_clients": "300",
+        "repeats": "1",
+    },
+    "03-allocator-comparison": {
+        "servers": "[python]",
+        "allocators": "[system, jemalloc]",
+        "repeats": "1",
+        "pilot_repeats": "1",
+        "storm_clients": "300",
+        "crowd_clients": "300",
+        "settle_s": "1",
+        "closed_clients": "300",
+        "in_flight": "10",
+        "long_requests": "50",
+        "large_clients": "300",
+    },
+    "07-mitigations": {
+        "servers": "[python]",
+        "repeats": "1",
+        "stack_repeats": "1",
+        "requests": "400",
+        "pools": "[default, 1, 10]",
+        "http2_connections": "[1, 4]",
+        "held_requests": "400",
+        "hold_at_s": "0.2",
+        "cold_requests": "400",
+        "cold_pool": "200",
+        "retry_requests": "200",
+        "patience_s": "2",
+        "trigger_at_s": "0.5",
+        "trigger_ms": "500",
+        "overload_requests": "300",
+        "hand_requests": "300",
+        "stalled_requests": "300",
+        "storm_requests": "300",
+        "many_requests": "300",
+        "search_requests": "300",
+        "search_success": "0.5",
+        "search_p99_ms": "11000",
+        "search_storms": "1",
+        "fresh_storms": "2",
+        "may_miss": "0",
+        "room_repeats": "1",
+    },
+    "04-queue-overflow-root-cause": {
+        "server": "python",
+        "clients": "300",
+        "backlog": "16",
+        "stall_ms": "100",
+        "timeout_s": "2",
+        "repeats": "1",
+    },
+    "05-file-descriptor-limit": {
+        "servers": "[python]",
+        "clients": "300",
+        "storm_clients": "300",
+        "client_server": "python",
+        "repeats": "1",
+    },
+    "06-kernel-tuning": {
+        "server": "python",
+        "clients": "300",
+        "backlog": "16",
+        "stall_ms": "100",
+        "timeout_s": "3",
+        "repeats": "1",
+        "unstopped_clients": "300",
+        "syn_clients": "300",
+        "port_clients": "300",
+        "time_wait_clients": "50",
+        "fast_open_clients": "200",
+    },
+    "08-original-benchmark": {
+        "seconds": "1",
+        "rate": "200",
+        "address_repeats": "1",
+        "clients": "300",
+        "at_once": "50",
+        "timeouts_s": "[1]",
+        "files": "[64]",
+        "wide_timeouts_s": "[1]",
+        "wide_files": "[64]",
+        "repeats": "1",
+    },
+}
+"""Parameters with which each notebook measures soon."""
+FOREIGN = {"vegeta-12.11.1", "vegeta-12.13.0", "hey-0.1.5", "oha-1.16.0", "published-2024", "published-today"}
+"""What 08 cannot do without here; the rest is left out with a line."""
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path) -> None:
+    needed = [unit for name, unit in tools.units().items() if name in FOREIGN]
+    lacking = [lack.reason for unit in needed if (lack := tools.missing(unit)) is not None]
+    if notebook.stem == "08-original-benchmark" and lacking:
+        pytest.skip("; ".join(lacking))
+    small = [word for name, value in SMALL[notebook.stem].items() for word in ("-p", name, value)]
+    done = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
+    assert done.returncode == 0, done.stderr
+    recorded = {run.run_id for run in store.runs(tmp_path)}
+    assert recorded
+    figures = tmp_path / "report" / "figures" / notebook.stem
+    committed = store.PROJECT / "figures" / notebook.stem
+    assert {path.name for path in figures.glob("*.svg")} == {path.name for path in committed.glob("*.svg")}
+    again = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
+    assert again.returncode == 0, again.stderr
+    assert {run.run_id for run in store.runs(tmp_path)} == recorded, "what was measured is not measured again"
