@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,9 @@ from harness.errors import MachineError, PlanError, StormLabError
 _LOCK = "\0stormlab.host_settings"
 """An abstract socket's address: held by one guard at a time, and gone with it."""
 _PUT_BACK_WITHIN_S = 10.0
+_LOOK_EVERY_S = 0.1
+_TURN_WITHIN_S = 120.0
+"""How long a run waits for another that has changed the host's settings: plans of storms take turns, storm by storm."""
 
 
 @contextmanager
@@ -30,7 +35,8 @@ def changed(settings: Mapping[str, str]) -> Iterator[str]:
 
     Raises:
         PlanError: a setting is one that every namespace has of its own.
-        MachineError: the caller is not root, another run has changed the host's settings, or the kernel refuses one.
+        MachineError: the caller is not root, other runs had changed the host's settings for :data:`_TURN_WITHIN_S`, or
+            the kernel refuses one.
     """
     if not settings:
         yield ""
@@ -105,7 +111,7 @@ def main() -> int:
     settings = dict(word.split("=", 1) for word in sys.argv[1:])
     lock = socket.socket(socket.AF_UNIX)
     try:
-        _take(lock)
+        _take(lock, sys.stdin.fileno())
         before = _set(settings)
     except StormLabError as error:
         print(json.dumps({"error": error.to_json()}), flush=True)
@@ -119,13 +125,19 @@ def main() -> int:
     return 0
 
 
-def _take(lock: socket.socket) -> None:
-    try:
-        lock.bind(_LOCK)
-    except OSError as error:
-        raise MachineError(
-            "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
-        ) from error
+def _take(lock: socket.socket, caller: int) -> None:
+    """Wait for one's turn, but not for longer than the caller waits, whose end of a pipe is closed then."""
+    last_try = time.monotonic() + _TURN_WITHIN_S
+    while True:
+        try:
+            lock.bind(_LOCK)
+            return
+        except OSError as error:
+            gone, _, _ = select.select([caller], [], [], _LOOK_EVERY_S)
+            if gone or time.monotonic() > last_try:
+                raise MachineError(
+                    "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
+                ) from error
 
 
 if __name__ == "__main__":

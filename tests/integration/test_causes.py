@@ -354,12 +354,14 @@ def test_only_one_run_at_a_time_may_change_the_host(before: str, tmp_path: Path)
     try:
         partial_manifest(tmp_path)
         again = ("--clients", "5", "--host-sysctl", f"{SETTING}=77")
-        second = stormlab_json(tmp_path / "second", "run", *again)
-        assert second.code == 3
-        assert second.document["error"]["next_step"]
+        second = start(tmp_path / "second", *again)
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.communicate(timeout=2)
         assert HOST.read_text().strip() == other_than(before), "the first one's is still there"
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
+        second.communicate(timeout=60)
+        assert second.returncode == 0, "it waited for its turn"
     finally:
         process.kill()
     assert becomes(before)

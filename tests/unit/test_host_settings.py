@@ -1,0 +1,57 @@
+"""Runs that change the host's settings come by turns: one waits for the other, and not for ever."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from harness import host_settings
+from harness.errors import MachineError
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The lock, under a name of its own, in the hands of another run."""
+    monkeypatch.setattr(host_settings, "_LOCK", f"\0stormlab.test.{os.getpid()}")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(host_settings._LOCK)
+        yield other
+
+
+@pytest.fixture
+def caller() -> Iterator[tuple[int, int]]:
+    """The guard's end of a pipe and the caller's."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_a_run_waits_until_another_has_put_the_settings_back(held: socket.socket, caller: tuple[int, int]) -> None:
+    threading.Timer(0.3, held.close).start()
+    with socket.socket(socket.AF_UNIX) as lock:
+        host_settings._take(lock, caller[0])
+        assert lock.getsockname() == host_settings._LOCK.encode()
+
+
+def test_it_waits_no_longer_than_its_turn_may_take(
+    held: socket.socket, caller: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_settings, "_TURN_WITHIN_S", 0.0)
+    with (
+        socket.socket(socket.AF_UNIX) as lock,
+        pytest.raises(MachineError, match="another run has changed the host's settings"),
+    ):
+        host_settings._take(lock, caller[0])
+
+
+def test_nor_than_its_caller_does(held: socket.socket) -> None:
+    ours, callers = os.pipe()
+    os.close(callers)
+    with socket.socket(socket.AF_UNIX) as lock, pytest.raises(MachineError):
+        host_settings._take(lock, ours)
+    os.close(ours)
