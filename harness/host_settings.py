@@ -126,8 +126,8 @@ def main() -> int:
 
 
 def _take(lock: socket.socket, caller: int) -> None:
-    """Wait for one's turn, but not for longer than the caller waits, whose end of a pipe is closed then."""
-    last_try = time.monotonic() + _TURN_WITHIN_S
+    """Wait for one's turn, and say so, but not for longer than the caller waits, whose end of a pipe is closed then."""
+    last_try, said = time.monotonic() + _TURN_WITHIN_S, False
     while True:
         try:
             lock.bind(_LOCK)
@@ -138,6 +138,12 @@ def _take(lock: socket.socket, caller: int) -> None:
                 raise MachineError(
                     "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
                 ) from error
+            if not said:
+                print(
+                    f"another run has changed the host's settings: waiting, {_TURN_WITHIN_S:.0f} s at most",
+                    file=sys.stderr,
+                )
+                said = True
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     and ``lost_otherwise``, which with ``success_rate`` sum to one; ``good_per_s``, answers, and ``refused_per_s``, who
     was turned away, while the load lasts, or of a burst until the last answer; ``made_per_s``, answers that the server
     made from first issue to last end, at least the good ones, and ``wasted_share``, those of them that nobody took any
-    more, as :func:`answers_made` knows them; ``made_at_least``, whether both may be more; ``cpu_us_per_answer`` and
-    ``memory_mib`` of server and load balancer together; ``connections_at_server``.
+    more, as :func:`answers_counted` knows them or else :func:`answers_worked_out`; ``made_at_least``, whether both may
+    be more; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer together; ``connections_at_server``.
     """
     counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
     outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)
@@ -80,8 +80,8 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     # Of a burst in which nobody was answered, until its end.
     seconds = (planned / rates).fillna(answered / runs["throughput_per_s"]).fillna(runs["wall_s"])
     good_per_s = [_good_per_s(*of) for of in zip(answered, runs["answers_per_step"], rates, seconds, strict=True)]
-    counts = answers_counted(runs)
-    made = answers_made(runs, answered)
+    counted_answers = answers_counted(runs)
+    made = counted_answers.fillna(answers_worked_out(runs, answered))
     return runs.assign(
         **parts,
         lost_otherwise=(1 - answered / planned - parts.sum(axis=1)).clip(lower=0),
@@ -89,7 +89,7 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
         refused_per_s=parts["turned_away"] * planned / seconds,
         made_per_s=(made / runs["wall_s"]).clip(lower=pd.Series(good_per_s, runs.index)),
         wasted_share=1 - answered / made.where(made > 0),
-        made_at_least=counts.isna() & made.notna() & ~no_front,
+        made_at_least=counted_answers.isna() & made.notna() & ~no_front,
         cpu_us_per_answer=cpu_s / answered.where(answered > 0) * 1e6,
         memory_mib=rss_bytes / 2**20,
         # What a load balancer opened is not known everywhere, and never is what the clients opened.
@@ -97,21 +97,19 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def answers_made(runs: pd.DataFrame, answered: pd.Series) -> pd.Series:
-    """How many answers the server made, whoever still waited for them; NaN where nothing tells.
+def answers_counted(runs: pd.DataFrame) -> pd.Series:
+    """How many answers the server made, whoever still waited for them, by HAProxy's count; NaN where there is none."""
+    counters = [json.loads(text) if isinstance(text, str) else {} for text in runs["front_counters"]]
+    return pd.Series([counts.get(_ANSWERS_OF_THE_SERVER, np.nan) for counts in counters], runs.index, dtype=float)
 
-    HAProxy counts them; else what the server's CPU time is worth, by the work of each, and at least those that arrived.
+
+def answers_worked_out(runs: pd.DataFrame, answered: pd.Series) -> pd.Series:
+    """The same by what the server's CPU time is worth, at least those that arrived; NaN where there is no work to each.
+
     The work waits for a clock, so that a server that shares its CPU, as behind a load balancer, spends less CPU time on
     it: then there were more.
     """
-    worth = answers_worth(with_options(runs, "work_us"))
-    return answers_counted(runs).fillna(worth.clip(lower=answered))
-
-
-def answers_counted(runs: pd.DataFrame) -> pd.Series:
-    """How many answers of the server HAProxy counted; NaN where it was not there."""
-    counters = [json.loads(text) if isinstance(text, str) else {} for text in runs["front_counters"]]
-    return pd.Series([counts.get(_ANSWERS_OF_THE_SERVER, np.nan) for counts in counters], runs.index, dtype=float)
+    return answers_worth(with_options(runs, "work_us")).clip(lower=answered)
 
 
 def _good_per_s(answered: float, answers_per_step: Sequence[int], rate: float, seconds: float) -> float:

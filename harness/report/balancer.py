@@ -27,8 +27,8 @@ _QUEUES: Mapping[str, str] = {
 }
 """Where connections may wait on their way to the server."""
 MOST = 0.5
-"""Of those that are open at once; a queue of fewer is not where they wait. And of those that were not answered at their
-first try: where so many knocked at a full queue, they wait before it."""
+"""Of those that are open at once; a queue of fewer is not where they wait. And of the requests that did
+not go smoothly: where so many knocked at a full queue, they wait before it."""
 _AT_LEAST = "≥ "
 """Before what the server made where it is worked out from CPU time that it shares."""
 
@@ -112,7 +112,7 @@ def who_queues(runs: pd.DataFrame) -> str:
     queued = _queued(runs)
     if queued["at_server"].isna().all():
         return "How deep the accept queues were was not measured in these storms."
-    measures = [*_QUEUES, "peak_in_flight", "kept_out", "kept_waiting", "planned"]
+    measures = [*_QUEUES, "peak_in_flight", "kept_out", "not_clean", "planned"]
     depths = queued.groupby("variant", sort=False, observed=True)[measures].median()
     places: dict[str, list[str]] = {}
     for variant, deep in depths.to_dict("index").items():
@@ -121,7 +121,7 @@ def who_queues(runs: pd.DataFrame) -> str:
             continue
         place = str(in_queues.idxmax())
         where = f"in {_QUEUES[place]}"
-        deepest, outside = in_queues[place], deep["kept_out"] >= MOST * deep["kept_waiting"] > 0
+        deepest, outside = in_queues[place], deep["kept_out"] >= MOST * deep["not_clean"] > 0
         told = f"*{variant}* ({deepest:,.0f} of {open_at_once:,.0f})"
         if deepest < MOST * open_at_once and outside:
             where = "outside, before a full accept queue that drops their SYNs,"
@@ -138,13 +138,13 @@ def who_queues(runs: pd.DataFrame) -> str:
 def _queued(runs: pd.DataFrame) -> pd.DataFrame:
     """With the depth of each of :data:`_QUEUES`; a queue that a way does not have is NaN.
 
-    And ``kept_out``, requests with a SYN that a full queue dropped, and ``kept_waiting``, all that did not go smoothly.
+    And ``kept_out``, requests with a SYN that a full queue dropped, and ``not_clean``, all that did not go smoothly.
     """
     front = runs["front"].notna()
     causes = [json.loads(text) for text in runs["causes"]]
     return runs.assign(
         kept_out=[counts.get("syn_dropped", 0) for counts in causes],
-        kept_waiting=[sum(counts.values()) - counts.get("clean", 0) for counts in causes],
+        not_clean=[sum(counts.values()) - counts.get("clean", 0) for counts in causes],
         at_listener=runs["peak_accept_queue"].astype(float).where(front),
         in_front=_counter(runs, _QUEUED),
         at_server=runs["peak_server_queue"].astype(float),

@@ -207,9 +207,11 @@ def _time(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> tu
         return "better", of_medians
     if always.found == "worse" and always.ratio > 1 + MATTERS:
         return "worse", of_medians
-    if reduces(effect) or increases(effect):
-        return ("better" if reduces(effect) else "worse"), said
-    return ("no better" if reduces(effect) is False else None), said
+    if (less := reduces(effect)) is True:
+        return "better", said
+    if increases(effect):
+        return "worse", said
+    return ("no better" if less is False else None), said
 
 
 def _sooner(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> Effect | None:

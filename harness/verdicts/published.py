@@ -27,7 +27,7 @@ ADDRESS, CHANCES = "08-address", "08-chances"
 FILES, FILES_WIDE = "08-files", "08-files-wide"
 STORMS = tuple(published.STORMS)
 """Plans of the storm of the text, as it is and with this host's input queue opened wide."""
-OF_HYPER = "hyper-"
+OF_PROGRAM = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
 AS_PUBLISHED = f"{OLD} at {NAME}"
@@ -58,7 +58,7 @@ def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame
         attacks = evidence.attacks_of(plan)
         if attacks.empty:
             continue
-        chosen = attacks[attacks["server"].str.startswith(OF_HYPER)]
+        chosen = attacks[attacks["server"].str.startswith(OF_PROGRAM)]
         for _, same in chosen.groupby("plan_hash", sort=False):
             first = same.iloc[0]
             name = f"{first['tool']} at {first['target']}" if plan == ADDRESS else str(first["variant"])
@@ -71,7 +71,7 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
     for plan in STORMS:
         every = recorded_storms(evidence, plan)
         rivals = every[every["server"] == "node"]
-        for variant, kind, storms in kinds_of(every[every["server"].str.startswith(OF_HYPER)]):
+        for variant, kind, storms in kinds_of(every[every["server"].str.startswith(OF_PROGRAM)]):
             first = storms.iloc[0]
             beside = rivals[rivals["timeout_s"].eq(first["timeout_s"]) & rivals["limit"].eq(first["limit"])]
             shares = tuple(storms["success_rate"])
@@ -132,7 +132,7 @@ def pulses(evidence: Evidence) -> tuple[str, list[str]]:
     if every.empty:
         return "", []
     undisturbed = pd.Series([all(packets == 0 for packets in each) for each in every["dropped"]], every.index)
-    mine = every[every["server"].str.startswith(OF_HYPER) & undisturbed]
+    mine = every[every["server"].str.startswith(OF_PROGRAM) & undisturbed]
     if mine.empty:
         return "", []
     found = in_pulses(mine)["server"].to_list()
@@ -147,7 +147,7 @@ def pulses(evidence: Evidence) -> tuple[str, list[str]]:
 def of_program(evidence: Evidence, plan: str) -> pd.DataFrame:
     """The lab's storms on the published program, with their timeouts and limits of open files."""
     runs = evidence.of_plan(plan, "server", "timeout_s", "nofile")
-    return runs[runs["server"].astype(str).str.startswith(OF_HYPER)]
+    return runs[runs["server"].astype(str).str.startswith(OF_PROGRAM)]
 
 
 def quarter(shares: Mapping[str, Sequence[float]]) -> str:

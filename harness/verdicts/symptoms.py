@@ -141,10 +141,9 @@ def s3(evidence: Evidence) -> Verdict:
     if runs.empty:
         return pending("S3")
     findings, shares, said, used = [], {}, [], {}
-    by_kind = dict([*runs.groupby("variant", observed=True)])
-    for variant in filter(by_kind.__contains__, PULSE_KINDS):
-        storms = by_kind[variant]
-        if not clean(storms) or len(storms) < FEWEST_RUNS:
+    for variant, called in PULSE_KINDS.items():
+        storms = runs[runs["variant"] == variant]
+        if len(storms) < FEWEST_RUNS or not clean(storms):
             continue
         try:
             lives = [evidence.lives(run_id) for run_id in storms["run_id"]]
@@ -155,7 +154,7 @@ def s3(evidence: Evidence) -> Verdict:
         pulses = beyond(share.low, share.high, IN_STEP)
         findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
         shares[variant], used[variant] = share, storms
-        said.append(f"{found.share:.1%} {PULSE_KINDS[variant]} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
+        said.append(f"{found.share:.1%} {called} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
     full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
     if not full:
         reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "

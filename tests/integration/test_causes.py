@@ -350,20 +350,22 @@ def test_a_host_setting_lasts_as_long_as_its_run_however_that_ends(
 
 
 def test_only_one_run_at_a_time_may_change_the_host(before: str, tmp_path: Path) -> None:
-    process = start(tmp_path, *LASTING, "--host-sysctl", f"{SETTING}={other_than(before)}")
+    running = [start(tmp_path, *LASTING, "--host-sysctl", f"{SETTING}={other_than(before)}")]
     try:
         partial_manifest(tmp_path)
-        again = ("--clients", "5", "--host-sysctl", f"{SETTING}=77")
-        second = start(tmp_path / "second", *again)
+        running.append(start(tmp_path / "second", "--clients", "5", "--host-sysctl", f"{SETTING}=77"))
+        first, second = running
         with pytest.raises(subprocess.TimeoutExpired):
             second.communicate(timeout=2)
         assert HOST.read_text().strip() == other_than(before), "the first one's is still there"
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        second.communicate(timeout=60)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+        _, said = second.communicate(timeout=60)
+        assert "another run has changed the host's settings: waiting" in said
         assert second.returncode == 0, "it waited for its turn"
     finally:
-        process.kill()
+        for process in running:
+            process.kill()
     assert becomes(before)
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,7 +50,9 @@ def test_it_waits_no_longer_than_its_turn_may_take(
         host_settings._take(lock, caller[0])
 
 
-def test_nor_than_its_caller_does(held: socket.socket) -> None:
+def test_nor_than_its_caller_does(held: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = iter([0.0])
+    monkeypatch.setattr(host_settings, "time", SimpleNamespace(monotonic=once.__next__))  # no second look at the clock
     ours, callers = os.pipe()
     os.close(callers)
     with socket.socket(socket.AF_UNIX) as lock, pytest.raises(MachineError):

@@ -214,7 +214,7 @@ def test_s2_asks_how_many_hyper_answers(reference: Evidence) -> None:
 def test_what_the_addresses_show_is_said_as_far_as_there_are_attacks(reference: Evidence) -> None:
     whole = published.finding(reference)
     old = [kept for kept in reference.attacks if kept["tool"]["name"] == published.OLD]
-    alone = [kept for kept in old if kept["server"]["name"].startswith(published.OF_HYPER)]
+    alone = [kept for kept in old if kept["server"]["name"].startswith(published.OF_PROGRAM)]
     by_name = [kept for kept in alone if kept["plan"]["target"] == published.NAME]
     sentences = published.finding(dataclasses.replace(reference, attacks=by_name))
     assert "listen on both" in whole
@@ -232,7 +232,7 @@ def test_s2_asks_what_the_published_attack_gets(reference: Evidence) -> None:
     measured = RULES["S2"](dataclasses.replace(alone, attacks=reference.attacks))
     assert measured.verdict == "true_under_conditions"
     chances = reference.attacks_of(published.CHANCES)
-    of_hyper = chances["server"].str.startswith(published.OF_HYPER)
+    of_hyper = chances["server"].str.startswith(published.OF_PROGRAM)
     assert set(measured.run_ids) > set(chances.loc[of_hyper, "run_id"])
     mended = RULES["S2"](answering(dataclasses.replace(alone, attacks=reference.attacks), 0.99))
     assert mended.verdict == "not_reproduced"
