@@ -21,13 +21,13 @@ from types import FrameType
 from typing import Any
 
 from contenders import LAB, TOOLS, Tally, together
-from harness import children, host, namespace
+from harness import PROJECT
 from harness.errors import MachineError, ServerError
-from harness.layout import ports_in_use
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import Slice, cut, source_pool
+from harness.events.rows import Outcome, Rows
+from harness.machine import children, counters, host, namespace
+from harness.machine.ports import ports_in_use
 from harness.plan import Load, Server
-from harness.probe import counters
+from harness.plan.slices import Slice, cut, source_pool
 from harness.servers import catalogue
 from harness.servers.process import RunningServer
 
@@ -185,10 +185,10 @@ class Arena:
 
     def _start_agent(self, slice_: Slice) -> None:
         agent = children.start(
-            [sys.executable, "-m", "harness.load.agent"],
+            [sys.executable, "-m", "harness.load.python.agent"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=catalogue.PROJECT,
+            cwd=PROJECT,
         )
         self.processes.append(agent)
         _tell(agent, json.dumps(slice_.to_json()))

@@ -30,13 +30,13 @@ from rich.progress import Progress
 
 from arena import HOST, PORT, SETTINGS, TICKS_PER_S
 from contenders import LAB, TOOLS
-from harness import host, namespace
 from harness.errors import INTERRUPTED, MachineError, StormLabError
-from harness.layout import place
-from harness.load.slices import FILES_RESERVED
+from harness.machine import host, namespace
+from harness.page.tables import print_rows
 from harness.plan import Load, Placement, Server
-from harness.report.tables import print_rows
+from harness.plan.slices import FILES_RESERVED
 from harness.servers.catalogue import catalogue
+from harness.trial.layout import place
 
 HERE = Path(__file__).parent
 FAST = ("hyper", "tokio", "go", "python")

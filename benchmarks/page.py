@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.host import Host
-from harness.plots.save import draw
+from harness.events.host import Host
+from harness.page.save import draw
 from page_figures import MEASURES, figures
 from page_findings import (
     above,

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from harness.plots.style import headline, label_ms, log_time_axis, storm_style
+from harness.page.style import headline, label_ms, log_time_axis, storm_style
 from page_findings import kind, late_rounds, pairs, system_share, verdicts
 from page_words import Json, day, in_us, percent, share
 

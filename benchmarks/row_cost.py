@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from harness.page.tables import print_rows
 from harness.plan import trial_from_options
-from harness.report.tables import print_rows
-from harness.trial import run_trial
+from harness.trial.caller import run_trial
 
 
 def column_costs(parquet: Path) -> dict[str, float]:

@@ -17,13 +17,13 @@ import numpy as np
 from rich.progress import track
 
 import page
-from harness.host import this_host
-from harness.inference import paired_ratio
+from harness.machine.host import this_host
+from harness.page.tables import print_rows
 from harness.plan import trial_from_options
-from harness.report.tables import print_rows
 from harness.servers.catalogue import catalogue
-from harness.summary import Summary
-from harness.trial import run_trial
+from harness.thought.inference import paired_ratio
+from harness.thought.summary import Summary
+from harness.trial.caller import run_trial
 
 WITNESSES = {"stamps": False, "probe": False, "ledger": False}
 """Each with the value that turns it off."""

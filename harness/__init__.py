@@ -15,4 +15,8 @@ The floors, from the ground up; each imports only what lies below it::
     doctor  notebooks  cli/       the commands
 """
 
+from pathlib import Path
+
 __version__ = "0.1.0"
+PROJECT = Path(__file__).parents[1]
+"""The checkout."""

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from harness.events import OUTCOMES
-from harness.mitigations import endings
+from analysis.mitigations.ways import endings
+from harness.events.tables import OUTCOMES
 from harness.plan import trial_from_options
 
 PLAIN = "as it comes"

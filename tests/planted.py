@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.claims.evidence import Evidence
 from harness.plan import Plan, Trial
-from harness.verdicts.evidence import Evidence
 
 EXACT = ("generator", "success_rate")
 """Planted without noise."""

@@ -1,4 +1,4 @@
-"""Literal tables: rows as keywords, with the columns of :mod:`harness.events`; what is not said did not happen."""
+"""Literal tables: rows as keywords, with the columns of :mod:`events.tables`; what is not said did not happen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.events import CONNECTIONS, SAMPLES, Column, schema
+from harness.events.tables import CONNECTIONS, SAMPLES, Column, schema
 
 Row = Mapping[str, Any]
 DISTURBED = ("synack_us", "resent_us", "arrived_us")

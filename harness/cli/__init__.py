@@ -1,24 +1,28 @@
-"""The command line: one file a command; exit codes and errors as CONTRACT has them.
+"""The command line: one file a command; exit codes and errors as docs/reference.md has them.
 
 0 done · 1 a check failed · 2 bad arguments · 3 this machine cannot · 4 the server failed · 130 interrupted.
+
+What can be typed is in :mod:`arguments`; a command itself is imported when it is run, so that help is there at once.
+Commands that are not the instrument's own come from the entry points of the group ``stormlab.commands``: modules with
+``HELP``, ``add_to(parser)`` and ``run(options)``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import NoReturn
 
 from harness import __version__
-from harness.children import STOPPING
-from harness.cli import audit, calibrate, doctor, explain, listing, notebooks, run, servers, show, tune, verdicts
+from harness.cli.arguments import COMMANDS
 from harness.errors import PlanError, StormLabError
-from harness.report import tables
-
-COMMANDS = (doctor, servers, run, listing, show, explain, calibrate, audit, tune, verdicts, notebooks)
+from harness.machine.children import STOPPING
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,8 +40,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stormlab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in COMMANDS:
-        command.add_to(commands)
+    for name, (line, add_to) in COMMANDS.items():
+        command = commands.add_parser(name, help=line, allow_abbrev=False)
+        command.set_defaults(module=f"harness.cli.{name}")
+        add_to(command)
+    for point in entry_points(group="stormlab.commands"):
+        module = point.load()
+        command = commands.add_parser(point.name, help=module.HELP, allow_abbrev=False)
+        command.set_defaults(module=point.value)
+        module.add_to(command)
     return parser
 
 
@@ -49,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options, unknown = build_parser().parse_known_args(words)
         if unknown:
             raise PlanError(f"unrecognized: {' '.join(unknown)}", f"see `stormlab {options.command} --help`")
-        code: int = options.run(options)
+        code: int = import_module(options.module).run(options)
         sys.stdout.flush()
     except StormLabError as error:
         return _fail(words, error)
@@ -63,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fail(words: Sequence[str], error: StormLabError) -> int:
     if "--json" in words:
-        tables.print_json({"error": error.to_json()})
+        print(json.dumps({"error": error.to_json()}, indent=1, ensure_ascii=False))
     else:
         print(f"stormlab: {error.line}", file=sys.stderr)
     return error.exit_code

@@ -6,17 +6,17 @@ import argparse
 import time
 from typing import Any
 
-from harness import namespace
-from harness.audit import building, page, strace, subjects
-from harness.audit.chamber import RAISED, SOMAXCONN
-from harness.audit.findings import number
-from harness.audit.run import audit
-from harness.audit.subjects import Subject
-from harness.cli.options import Commands, add_json
 from harness.errors import MachineError, PlanError, ServerError, StormLabError
-from harness.host import this_host
-from harness.report import tables
-from harness.report.progress import Progress
+from harness.machine import namespace
+from harness.machine.host import this_host
+from harness.page import tables
+from harness.page.audit import accepts, number, out_of_files, yes
+from harness.page.exported import page
+from harness.page.progress import Progress
+from harness.servers.audit import building, strace, subjects
+from harness.servers.audit.chamber import RAISED, SOMAXCONN
+from harness.servers.audit.run import audit
+from harness.servers.audit.subjects import Subject
 
 WITHOUT_STRACE = (
     "what is passed to listen(2) is concluded from the kernel's value, with somaxconn raised; accepts a wake-up and "
@@ -24,23 +24,10 @@ WITHOUT_STRACE = (
 )
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "audit", help="ask running servers what they ask of the kernel: backlog, EMFILE, …", allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
-    add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="a server, or the beginning of several names (default: all)")
-    add("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
-    add("--build", action="store_true", help="get what is missing: other versions, other stacks, into .build/audit")
-    add("--export", action="store_true", help="write data/reference/audit.json and docs/audit.md")
-    add_json(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     chosen = _chosen(options)
     conditions = _conditions()
-    if options.export and options.names and page.recorded_conditions() not in (None, conditions):
+    if options.export and options.names and page("audit").recorded_conditions() not in (None, conditions):
         raise PlanError(
             "the committed audit was made on another machine, and rows of two are not mixed",
             "export the whole audit, without names",
@@ -57,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             raise StormLabError.interrupted("nothing was written") from None
     if options.export:
-        page.export([row for row in rows if row["name"] in {s.name for s in chosen if s.described}], conditions)
+        page("audit").export(
+            [row for row in rows if row["name"] in {s.name for s in chosen if s.described}], conditions
+        )
     if options.json:
         tables.print_json({"stacks": rows, "left_out": [*left_out, *failed], "notes": notes})
     else:
@@ -149,10 +138,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 number(row["backlog_asked"]),
                 number(row["backlog_effective"]),
                 number(row["backlog_uncapped"]),
-                page.yes(row["dual_stack"]),
-                page.yes(row["honours_close"]),
-                page.out_of_files(row),
-                *([page.accepts(row)] if traced else []),
+                yes(row["dual_stack"]),
+                yes(row["honours_close"]),
+                out_of_files(row),
+                *([accepts(row)] if traced else []),
             )
             for row in rows
         ],

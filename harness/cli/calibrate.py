@@ -9,36 +9,24 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from harness import namespace
-from harness.batch import Step
-from harness.calibrate import page
-from harness.calibrate.faults import Fault, faults
-from harness.calibrate.matrix import score
-from harness.cli.options import Commands, add_data, add_json
+from harness.cli.arguments import FULL_ROWS, SHORT_ROWS
 from harness.errors import MachineError, PlanError
-from harness.nft import nft_path
+from harness.machine import namespace
+from harness.machine.host import this_host
+from harness.machine.nft import nft_path
+from harness.page import tables
+from harness.page.exported import page
+from harness.page.progress import Progress
 from harness.plan import trial_from_options
-from harness.report import tables
-from harness.report.progress import Progress
-from harness.summary import Summary
-from harness.trial import run_trial
+from harness.plan.step import Step
+from harness.thought.calibrate.faults import Fault, faults
+from harness.thought.calibrate.matrix import score
+from harness.thought.summary import Summary
+from harness.trial.caller import run_trial
 
 WRONG = 1
-FULL_ROWS, SHORT_ROWS = 3_000, 300
 FOLDER = "calibration"
 """Within the data folder; these runs are of no use for anything else."""
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "calibrate", help="hold the conclusions against faults made on purpose", allow_abbrev=False
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("faults", nargs="*", metavar="FAULT", help="the beginning of a fault's name (default: all)")
-    parser.add_argument("--short", action="store_true", help=f"{SHORT_ROWS} connections a fault instead of {FULL_ROWS}")
-    parser.add_argument("--export", action="store_true", help="write the result to data/reference and docs/")
-    add_data(parser)
-    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
                 summaries.append(Summary(run_trial(trial, options.data / FOLDER, progress.follow(step))))
             matrix.append(score(fault, summaries))
     if options.export:
-        page.export(matrix)
+        page("calibration").export(matrix, this_host())
     if options.json:
         tables.print_json({"matrix": matrix})
     else:

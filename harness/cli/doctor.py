@@ -5,18 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from harness.cli.options import Commands, add_data, add_json
-from harness.doctor import examine
-from harness.report import tables
+from harness.page import tables
+from harness.trial.doctor import examine
 
 SIGNS = {"pass": "ok", "fail": "no", "unknown": "?"}
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("doctor", help="say what this machine allows", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add_data(parser)
-    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:

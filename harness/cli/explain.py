@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from harness import store
-from harness.cli.options import Commands, add_data, add_json, add_run
-from harness.explain import explain
-from harness.report import tables
-from harness.report.explanation import print_explanation
-from harness.summary import Summary
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("explain", help="say why connections ended as they did", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add_run(parser)
-    add_data(parser)
-    add_json(parser)
+from harness.events import store
+from harness.page import tables
+from harness.page.explanation import print_explanation
+from harness.thought.explain import explain
+from harness.thought.summary import Summary
 
 
 def run(options: argparse.Namespace) -> int:

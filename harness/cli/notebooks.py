@@ -9,34 +9,12 @@ from typing import Any
 
 import yaml
 
-from harness.cli.options import Commands, add_data
+from harness import PROJECT
 from harness.errors import PlanError
-from harness.store import PROJECT
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("notebooks", help="execute notebooks", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="e.g. 01-stack-comparison, or 01 (default: all)")
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="a parameter of the notebook, its value read as YAML; repeatable",
-    )
-    parser.add_argument(
-        "--export",
-        action="store_true",
-        help="write figures into figures/, and the notebooks in place where no parameter was changed",
-    )
-    add_data(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from harness import notebooks  # papermill takes a second to import; other commands need not wait for it
+    from harness.page import notebooks
 
     parameters = {key: _value(key, text) for key, text in options.parameters}
     chosen = notebooks.find(options.names)

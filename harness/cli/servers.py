@@ -5,16 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
-from harness.cli.options import Commands, add_json
+from harness.page import tables
 from harness.plan import Allocator, Server
-from harness.report import tables
 from harness.servers.catalogue import catalogue, missing
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("servers", help="list the servers there are", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:

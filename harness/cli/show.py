@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from harness import store
-from harness.cli.options import Commands, add_data, add_json, add_run
-from harness.report import tables
-from harness.summary import Summary
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("show", help="show one run", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add_run(parser)
-    add_data(parser)
-    add_json(parser)
+from harness.events import store
+from harness.page import tables
+from harness.thought.summary import Summary
 
 
 def run(options: argparse.Namespace) -> int:

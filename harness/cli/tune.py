@@ -5,34 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness import results
-from harness.cli.options import Commands, add_data, add_json
 from harness.cli.run import CHECK_FAILED
-from harness.report import search as tell
-from harness.report import tables
-from harness.report.progress import Progress
-from harness.search import SEARCHES, Search, Tested, chosen, load_search
-from harness.store import Run
-from harness.summary import Summary
-from harness.tune import possible, saying, tune
-
-
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser("tune", help="find the cheapest configuration that is good enough", allow_abbrev=False)
-    parser.set_defaults(run=run)
-    add = parser.add_argument
-    add("search", type=_file, metavar="FILE", help=f"a search: its TOML file, or a name in {SEARCHES.name}/")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--server", metavar="NAME", help="another server of the catalogue than the search names")
-    what.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
-    add("--success", type=float, metavar="SHARE", help="another target: share of requests that are answered")
-    add("--p99-ms", type=float, metavar="MS", help="another target: within which 99 %% of all requests are answered")
-    add("--clients", type=int, metavar="N", help="another load")
-    add_data(parser)
-    add_json(parser)
+from harness.events.store import Run
+from harness.page import search as tell
+from harness.page import tables
+from harness.page.progress import Progress
+from harness.plan.search import Search, Tested, chosen, load_search
+from harness.thought import runs as results
+from harness.thought.summary import Summary, outcome
+from harness.trial.tune import possible, saying, tune
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     changes = {"base": _given(base), "target": _given(target)}
     with Progress() as progress:
         search = possible(load_search(options.search, changes), progress.say)
-        runs = list(tune(search, options.data, saying(search, progress.say)))
+        runs = list(tune(search, options.data, saying(search, progress.say), outcome))
     summaries = [Summary(one) for one in runs]
     frame = results.frame(summaries)
     tested = tell.walked(search, frame)
@@ -62,11 +45,6 @@ def _code(summaries: Sequence[Summary]) -> int:
         print(f"stormlab: no candidate could be started: {error['message']}; {error['next_step']}", file=sys.stderr)
         return int(error["code"])
     return CHECK_FAILED if any(summary.failed_checks for summary in held) else 0
-
-
-def _file(text: str) -> Path:
-    named = SEARCHES / f"{text}.toml"
-    return named if named.is_file() else Path(text)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

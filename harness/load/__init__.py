@@ -1,1 +1,1 @@
-"""The load: agents that drive slices of a storm and leave one row for every planned connection."""
+"""The load: who drives the slices of a storm."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import PROJECT
 from harness.plan.bounds import require
 from harness.plan.options import trial_from_options
 from harness.plan.reading import table
 from harness.plan.scenarios import read_scenarios
 from harness.plan.trial import Trial
 
-PLANS = Path(__file__).parents[2] / "plans"
+PLANS = PROJECT / "plans"
 """The experiments of the collection, one file for each notebook."""
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import PROJECT
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
 from harness.servers import allocators, build
@@ -23,7 +24,6 @@ from harness.servers import allocators, build
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
 """In the checkout, for notebooks opened anywhere in it, or in the folder one works in, which wins."""
-PROJECT = Path(__file__).parent.parent.parent
 _OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps", "accept_loops", "reuseport", "accept_batch")
 """Options of a server that reach it through a placeholder of the same name."""
 _OR_DEFAULT = ("backlog", "workers", "accept_loops", "accept_batch")
@@ -126,7 +126,7 @@ def missing(entry: Entry, server: Server) -> build.Missing | None:
         for word in argv(entry, server, "127.0.0.1", 1):
             if word.startswith(str(build.BUILT)) and not Path(word).exists():
                 return build.Missing(
-                    f"{Path(word).relative_to(build.BUILT)} is not built", "`python -m harness.foreign` builds it"
+                    f"{Path(word).relative_to(build.BUILT)} is not built", "`python -m harness.trial.foreign` builds it"
                 )
     if server.allocator == "system":
         return None

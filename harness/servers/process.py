@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness import children
 from harness.errors import ServerError
+from harness.machine import children
+from harness.machine.listeners import Listener, listening_on
+from harness.machine.usage import Usage
 from harness.plan import Ready
-from harness.probe.listener import Listener, listening_on
-from harness.probe.usage import Usage
 from harness.servers import allocators, listener_options
 from harness.servers.allocators import Found
 from harness.servers.readiness import answers

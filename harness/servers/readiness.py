@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import httptools
 
-from harness.load.http1 import Answer, request_bytes
+from harness.load.python.http1 import Answer, request_bytes
 
 WITHIN_S = 2.0
 """How long one request may take before another is tried."""
@@ -46,7 +46,7 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
     from h2.events import Event, ResponseReceived
     from h2.exceptions import H2Error
 
-    from harness.load.links import request_headers
+    from harness.load.python.links import request_headers
 
     frames = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     frames.initiate_connection()

@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 import nbformat
 import pytest
 
-from harness.notebooks import NOTEBOOKS
-from harness.store import PROJECT
+from harness import PROJECT
+from harness.page.notebooks import NOTEBOOKS
 from tests.calling import processes_naming
 
 if TYPE_CHECKING:

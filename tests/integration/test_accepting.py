@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from harness.host import files_limit
-from harness.layout import free_port, ports_in_use
+from harness.machine.host import files_limit
+from harness.machine.ports import free_port, ports_in_use
 from harness.plan import Server
 from harness.servers.catalogue import argv, catalogue
 from harness.servers.process import RunningServer

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.agent import drive
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import cut
-from harness.load.storm import Storm
+from harness.events.rows import Outcome, Rows
+from harness.load.python.agent import drive
+from harness.load.python.storm import Storm
 from harness.plan import Load
+from harness.plan.slices import cut
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from harness import namespace
-from harness.audit import asking, strace
-from harness.audit.chamber import SOMAXCONN
+from harness.machine import namespace
+from harness.servers.audit import asking, strace
+from harness.servers.audit.chamber import SOMAXCONN
 from tests.calling import LIMIT_S, Result, require_server
 
 SERVER = '''
@@ -47,7 +47,7 @@ while True:
 '''
 MUTE = "import socket, sys, time; mute = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(99)"
 DENIED = (
-    "import os, sys; from pathlib import Path; from harness import namespace; namespace.enter(); "
+    "import os, sys; from pathlib import Path; from harness.machine import namespace; namespace.enter(); "
     "Path('/proc/sys/user/max_net_namespaces').write_text('0'); os.execv(sys.argv[1], sys.argv[1:])"
 )
 """A user namespace that may have no network namespaces below it stands for a machine that allows none."""

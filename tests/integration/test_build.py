@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import PROJECT
+from harness import PROJECT
 
 CLOSED_PORT = "http://127.0.0.1:9"
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import cause, store
-from harness.calibrate.faults import Fault, faults
-from harness.calibrate.matrix import score
 from harness.cli.calibrate import FOLDER, SHORT_ROWS
-from harness.summary import Summary
+from harness.events import store
+from harness.thought import cause
+from harness.thought.calibrate.faults import Fault, faults
+from harness.thought.calibrate.matrix import score
+from harness.thought.summary import Summary
 from tests.calling import Result, stormlab_json
 
 Call = Callable[..., Result]

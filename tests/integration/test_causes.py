@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.nft import nft_path
-from harness.phases import PHASES
+from harness.machine.nft import nft_path
+from harness.thought.phases import PHASES
 from tests.calling import Result, partial_manifest, processes_naming, start, stormlab_json
 
 Call = Callable[..., Result]

@@ -181,7 +181,7 @@ def test_killed_outright_the_rows_come_in_with_the_next_call(tmp_path: Path, sto
 def test_without_a_private_network_the_storm_says_so_and_runs_on_loopback(stormlab: Call) -> None:
     """A user namespace that may have no network namespaces below it stands for a machine that allows none."""
     denied = (
-        "import os, sys; from pathlib import Path; from harness import namespace; namespace.enter(); "
+        "import os, sys; from pathlib import Path; from harness.machine import namespace; namespace.enter(); "
         "Path('/proc/sys/user/max_net_namespaces').write_text('0'); os.execv(sys.argv[1], sys.argv[1:])"
     )
     if shutil.which("unshare") is None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import backoffs, host, results
-from harness.record import open_lives, open_run
-from harness.summary import Summary
+from analysis.files import backoffs
+from harness.lab import open_lives, open_run
+from harness.machine import host
+from harness.thought import runs as results
+from harness.thought.summary import Summary
 from tests.calling import Result, require_server
 
 Call = Callable[..., Result]

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import namespace
+from analysis import attacks as record
 from harness.errors import MachineError
-from harness.foreign import attack as attacks
-from harness.foreign import record, run, tools
-from harness.foreign.attack import Attack, load_attacks
-from harness.foreign.records import recorded
+from harness.events.records import recorded
+from harness.machine import namespace
 from harness.plan import Server
+from harness.plan import attack as attacks
+from harness.plan.attack import Attack, load_attacks
+from harness.trial.foreign import run, tools
 
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 LOOK = (
-    "import pathlib, socket, sys; from harness import namespace; namespace.enter(); "
+    "import pathlib, socket, sys; from harness.machine import namespace; namespace.enter(); "
     "namespace.use_hosts(pathlib.Path(sys.argv[1])); "
     "print(*sorted(a[4][0] for a in socket.getaddrinfo('localhost', 80, type=socket.SOCK_STREAM)))"
 )

@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness import children, cli, doctor, store
-from harness.balancers import running
+from harness import cli
+from harness.events import store
+from harness.machine import children
+from harness.servers.front import running
+from harness.trial import doctor
 from tests.calling import Result, partial_manifest, processes_naming, start
 
 Call = Callable[..., Result]

@@ -15,12 +15,12 @@ from h2.connection import H2Connection
 from h2.events import Event, RequestReceived
 from hpack import Decoder
 
-from harness.load.agent import drive
-from harness.load.links import LinkSchedule
-from harness.load.rows import Rows
-from harness.load.slices import cut
-from harness.load.storm import Storm
+from harness.events.rows import Rows
+from harness.load.python.agent import drive
+from harness.load.python.links import LinkSchedule
+from harness.load.python.storm import Storm
 from harness.plan import Load
+from harness.plan.slices import cut
 from tests.integration.test_agent import Behaviour, Server, never, outcomes, reset
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

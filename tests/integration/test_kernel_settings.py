@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness import namespace
 from harness.errors import MachineError
+from harness.machine import namespace
 from harness.servers import listener_options
 from tests.calling import Result
 

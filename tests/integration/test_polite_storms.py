@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness.ledger import RECONNECTIONS
-from harness.nft import MISSING, nft_path
+from harness.machine.nft import MISSING, nft_path
 from harness.servers.build import SOURCES
+from harness.witness.ledger import RECONNECTIONS
 from tests.calling import Result, require_server
 
 Call = Callable[..., Result]
@@ -207,9 +207,9 @@ def test_syns_are_lost_also_of_connections_that_are_not_counted(stormlab: Call) 
 
 
 def test_what_is_printed_of_a_pool_names_it(stormlab: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    from harness.report.tables import print_run
-    from harness.store import find_run
-    from harness.summary import Summary
+    from harness.events.store import find_run
+    from harness.page.tables import print_run
+    from harness.thought.summary import Summary
 
     run = stormlab("run", "--clients", "50", "--connections", "5", "--http2").run
     print_run(Summary(find_run(Path(run["path"]).parent, run["run_id"])))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.rows import Outcome, Rows
+from harness.events.rows import Outcome, Rows
 from harness.plan import Load, Retries
 from tests.integration.test_agent import (
     OK,

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from harness.cause import CAUSES
-from harness.events import CONNECTIONS, OUTCOMES, REQUESTS
+from harness.events.tables import CONNECTIONS, OUTCOMES, REQUESTS
+from harness.thought.cause import CAUSES
 from tests.calling import Result
 
 Call = Callable[..., Result]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Run
-from harness.summary import Summary
-from harness.traced import Traced, compare
+from harness.events.store import Run
+from harness.thought.summary import Summary
+from harness.thought.traced import Traced, compare
 from tests.calling import Result, processes_naming
 
 Call = Callable[..., Result]
 _LIST = (
-    "from harness.tracing.tracefs import TRACEFS, reach; "
+    "from harness.witness.tracing.tracefs import TRACEFS, reach; "
     "reach(); print(*(path.name for path in (TRACEFS / 'instances').iterdir()))"
 )
 BACKLOG, CLIENTS = 16, 300
@@ -130,7 +130,7 @@ def test_an_instance_whose_process_was_killed_goes_with_the_next_trial(stormlab:
     before = instances()
     pages = tmp_path / "killed.pages"
     killed = subprocess.Popen(
-        [sys.executable, "-m", "harness.tracing", str(pages)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "harness.witness.tracing", str(pages)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert killed.stdout is not None
     killed.stdout.readline()

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, experiments, record, reference, results, store
-from harness.checks import Check
-from harness.report import search as tell
-from harness.search import load_search
+from analysis import reference
+from analysis.claims import evidence
+from harness import cli
+from harness import lab as record
+from harness.events import store
+from harness.events.check import Check
+from harness.page import search as tell
+from harness.plan.search import load_search
 from harness.servers.build import SOURCES
-from harness.summary import Summary
-from harness.verdicts import evidence
+from harness.thought import experiments
+from harness.thought import runs as results
+from harness.thought.summary import Summary
 
 SEARCH = """
 [base]

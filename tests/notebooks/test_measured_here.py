@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
-from harness.foreign import tools
+from harness import PROJECT
+from harness.events import store
+from harness.trial.foreign import tools
 from tests.notebooks.test_notebooks import NOTEBOOKS, execute
 
 SMALL: dict[str, dict[str, str]] = {
@@ -125,7 +126,7 @@ def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path)
     recorded = {run.run_id for run in store.runs(tmp_path)}
     assert recorded
     figures = tmp_path / "report" / "figures" / notebook.stem
-    committed = store.PROJECT / "figures" / notebook.stem
+    committed = PROJECT / "figures" / notebook.stem
     assert {path.name for path in figures.glob("*.svg")} == {path.name for path in committed.glob("*.svg")}
     again = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
     assert again.returncode == 0, again.stderr

@@ -14,10 +14,12 @@ from typing import Any
 import nbformat
 import pytest
 
-from harness import results, store
-from harness.foreign.records import REFERENCE, published
-from harness.notebooks import collection
+from harness import PROJECT
+from harness.events import store
+from harness.events.records import REFERENCE, published
+from harness.page.notebooks import collection
 from harness.plan import PLANS, load_plan
+from harness.thought import runs as results
 
 NOTEBOOKS = collection()
 
@@ -51,7 +53,7 @@ def test_executed_afresh_it_says_what_is_committed(notebook: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_its_figures_are_committed_with_what_they_were_made_from(notebook: Path) -> None:
-    folder = store.PROJECT / "figures" / notebook.stem
+    folder = PROJECT / "figures" / notebook.stem
     known = set(results.read(store.REFERENCE / results.RUNS)["run_id"])
     known |= {attack["run_id"] for attack in published()}
     names = {path.stem for path in folder.iterdir()}
@@ -116,7 +118,7 @@ def test_other_data_gives_another_answer(notebook: str, tmp_path: Path) -> None:
     done = execute(tmp_path, notebook, environment={"STORMLAB_REFERENCE": str(copy)})
     assert done.returncode == 0, done.stderr
     text = json.dumps(words_of(tmp_path / "report" / f"{notebook}.ipynb"))
-    committed = json.dumps(words_of(store.PROJECT / "notebooks" / f"{notebook}.ipynb"))
+    committed = json.dumps(words_of(PROJECT / "notebooks" / f"{notebook}.ipynb"))
     for *_, said in CHANGED[notebook]:
         assert said in text
         assert said not in committed

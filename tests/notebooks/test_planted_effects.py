@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import results, store
-from harness.effects import in_blocks
+from analysis.allocators import told as tell
+from harness.events import store
 from harness.plan import PLANS, load_plan
-from harness.report import effects as tell
+from harness.thought import runs as results
+from harness.thought.effects import in_blocks
 from tests.notebooks.test_notebooks import execute, words_of
 
 NOTEBOOK = "03-allocator-comparison"

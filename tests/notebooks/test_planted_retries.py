@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import results, store
+from harness.events import store
 from harness.plan import PLANS, load_plan
+from harness.thought import runs as results
 from tests.notebooks.test_notebooks import execute, words_of
 
 NOTEBOOK = "07-mitigations"

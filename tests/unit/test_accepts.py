@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from harness.accepts import accepts
-from harness.phases import Life
+from harness.events.rowtimes import Connections
 from harness.plan import Load
-from harness.rowtimes import Connections
+from harness.thought.accepts import accepts
+from harness.thought.phases import Life
 from tests.tables import answered, connections, queue, samples, unanswered
 
 SAMPLE_US = 5_000

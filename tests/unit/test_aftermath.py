@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.goodput import aftermath, per_second
-from harness.manners import aftermaths
-from harness.report import aftermath as tell
+from analysis.mitigations import aftermath as tell
+from analysis.mitigations.policies import aftermaths
+from harness.thought.goodput import aftermath, per_second
 from tests.lines import run
 
 

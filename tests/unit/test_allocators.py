@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.probe.usage import Usage
+from harness.machine.usage import Usage
 from harness.servers import allocators
 
 SAYS = "jemalloc 5.3.1"

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import attacks as record
+from analysis.published import answers as answer
+from analysis.published import bands, demand, rivals
+from analysis.published import conditions as tell
+from analysis.published import told as published
 from harness.errors import PlanError
-from harness.foreign import demand, record, tools
-from harness.foreign.attack import Attack, collection, load_attacks
 from harness.plan import Server
-from harness.report import bands, published, rivals
-from harness.report import conditions as tell
-from harness.report import published_answers as answer
+from harness.plan.attack import Attack, collection, load_attacks
+from harness.trial.foreign import tools
 
 
 def test_an_attack_survives_json_and_keeps_its_hash() -> None:
@@ -253,8 +255,8 @@ def test_answers_that_stop_are_told_without_taking_an_explanation_for_a_fact() -
 def test_why_a_version_is_lacking_stands_where_it_is_described() -> None:
     assert published.why_lacking([]) == ""
     assert "404" in published.why_lacking(["vegeta-12.11.2"])
-    assert "harness.foreign" not in published.why_lacking(["vegeta-12.11.2"])
-    assert "harness.foreign" in published.why_lacking(["vegeta-12.11.2", "hey-0.1.5"])
+    assert "harness.trial.foreign" not in published.why_lacking(["vegeta-12.11.2"])
+    assert "harness.trial.foreign" in published.why_lacking(["vegeta-12.11.2", "hey-0.1.5"])
 
 
 def test_attacks_are_grouped_by_where_servers_listen_and_what_they_are_called() -> None:

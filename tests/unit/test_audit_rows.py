@@ -8,15 +8,16 @@ from typing import Any, get_args
 
 import pytest
 
-from harness.audit import building, page
-from harness.audit.asking import loopback_of
-from harness.audit.findings import OUT_OF_FILES, findings, named
-from harness.audit.log import lines_on_files
-from harness.audit.observed import Job, Observed
-from harness.audit.out_of_files import Seen, Word, verdict
-from harness.audit.row import row
-from harness.audit.subjects import Subject, find, of_command, subjects
+from analysis.pages import audit as page
 from harness.errors import PlanError
+from harness.page.audit import OUT_OF_FILES, findings, named
+from harness.servers.audit import building
+from harness.servers.audit.asking import loopback_of
+from harness.servers.audit.log import lines_on_files
+from harness.servers.audit.observed import Job, Observed
+from harness.servers.audit.out_of_files import Seen, Word, verdict
+from harness.servers.audit.row import row
+from harness.servers.audit.subjects import Subject, find, of_command, subjects
 
 OUT = Seen(limit=64, most_files=64, cpu_share=0.01, busy_share=0.02, resumed_after_ms=(3.0, 4.0))
 SEEN = Observed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.audit.strace import Trace, calls, missing, read
+from harness.servers.audit.strace import Trace, calls, missing, read
 
 LISTENS = """\
 100 10.000001 bind(3, {sa_family=AF_INET, sin_port=htons(8080), sin_addr=inet_addr("127.0.0.1")}, 16) = 0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import backoffs
+from analysis.files import backoffs
 
 LIMIT, OWN = 12, 8
 """Room for four connections."""

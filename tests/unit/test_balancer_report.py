@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import plots
-from harness.mitigations import endings
-from harness.report import balancer as tell
+from analysis.mitigations import balancer as tell
+from analysis.mitigations.endings import how_requests_end
+from analysis.mitigations.ways import endings
 from tests.mitigated import PLAIN, kinds, storm, with_front
 
 ALONE = "server alone"
@@ -91,7 +91,7 @@ def test_what_cpu_time_tells_of_a_server_that_shares_it_is_told_as_a_lower_bound
     assert "do not tell" in tell.of_the_hypothesis(runs, ALONE), "a lower bound decides nothing"
     in_time = endings(pd.DataFrame([alone, nginx | {"server_cpu_s": 0.2}]))
     assert "*nginx* ≥ 10 (not known)" in tell.in_vain(in_time, ALONE)
-    (_, right) = plots.how_requests_end(runs, "title").axes
+    (_, right) = how_requests_end(runs, "title").axes
     assert {line.get_marker() for line in right.lines} == {"o", "|", ">"}
 
 
@@ -156,7 +156,7 @@ def test_where_no_queue_was_sampled_nothing_is_said_of_who_queues() -> None:
 def test_the_figure_of_endings_has_a_bar_for_each_way_and_what_came_of_it() -> None:
     ended = {"answered": 50, "bad_answer": 30, "answer_timeout": 20}
     limit = counting("limit", {"server.hrsp_2xx": 70}, statuses={"200": 50, "429": 30}, outcomes=ended)
-    left, right = plots.how_requests_end(endings(pd.DataFrame([storm(), limit])), "title").axes
+    left, right = how_requests_end(endings(pd.DataFrame([storm(), limit])), "title").axes
     ends = {round(bar.get_x() + bar.get_width(), 6) for bar in left.patches}
     assert ends >= {1.0, 0.5, 0.8}, "they sum to one"
     assert sorted(line.get_xdata()[0] for line in right.lines) == [25, 35, 50], "goodput, and what was made where known"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import results
-from harness.balancers import haproxy, nginx
-from harness.balancers.hops import Hops
 from harness.errors import PlanError
 from harness.plan import Front, Trial, trial_from_options
+from harness.servers.front import haproxy, nginx
+from harness.servers.front.hops import Hops
+from harness.thought import runs as results
 
 HOPS = Hops("127.0.0.1", 8080, 8081, "stormlab-x")
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import batch, namespace
 from harness.errors import PlanError
-from harness.journal import Journal
+from harness.machine import namespace
 from harness.plan import PLANS, Plan, load_plan, trial_from_options
 from harness.servers import build
+from harness.trial import batch
+from harness.trial.journal import Journal
 
 PYTHON = [trial_from_options({"server": "python", "clients": clients}) for clients in (1, 2, 3)]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.cause import CAUSES, COLUMNS, RULES_VERSION, Circumstances, causes, counts
-from harness.events import CONNECTIONS, OUTCOMES, schema
-from harness.phases import PHASES
+from harness.events.tables import CONNECTIONS, OUTCOMES, schema
 from harness.plan import Load
+from harness.thought.cause import CAUSES, COLUMNS, RULES_VERSION, Circumstances, causes, counts
+from harness.thought.phases import PHASES
 from tests.tables import (
     DISTURBED,
     answered,

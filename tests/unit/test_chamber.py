@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness import chamber
+from harness.machine import chamber
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,8 @@ def test_an_interrupt_comes_after_its_folder_is_made_or_removed(
 
 
 def answered(observe: str, job: dict[str, Any]) -> dict[str, Any]:
-    code = f"import os, signal, time\nfrom harness import chamber, errors\n{observe}\nchamber.answer(observe)"
+    imported = "import os, signal, time\nfrom harness import errors\nfrom harness.machine import chamber"
+    code = f"{imported}\n{observe}\nchamber.answer(observe)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=True)
     said: dict[str, Any] = json.loads(done.stdout)

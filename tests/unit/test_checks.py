@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
-from harness.generator import judge
 from harness.plan import Load, Retries
-from harness.stats import Latencies
+from harness.thought.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
+from harness.thought.generator import judge
+from harness.thought.stats import Latencies
 
 LATENCIES = Latencies(np.full(100, 100.0), 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.report import connecting
+from analysis.mitigations import connecting
 from tests.lines import run
 
 FIRST, BACKOFF = "all at once", "backoff"

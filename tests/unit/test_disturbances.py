@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.disturbances import Outage
 from harness.errors import MachineError
+from harness.trial.disturbances import Outage
 
 START_NS, MS = 7_000_000_000, 1_000_000
 

@@ -11,25 +11,28 @@ from importlib import metadata
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from harness import cli, experiments, reference, results, store
-from harness.audit import page as audit_page
-from harness.calibrate import page
+from analysis import reference
+from analysis.claims.evidence import Evidence, gather
+from analysis.claims.judge import judge
+from analysis.claims.page import front_page, outside
+from analysis.pages import audit as audit_page
+from analysis.pages import calibration as page
+from analysis.pages.datacard import card
+from analysis.pages.dictionary import DATA_README, data_dictionary
+from harness import PROJECT, cli
 from harness.cli import build_parser
 from harness.cli.run import plan_of
-from harness.datacard import card
-from harness.dictionary import DATA_README, data_dictionary
-from harness.notebooks import collection
+from harness.events import store
+from harness.page.notebooks import collection
 from harness.servers.catalogue import catalogue
-from harness.store import PROJECT
-from harness.verdicts.evidence import Evidence, gather
-from harness.verdicts.judge import judge
-from harness.verdicts.page import front_page, outside
+from harness.thought import experiments
+from harness.thought import runs as results
 
 README = (PROJECT / "README.md").read_text()
 PAGES = ("README.md", "docs/storms.md")
 """Written by hand."""
-COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "tune", "verdicts"]
-COMMANDS += ["notebooks"]
+COMMANDS = ["doctor", "servers", "run", "list", "show", "explain", "calibrate", "audit", "tune", "notebooks"]
+COMMANDS += ["verdicts"]
 
 
 def test_what_is_pinned_runs_on_the_oldest_python_that_is_promised() -> None:
@@ -66,7 +69,7 @@ def test_the_audit_page_is_the_generated_one() -> None:
 def test_the_data_card_is_the_generated_one() -> None:
     runs = results.read(store.REFERENCE / results.RUNS)
     found = (store.REFERENCE / reference.CARD).read_text()
-    assert found == card(runs, experiments.plans(), store.REFERENCE), "run `python -m harness.reference`"
+    assert found == card(runs, experiments.plans(), store.REFERENCE), "run `python -m analysis.reference`"
 
 
 def test_no_more_than_is_allowed_is_committed() -> None:
@@ -75,7 +78,7 @@ def test_no_more_than_is_allowed_is_committed() -> None:
 
 
 def test_the_data_dictionary_is_the_generated_one() -> None:
-    assert DATA_README.read_text() == data_dictionary(), "run `python -m harness.dictionary`"
+    assert DATA_README.read_text() == data_dictionary(), "run `python -m analysis.pages.dictionary`"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

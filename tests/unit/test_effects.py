@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.effects import AGAIN, POOLED, comparisons, designed, effects, fewest_blocks, in_blocks
+from analysis.allocators import told as tell
 from harness.plan import Plan, load_plan
-from harness.report import effects as tell
+from harness.thought.effects import AGAIN, POOLED, comparisons, designed, effects, fewest_blocks, in_blocks
 
 PLAN = """
 question = "?"

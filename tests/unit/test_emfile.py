@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.report import emfile, files
+from analysis.files import emfile
+from analysis.files import told as files
 
 FEW, SPARE = "64 files", "files to spare"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness.episodes import DRIVERS, Episode, activity, episodes
+from harness.thought.episodes import DRIVERS, Episode, activity, episodes
 from tests.tables import Row, queue, samples
 
 MS = 1_000

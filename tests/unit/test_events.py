@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.events import CONNECTIONS, REQUESTS, SAMPLES, assemble, samples_table, schema
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import Slice, cut, source_pool
+from harness.events.rows import Outcome, Rows
+from harness.events.samples import FIELDS, NOT_SAMPLED, RECORD
+from harness.events.store import write_table
+from harness.events.tables import CONNECTIONS, REQUESTS, SAMPLES, assemble, samples_table, schema
 from harness.plan import Load
-from harness.probe.sampler import FIELDS, NOT_SAMPLED, RECORD
-from harness.store import write_table
+from harness.plan.slices import Slice, cut, source_pool
 
 START_NS = 1_000_000_000_000
 

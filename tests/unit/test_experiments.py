@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness import experiments
 from harness.plan import PLANS
+from harness.thought import experiments
 
 
 def runs_of(*lines: tuple[str, str]) -> pd.DataFrame:

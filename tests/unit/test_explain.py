@@ -11,15 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from harness import store
-from harness.cause import CAUSES
-from harness.episodes import Episode
-from harness.explain import explain
-from harness.phases import PHASES
+from harness.events import store
+from harness.events.store import Run
 from harness.plan import Load, Trial
-from harness.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
-from harness.store import Run
-from harness.summary import Summary
+from harness.thought.cause import CAUSES
+from harness.thought.episodes import Episode
+from harness.thought.explain import explain
+from harness.thought.phases import PHASES
+from harness.thought.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
+from harness.thought.summary import Summary
 from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
 
 S = 1_000_000

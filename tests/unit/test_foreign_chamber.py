@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.errors import MachineError
-from harness.foreign import chamber, run, tools
-from harness.foreign.attack import Attack
-from harness.foreign.chamber import OUTPUT, Chamber, Job
 from harness.plan import Server
+from harness.plan.attack import Attack
+from harness.trial.foreign import chamber, run, tools
+from harness.trial.foreign.chamber import OUTPUT, Chamber, Job
 
 OBSERVED: dict[str, Any] = {"tool_ended": "exit status 2", "announced": ""}
 
@@ -56,7 +56,7 @@ def test_results_that_a_tool_cannot_read_itself_are_a_line(
     program.write_text("#!/bin/sh\necho 'open results.bin: no such file' >&2\nexit 1\n")
     program.chmod(0o755)
     with pytest.raises(MachineError) as refused:
-        run._record(attack, dt.datetime.now(dt.UTC), OBSERVED, tmp_path)
+        run._record(attack, dt.datetime.now(dt.UTC), OBSERVED, tmp_path, read)
     assert said in refused.value.message
     assert "exit status 2" in refused.value.message
     assert refused.value.next_step == "try its options by hand: -durations=1s"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.mitigations import endings
-from harness.report import hands as tell
+from analysis.mitigations import accept_loops as tell
+from analysis.mitigations.ways import endings
 from tests.mitigated import PLAIN, storm
 
 FIVE = range(5)

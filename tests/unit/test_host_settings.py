@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import host_settings
 from harness.errors import MachineError
+from harness.machine import host_settings
 
 
 @pytest.fixture

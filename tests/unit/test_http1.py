@@ -5,7 +5,7 @@ from __future__ import annotations
 import httptools
 import pytest
 
-from harness.load.http1 import Answer, request_bytes
+from harness.load.python.http1 import Answer, request_bytes
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"

@@ -14,12 +14,12 @@ from h2.connection import H2Connection
 from h2.events import Event, RequestReceived, WindowUpdated
 from h2.exceptions import StreamClosedError
 
-from harness.load import http2, links
-from harness.load.http2 import Http2Connections
-from harness.load.links import Link, LinkSchedule
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import cut
+from harness.events.rows import Outcome, Rows
+from harness.load.python import http2, links
+from harness.load.python.http2 import Http2Connections
+from harness.load.python.links import Link, LinkSchedule
 from harness.plan import Load
+from harness.plan.slices import cut
 
 Behave = Callable[[H2Connection, Event], None]
 

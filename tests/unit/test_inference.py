@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import inference
+from harness.thought import inference
 
 EXPERIMENTS = 1_000
 BLOCKS = 10

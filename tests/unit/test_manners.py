@@ -11,14 +11,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from harness.fewer import comparisons, told
-from harness.manners import HTTP2, PLAIN, POOL, good_pools, over_connections, slower_than
+from analysis.mitigations import policies_told as tell
+from analysis.mitigations.fewer import comparisons, told
+from analysis.mitigations.policies import HTTP2, PLAIN, POOL, good_pools, over_connections, slower_than
+from harness.events.protocol import heard
+from harness.lab import open_first, record_if_any
 from harness.plan import PLANS, load_plan
-from harness.protocol import heard
-from harness.record import open_first, record_if_any
-from harness.report import manners as tell
-from harness.results import with_variants
-from harness.stats import GRID_MS
+from harness.thought.runs import with_variants
+from harness.thought.stats import GRID_MS
 from tests.lines import run
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import nft
 from harness.errors import MachineError
-from harness.nft import Nft
+from harness.machine import nft
+from harness.machine.nft import Nft
 
 PAIRS = [(f"127.0.0.{number % 250 + 1}", 1024 + number // 250) for number in range(5_001)]
 

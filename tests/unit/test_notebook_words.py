@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.host import this_host
-from harness.report import notebook as say
-from harness.report.tables import quantile
+from harness.machine.host import this_host
+from harness.page import notebook as say
+from harness.page.tables import quantile
 
 
 def storms(cpu: str, server: str, rates: list[float], generator: str = "ok") -> pd.DataFrame:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.load.slices import Slice, cut, source_pool
-from harness.path_loss import PathLoss
 from harness.plan import Load
+from harness.plan.slices import Slice, cut, source_pool
+from harness.trial.path_loss import PathLoss
 
 PORT = 8080
 
@@ -31,7 +31,7 @@ class Written:
 
 def written(slices: list[Slice], monkeypatch: pytest.MonkeyPatch) -> Written:
     told = Written(lambda: None)
-    monkeypatch.setattr("harness.path_loss.Nft", lambda prepared, *_: told)
+    monkeypatch.setattr("harness.trial.path_loss.Nft", lambda prepared, *_: told)
     PathLoss(PORT, 0.25, slices, lambda: None).open()
     return told
 

@@ -12,9 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness import plots
-from harness.pulses import request_schedule
-from harness.stats import GRID_MS
+from analysis.backlog.plane import planes
+from analysis.backlog.sweep import backlog_sweep
+from analysis.mitigations.pool import over_fewer_connections
+from analysis.mitigations.slowest import slower_than_in_panels
+from analysis.overflow.pulses import request_schedule
+from analysis.overflow.waits import waits_and_schedule
+from analysis.published.conditions_figure import answered_by_condition
+from harness.page.figures.interventions import interventions
+from harness.thought.stats import GRID_MS
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +44,7 @@ def swept(p99_ms: list[float]) -> pd.DataFrame:
 
 
 def test_a_sweep_shows_storms_whose_quantile_lies_among_the_unanswered() -> None:
-    figure = plots.backlog_sweep(swept([10.0, np.nan, np.nan]), "p99_ms", "title")
+    figure = backlog_sweep(swept([10.0, np.nan, np.nan]), "p99_ms", "title")
     assert crosses(figure) == 2
     assert "lies among the unanswered" in legend(figure)
     (line,) = (line for line in figure.axes[0].lines if line.get_linestyle() == "-")
@@ -46,14 +52,14 @@ def test_a_sweep_shows_storms_whose_quantile_lies_among_the_unanswered() -> None
 
 
 def test_a_sweep_in_which_all_was_answered_has_no_such_mark() -> None:
-    figure = plots.backlog_sweep(swept([10.0, 20.0, 30.0]), "p99_ms", "title")
+    figure = backlog_sweep(swept([10.0, 20.0, 30.0]), "p99_ms", "title")
     assert crosses(figure) == 0
     assert "lies among the unanswered" not in legend(figure)
 
 
 def test_the_band_of_interventions_reaches_the_edge_where_a_storm_was_not_answered() -> None:
     runs = pd.DataFrame({"variant": ["as it is", "as it is", "changed"], "p50_ms": [1_000.0, np.nan, 500.0]})
-    figure = plots.interventions(runs, {"p50_ms": ("median latency", "ms")}, "title")
+    figure = interventions(runs, {"p50_ms": ("median latency", "ms")}, "title")
     (axes,) = figure.axes
     (band,) = axes.patches
     assert band.get_extents().x1 == pytest.approx(axes.get_window_extent().x1)
@@ -62,13 +68,13 @@ def test_the_band_of_interventions_reaches_the_edge_where_a_storm_was_not_answer
 
 def test_waits_name_only_the_numbers_of_retransmissions_that_there_were() -> None:
     waits = pd.DataFrame({"wait_us": [210_000.0, 650_000.0], "again": [1, 3]})
-    figure = plots.waits_and_schedule({"storm": (waits, request_schedule(3))}, "wait_us", "again", "title", "label")
+    figure = waits_and_schedule({"storm": (waits, request_schedule(3))}, "wait_us", "again", "title", "label")
     assert legend(figure) == ["sent again 1×", "sent again 3×", "the kernel's schedule"]
 
 
 def test_a_plane_of_which_nothing_was_answered_can_be_drawn() -> None:
     values = pd.DataFrame({25.0: [np.inf, np.nan], 50.0: [np.inf, np.inf]}, index=[16, 64])
-    figure = plots.planes({"p99": values}, 2_000, "title", {"p99": str})
+    figure = planes({"p99": values}, 2_000, "title", {"p99": str})
     assert [text.get_text() for text in figure.axes[0].texts] == ["never"] * 4
 
 
@@ -78,7 +84,7 @@ def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
         np.where(grid < 10, 0.0, np.where(grid < limit, 0.9, ends)) for limit, ends in ((1_000, 1.0), (500, 0.95))
     ]
     runs = pd.DataFrame({"way": ["over 10", "over 1"], "planned": 1_000, "latency_shares": shares, "server": "go"})
-    figure = plots.slower_than_in_panels(runs, "server", "way", "title")
+    figure = slower_than_in_panels(runs, "server", "way", "title")
     (panel,) = figure.axes
     ends, lost = panel.lines
     assert panel.get_title("left") == "go"
@@ -91,7 +97,7 @@ def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
 def test_a_stack_and_a_way_of_connecting_are_told_apart_in_the_legend() -> None:
     runs = pd.DataFrame({"server": "python", "over": ["pool", "HTTP/2", "plain storm"], "pool": [50_000, 1, 50_000]})
     runs = runs.assign(generator="ok", wanted_p99_ms=[10.0, 20.0, 30.0])
-    figure = plots.over_fewer_connections(runs, {"wanted_p99_ms": ("label", "ms")}, "title")
+    figure = over_fewer_connections(runs, {"wanted_p99_ms": ("label", "ms")}, "title")
     assert legend(figure) == ["python", "pool", "HTTP/2", "plain storm"]
     stack, pool, *_ = figure.legends[0].legend_handles
     assert isinstance(stack, Patch)
@@ -107,14 +113,14 @@ def test_what_was_not_measured_is_no_quantile_among_the_unanswered() -> None:
     runs = pd.DataFrame({"server": "go", "over": "pool", "pool": [1, 10], "generator": "ok"})
     runs = runs.assign(wanted_p99_ms=[10.0, np.nan], peak_rss_mib=[10.0, np.nan])
     for measure, unit, expected in (("wanted_p99_ms", "ms", 1), ("peak_rss_mib", "plain", 0)):
-        assert crosses(plots.over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected
+        assert crosses(over_fewer_connections(runs, {measure: ("label", unit)}, "title")) == expected
 
 
 def test_a_figure_of_conditions_explains_its_band_and_lines_and_marks_what_was_not_the_demand() -> None:
     same = {"group": "g", "driven by": "vegeta-1", "requests": [100], "shares": [1.0], "failures": {}}
     rows = [same | {"condition": "vegeta, at once", "server": "go", "wanted": [1_000]}]
     rows += [same | {"condition": "the version of today", "server": "node", "wanted": [100]}]
-    figure = plots.answered_by_condition(pd.DataFrame(rows), "title", ((0.2, 0.3), "a quarter"), {0.5: "a half"})
+    figure = answered_by_condition(pd.DataFrame(rows), "title", ((0.2, 0.3), "a quarter"), {0.5: "a half"})
     told = legend(figure)
     assert told == ["as good as all answered", "fewer requests sent than wanted", "a quarter", "a half"]
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.mitigations import compared, endings
-from harness.report.prices import Troubles, prices
+from analysis.mitigations.prices import Troubles, prices
+from analysis.mitigations.ways import compared, endings
 from tests.mitigated import PLAIN, storm, with_front
 
 HAPROXY = {"front": "haproxy"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.published import proof
+from analysis.published.bands import QUARTER
 from harness.errors import PlanError
-from harness.report import proof
-from harness.report.bands import QUARTER
 from tests.unit.test_rivals import condition
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import pulses
+from analysis.overflow import pulses
 
 KERNEL = {"net.ipv4.tcp_syn_linear_timeouts": "4", "net.ipv4.tcp_syn_retries": "6"}
 SCHEDULE = pulses.syn_schedule(KERNEL, 20)

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from harness import results, store
-from harness.cause import CAUSES
+from harness.events import store
 from harness.plan import load_plan
+from harness.thought import runs as results
+from harness.thought.cause import CAUSES
 
 PLAN = """
 repeats = 2

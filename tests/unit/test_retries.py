@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks import conservation
 from harness.errors import PlanError
-from harness.events import assemble
-from harness.load.client import Client
-from harness.load.record import RequestRecord
-from harness.load.retrying import MOST_TOKENS, Backoff
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import Slice, cut, source_pool
-from harness.load.storm import Storm
+from harness.events.rows import Outcome, Rows
+from harness.events.tables import assemble
+from harness.load.python.client import Client
+from harness.load.python.record import RequestRecord
+from harness.load.python.retrying import MOST_TOKENS, Backoff
+from harness.load.python.storm import Storm
 from harness.plan import Load, Retries, Trial, trial_from_options
+from harness.plan.slices import Slice, cut, source_pool
+from harness.thought.checks import conservation
 
 
 @pytest.mark.parametrize(

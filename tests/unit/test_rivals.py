@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.inference import mean_of_runs
-from harness.report import bands
-from harness.report import published_answers as answer
-from harness.report.blame import fails
-from harness.report.rivals import against, as_published, beside_rivals, rival
+from analysis.published import answers as answer
+from analysis.published import bands
+from analysis.published.blame import fails
+from analysis.published.rivals import against, as_published, beside_rivals, rival
+from harness.thought.inference import mean_of_runs
 from tests.unit.test_attacks import attacks, kept
 
 

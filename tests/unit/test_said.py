@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.foreign import said, tools
+from harness.thought import said
+from harness.trial.foreign import tools
 
 VEGETA = """\
 1000000000,200,2000000,0,14,,SGk=,,0,GET,http://localhost:8080/,
@@ -107,5 +108,5 @@ bin/vegeta: go1.26.8
 
 
 def test_a_version_is_read_from_what_go_says_of_the_program() -> None:
-    assert said.module_version(BUILD_INFO, "github.com/tsenart/vegeta/v12") == "v12.11.1"
-    assert said.module_version(BUILD_INFO, "github.com/rakyll/hey") == ""
+    assert tools.module_version(BUILD_INFO, "github.com/tsenart/vegeta/v12") == "v12.11.1"
+    assert tools.module_version(BUILD_INFO, "github.com/rakyll/hey") == ""

@@ -8,12 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness import plots, record, store, tune
+from analysis.mitigations.search_figure import path_of_a_search
+from harness import lab as record
 from harness.errors import PlanError
-from harness.inference import share_of_runs
+from harness.events import store
+from harness.events.store import counts
+from harness.page import search as tell
 from harness.plan import trial_from_options
-from harness.report import search as tell
-from harness.search import Candidate, Search, Target, chosen, counts, load_search, next_trial, path, reached
+from harness.plan.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
+from harness.thought.inference import share_of_runs
+from harness.trial import tune
 
 FILE = """
 question = "?"
@@ -265,7 +269,7 @@ def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_
 def test_a_notebook_reads_which_storm_is_held_and_what_there_is_to_know_of_it(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def held(search: Search, data: Path, following: tune.Asked) -> Iterator[store.Run]:
+    def held(search: Search, data: Path, following: tune.Asked, outcome: tune.Outcome) -> Iterator[store.Run]:
         report = following(search.candidates[1].trial, 4)
         report({"elapsed_s": 1.0})
         report({"notice": "counted as a miss: it was never ready"})
@@ -291,7 +295,7 @@ def test_a_candidate_says_what_it_changes() -> None:
 
 def test_the_figure_shows_each_storm_of_the_path_and_which_missed(search: Search) -> None:
     runs = runs_of(search, "yn", "yyyyy")
-    figure = plots.path_of_a_search(search, tell.walked(search, runs), runs, "title")
+    figure = path_of_a_search(search, tell.walked(search, runs), runs, "title")
     (axes,) = figure.axes
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels == ["as it comes (cost 0): given up", "accept_loops 2 (cost 1): found"]

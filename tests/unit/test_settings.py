@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cause import CAUSES
-from harness.plan import PLANS, load_plan
-from harness.report import settings as tell
-from harness.settings import (
+from analysis.kernel import told as tell
+from analysis.kernel.settings import (
     AGAIN,
     AS_IT_IS,
     SETTINGS,
@@ -23,6 +21,8 @@ from harness.settings import (
     range_size,
     together,
 )
+from harness.plan import PLANS, load_plan
+from harness.thought.cause import CAUSES
 
 BLOCKS = 6
 MEASURES = list(tell.MEASURES)[:6]

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from harness.errors import MachineError
-from harness.load.slices import FIRST_PORT, LAST_PORT, Slice, agents_needed, cut, source_pool
 from harness.plan import Load, Retries
+from harness.plan.slices import FIRST_PORT, LAST_PORT, Slice, agents_needed, cut, source_pool
 
 
 def slices_of(load: Load, agents: int) -> list[Slice]:

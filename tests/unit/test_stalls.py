@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.manners import NOTHING_HELD, held_or_not, slower_than
-from harness.report import stalls
-from harness.stats import GRID_MS
+from analysis.mitigations import stalls
+from analysis.mitigations.policies import NOTHING_HELD, held_or_not, slower_than
+from harness.thought.stats import GRID_MS
 from tests.lines import run
 
 SLOW_MS = 200

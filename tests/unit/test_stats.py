@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.stats import (
+from harness.thought.stats import (
     GRID_MS,
     TIMELINE_STEPS,
     Latencies,

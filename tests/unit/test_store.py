@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
 from harness.errors import MachineError, PlanError
-from harness.events import assemble
-from harness.load.rows import Outcome, Rows
-from harness.load.slices import Slice, cut, source_pool
+from harness.events import store
+from harness.events.rows import Outcome, Rows
+from harness.events.store import Partial, find_run, runs
+from harness.events.tables import assemble
 from harness.plan import Load, Trial
-from harness.store import Partial, find_run, runs
-from harness.trial import recover
+from harness.plan.slices import Slice, cut, source_pool
+from harness.trial.caller import recover
 
 MANIFEST = {"server": {"name": "python", "binary_hash": "b"}, "plan_hash": "p", "host": {"host_id": "h"}}
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness import traced
-from harness.cause import COLUMNS
-from harness.events import CONNECTIONS, TRACE, schema
-from harness.traced import Traced, differences
+from harness.events.tables import CONNECTIONS, TRACE, schema
+from harness.thought import traced
+from harness.thought.cause import COLUMNS
+from harness.thought.traced import Traced, differences
 
 STATE, AGAIN, DROP = "inet_sock_set_state", "tcp_retransmit_skb", "kfree_skb"
 SYN_SENT, ESTABLISHED, CHILD, IN_QUEUE = (

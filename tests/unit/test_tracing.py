@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from harness.errors import MachineError
-from harness.tracing import tracepoints
-from harness.tracing.decode import Decoder, Event
-from harness.tracing.pages import BLOCK, Head, Pages, Record
-from harness.tracing.table import trace_table
-from harness.tracing.tracefs import Format, parse_format
-from harness.tracing.tracepoints import DROP, RESET, RETRANSMIT, SET_STATE, SYNACK, filters
+from harness.witness.tracing import tracepoints
+from harness.witness.tracing.decode import Decoder, Event
+from harness.witness.tracing.pages import BLOCK, Head, Pages, Record
+from harness.witness.tracing.table import trace_table
+from harness.witness.tracing.tracefs import Format, parse_format
+from harness.witness.tracing.tracepoints import DROP, RESET, RETRANSMIT, SET_STATE, SYNACK, filters
 
 PORT = 10_007
 _COMMON = """\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
@@ -272,6 +272,6 @@ def test_a_trace_that_never_began_is_an_empty_table(tmp_path: Path) -> None:
 
 
 def test_the_tracing_process_is_small() -> None:
-    code = "import sys, harness.tracing.__main__; print(*sys.modules)"
+    code = "import sys, harness.witness.tracing.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"numpy", "pyarrow", "argparse"}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import run
+from analysis.mitigations.options import options_table, typed
+from harness.cli import build_parser, run
 from harness.plan import PLANS, load_plan, trial_from_options
-from harness.report.options import options_table, typed
 
 FILE = """
 [base]
@@ -25,9 +25,7 @@ server = ["hyper", "go"]
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    run.add_to(parser.add_subparsers())
-    return parser.parse_args(["run", *shlex.split(" ".join(words))])
+    return build_parser().parse_args(["run", *shlex.split(" ".join(words))])
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(PLANS.glob("07-*.toml"))])

@@ -13,17 +13,18 @@ from typing import Any, get_args
 import pandas as pd
 import pytest
 
-from harness import results, store
+from analysis.claims import allocators, backlog, limits, published, symptoms
+from analysis.claims.evidence import Evidence, gather
+from analysis.claims.judge import RULES, judge
+from analysis.claims.page import CLEAN, lead, row, summary
+from analysis.claims.telling import PACED
+from analysis.claims.verdict import CLAIMS, Finding, Verdict, Word, word
+from harness import PROJECT
 from harness.errors import MachineError
-from harness.foreign.records import REFERENCE
-from harness.report.numbers import with_ends
-from harness.store import PROJECT
-from harness.verdicts import allocators, backlog, limits, published, symptoms
-from harness.verdicts.evidence import Evidence, gather
-from harness.verdicts.judge import RULES, judge
-from harness.verdicts.page import CLEAN, lead, row, summary
-from harness.verdicts.telling import PACED
-from harness.verdicts.verdict import CLAIMS, Finding, Verdict, Word, word
+from harness.events import store
+from harness.events.records import REFERENCE
+from harness.page.numbers import with_ends
+from harness.thought import runs as results
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
 
@@ -501,7 +502,7 @@ def limited(reference: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Storms of plans like those of notebooks 05 and 06, with shares answered by limit and by scenario."""
     (tmp_path / f"{limits.USUAL}.toml").write_text(FILES)
     (tmp_path / f"{limits.PORTS}.toml").write_text(KERNEL)
-    monkeypatch.setattr("harness.verdicts.evidence.PLANS", tmp_path)
+    monkeypatch.setattr("analysis.claims.evidence.PLANS", tmp_path)
 
     def make(shares: Mapping[object, float]) -> Evidence:
         def measured(trial: Any, scenario: str) -> dict[str, Any]:

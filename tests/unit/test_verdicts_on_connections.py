@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import store
+from analysis.claims.connections import FEW, HELD, MULTIPLEXED, POOLS, UNSHARED
+from analysis.claims.evidence import Evidence, gather
+from analysis.claims.judge import RULES
+from analysis.claims.verdict import Verdict
+from harness.events import store
 from harness.plan import PLANS, load_plan
-from harness.stats import GRID_MS
-from harness.verdicts.connections import FEW, HELD, MULTIPLEXED, POOLS, UNSHARED
-from harness.verdicts.evidence import Evidence, gather
-from harness.verdicts.judge import RULES
-from harness.verdicts.verdict import Verdict
+from harness.thought.stats import GRID_MS
 from tests.planted import changed, recorded, with_runs
 
 STORMS = 5

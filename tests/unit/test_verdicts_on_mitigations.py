@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import store
-from harness.events import OUTCOMES
+from analysis.claims import backlog, balancer, tuning
+from analysis.claims.evidence import Evidence, gather
+from analysis.claims.judge import RULES
+from analysis.claims.verdict import Verdict
+from harness.events import store
+from harness.events.tables import OUTCOMES
 from harness.plan import PLANS, Plan, load_plan
-from harness.search import SEARCHES, load_search
-from harness.verdicts import backlog, balancer, tuning
-from harness.verdicts.evidence import Evidence, gather
-from harness.verdicts.judge import RULES
-from harness.verdicts.verdict import Verdict
+from harness.plan.search import SEARCHES, load_search
 from tests.planted import changed, of_plan, recorded, with_runs
 
 STORMS = 5

@@ -1,0 +1,22 @@
+"""``stormlab list``: the runs there are."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.events import store
+from harness.page import tables
+from harness.thought.summary import Summary
+from harness.trial.caller import recover
+
+
+def run(options: argparse.Namespace) -> int:
+    recover(options.data)
+    summaries = [Summary(run) for run in store.runs(options.data)]
+    if options.json:
+        tables.print_json({"runs": [summary.to_json() for summary in summaries]})
+    elif summaries:
+        tables.print_list(summaries)
+    else:
+        print(f"no runs in {options.data}; record one with `stormlab run`")
+    return 0

@@ -1,0 +1,151 @@
+"""Settings that no namespace has, changed for the length of a run.
+
+The guard, ``python -m harness.machine.host_settings KEY=VALUE…``, is a process of its own, deaf to the signals that end
+a run. It writes down what was there, sets, and puts it back when its standard input closes, which the kernel sees to
+however the run's own processes end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from harness import PROJECT
+from harness.errors import MachineError, PlanError, StormLabError
+from harness.machine import namespace
+
+_LOCK = "\0stormlab.host_settings"
+"""An abstract socket's address: held by one guard at a time, and gone with it."""
+_PUT_BACK_WITHIN_S = 10.0
+_LOOK_EVERY_S = 0.1
+_TURN_WITHIN_S = 120.0
+"""How long a run waits for another that has changed the host's settings: plans of storms take turns, storm by storm."""
+
+
+@contextmanager
+def changed(settings: Mapping[str, str]) -> Iterator[str]:
+    """Inside, the host has these settings; gives a line that says so, empty where nothing was asked for.
+
+    Raises:
+        PlanError: a setting is one that every namespace has of its own.
+        MachineError: the caller is not root, other runs had changed the host's settings for :data:`_TURN_WITHIN_S`, or
+            the kernel refuses one.
+    """
+    if not settings:
+        yield ""
+        return
+    asked = ", ".join(f"{key}={value}" for key, value in settings.items())
+    if os.geteuid() != 0:
+        raise MachineError(f"--host-sysctl {asked} was asked for; only root may change the host", "run it with sudo")
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "harness.machine.host_settings", *(f"{key}={value}" for key, value in settings.items())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        start_new_session=True,  # Ctrl-C at the terminal does not reach it
+    )
+    assert guard.stdin is not None
+    assert guard.stdout is not None
+    try:
+        answer = json.loads(guard.stdout.readline() or "{}")
+        if "before" not in answer:
+            raise StormLabError.from_json(answer["error"]) if "error" in answer else _broken(asked)
+        before = ", ".join(f"{key}={value}" for key, value in answer["before"].items())
+        yield f"THE HOST'S SETTINGS ARE CHANGED for this run: {asked}; put back after it: {before}"
+    finally:
+        guard.stdin.close()
+        guard.wait(_PUT_BACK_WITHIN_S)
+        guard.stdout.close()
+
+
+def _broken(asked: str) -> MachineError:
+    return MachineError(f"--host-sysctl {asked} was asked for; it could not be set", "see `stormlab doctor`")
+
+
+def _set(settings: Mapping[str, str]) -> dict[str, str]:
+    """Set all or none; returns what was there before. Raises: PlanError, MachineError."""
+    before: dict[str, str] = {}
+    try:
+        for key, value in settings.items():
+            before[key] = _set_one(key, value)
+    except StormLabError:
+        _put_back(before)
+        raise
+    return before
+
+
+def _set_one(key: str, value: str) -> str:
+    asked = f"--host-sysctl {key}={value} was asked for"
+    if namespace.is_private(key):
+        raise PlanError(f"{asked}; every run has that setting to itself", f"use --sysctl {key}={value}")
+    path = namespace.setting_path(key)
+    if not path.exists():
+        raise MachineError(f"{asked}; this kernel has no such setting", "see `sysctl net`")
+    try:
+        old = path.read_text().strip()
+        path.write_text(value)
+    except OSError as error:
+        raise MachineError(
+            f"{asked}; it cannot be set: {error.strerror}", "check its range, and that root here may change the host"
+        ) from error
+    return old
+
+
+def _put_back(before: Mapping[str, str]) -> None:
+    for key, value in before.items():
+        with suppress(OSError):
+            namespace.setting_path(key).write_text(value)
+
+
+def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    settings = dict(word.split("=", 1) for word in sys.argv[1:])
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        _take(lock, sys.stdin.fileno())
+        before = _set(settings)
+    except StormLabError as error:
+        print(json.dumps({"error": error.to_json()}), flush=True)
+        return error.exit_code
+    try:
+        with suppress(OSError):
+            print(json.dumps({"before": before}), flush=True)
+        sys.stdin.read()
+    finally:
+        _put_back(before)
+    return 0
+
+
+def _take(lock: socket.socket, caller: int) -> None:
+    """Wait for one's turn, and say so, but not for longer than the caller waits, whose end of a pipe is closed then."""
+    last_try, said = time.monotonic() + _TURN_WITHIN_S, False
+    while True:
+        try:
+            lock.bind(_LOCK)
+            return
+        except OSError as error:
+            gone, _, _ = select.select([caller], [], [], _LOOK_EVERY_S)
+            if gone or time.monotonic() > last_try:
+                raise MachineError(
+                    "--host-sysctl was asked for; another run has changed the host's settings", "wait until it is over"
+                ) from error
+            if not said:
+                print(
+                    f"another run has changed the host's settings: waiting, {_TURN_WITHIN_S:.0f} s at most",
+                    file=sys.stderr,
+                )
+                said = True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

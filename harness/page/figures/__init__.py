@@ -1,0 +1,1 @@
+"""Figures that several notebooks draw, a family a file."""

@@ -1,0 +1,47 @@
+"""What was measured and how sure it is, as it is read: a value with the ends of its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from harness.page.notebook import percent
+from harness.page.tables import quantile
+from harness.thought.inference import Interval
+
+Unit = Literal["share", "difference of shares", "ratio", "ms"]
+LEAST = 0.001
+"""A smaller share that is not nothing is only said to be smaller."""
+_FAR = 10.0
+"""Times a ratio, and times one: so far only blocks reach that are too few to have an end."""
+
+
+def points(interval: Interval) -> str:
+    """A difference of shares as ``+28.7 pp (+22.1 to +38.0)``."""
+    return with_ends(interval.value, interval.ends, "difference of shares")
+
+
+def tenths(share: float) -> str:
+    """A part of a whole to a tenth of a percent; what is there is never read as nothing."""
+    return "<0.1%" if 0 < share < LEAST else f"{share:.1%}"
+
+
+def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
+    """A value with the ends of its interval; one that is far beyond anything measured is no end."""
+    form = _FORMS[unit]
+    if unit == "ratio" and ends and not ends[1] <= _FAR * max(value, 1.0):
+        return f"{form(value)} (from {form(ends[0])}, no upper end)"
+    said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
+    return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said
+
+
+def _point(share: float) -> str:
+    return f"{share * 100:+.1f}".replace("-", "−")
+
+
+_FORMS: Mapping[Unit, Callable[[float], str]] = {
+    "share": percent,
+    "difference of shares": _point,
+    "ratio": "{:.2f}".format,
+    "ms": quantile,
+}

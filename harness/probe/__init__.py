@@ -1,1 +1,0 @@
-"""The probe: what the kernel says of queues and counters."""

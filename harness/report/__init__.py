@@ -1,1 +1,0 @@
-"""What the terminal says: progress on standard error, results on standard output."""

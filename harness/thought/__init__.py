@@ -1,0 +1,1 @@
+"""Pure functions of tables: causes, checks, statistics, what one run comes to."""

@@ -1,0 +1,188 @@
+"""What a change does, measured in blocks: each variant against the untouched one, and that one against itself.
+
+A plan with a control runs the untouched variant twice in each block. The comparison of the two, in which nothing
+differs but the moment, is made as all others are: what it shows is what this design makes of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness.plan import Plan
+from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, holm, paired_ratio, smallest_detectable_ratio
+
+UNTOUCHED, AGAIN = "system", "system again"
+POOLED = "all loads"
+"""What an experiment says of a server as a whole: geometric means over its loads, block by block."""
+EFFECTS = ("more", "less")
+DECIDED = (*EFFECTS, "nothing")
+"""What is seen where a comparison has an answer."""
+GENERATORS = ("throughput_per_s", "p99_ms")
+"""Measures that are the generator's where it was the limit."""
+LIMITED_TOO_OFTEN = 0.5
+"""Share of the storms of a kind; from there on nothing is said of the speed of its server."""
+
+
+def limited(storms: pd.DataFrame) -> bool:
+    """Whether the generator was the limit so often that their speed is not the server's."""
+    return bool((storms["generator"] == "limiting").mean() >= LIMITED_TOO_OFTEN)
+
+
+def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The plan's runs with columns ``experiment``, ``load``, ``block``, from 0, ``asked`` and ``compared``.
+
+    ``load`` is the scenario, ``compared`` the allocator ``asked`` for, or which of two equal storms it is. The n-th run
+    of a trial belongs to the n-th block. Of the two of a control, now the earlier and now the later one stands
+    for the untouched variant, so that neither is favoured by its place. ``cpu_us_per_answer`` is the server's.
+    """
+    loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
+    asked = {trial.plan_hash: trial.server.allocator for trial in plan.trials}
+    numbered = with_blocks(runs, plan)
+    return numbered.assign(
+        experiment=plan.name,
+        load=numbered["plan_hash"].map(loads),
+        asked=numbered["plan_hash"].map(asked),
+        compared=numbered["plan_hash"].map(asked).mask(numbered["again"], AGAIN),
+        cpu_us_per_answer=cpu_us_per_answer(numbered),
+    ).drop(columns="again")
+
+
+def with_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The plan's runs in its order, with ``block``, from 0, and ``again``: of two equal storms, the one compared."""
+    twice = {trial.plan_hash for trial in plan.controls}
+    ordered = runs.sort_values("run_id", kind="stable", ignore_index=True)
+    number = ordered.groupby("plan_hash").cumcount()
+    doubled = ordered["plan_hash"].isin(twice)
+    block = number.where(~doubled, number // 2)
+    made = ordered.assign(block=block, again=doubled & ((number % 2) != (block % 2)))
+    place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
+    return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
+
+
+def cpu_us_per_answer(runs: pd.DataFrame) -> pd.Series:
+    """CPU time of the server for each answer, µs."""
+    per_answer: pd.Series = runs["server_cpu_s"] / (runs["success_rate"] * runs["planned"]) * 1e6
+    return per_answer
+
+
+def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
+
+    Servers with several loads in one experiment come first, over all of them (:data:`POOLED`): storms differ far more
+    than most effects, and many of them see what one kind cannot. ``corrected`` is the p of a paired t-test, corrected
+    (Holm) for the number of all comparisons of its family: servers as a whole, kinds of storm, and the controls,
+    which are no hypotheses. ``p`` is the permutation test's, taken alone. An effect is ``seen`` (``more``, ``less``)
+    where both are small and the interval excludes one, else ``nothing`` is; ``withheld`` where the speed is the
+    generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
+    that the generator limited.
+    """
+    storms = runs.assign(limited=(runs["generator"] == "limiting").astype(float))
+    rows = []
+    for kind, of_kind in pd.concat([_pooled(storms, measures), storms]).groupby(_KIND, sort=False):
+        limited = of_kind.groupby("compared")["limited"].mean()
+        for measure in measures:
+            values = of_kind.pivot(index="block", columns="compared", values=measure)
+            for variant in values.columns.drop(UNTOUCHED, errors="ignore"):
+                both = values.reindex(columns=[UNTOUCHED, variant]).dropna()
+                both = both[(both > 0).all(axis=1)]
+                if len(both) < FEWEST_RUNS:
+                    continue
+                found = paired_ratio(both[variant].to_list(), both[UNTOUCHED].to_list())
+                interval = (found.ratio.value, found.ratio.low, found.ratio.high)
+                share = max(limited[UNTOUCHED], limited[variant])
+                tests = (found.p, found.t_p, found.smallest_detectable)
+                rows.append((*kind, variant, measure, *interval, *tests, len(both), share))
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
+    control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
+    table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
+    compared = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
+    unsteady = compared.isin(compared[control & table["seen"].isin(EFFECTS)])
+    table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
+    return table
+
+
+def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
+    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
+    counted = table["t_p"].mask(withheld).dropna()
+    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
+    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
+    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
+    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
+
+
+def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """A row for each server, block and variant of an experiment with several loads, where the block has them all."""
+    whole = []
+    for _, of_experiment in storms.groupby("experiment", sort=False):
+        loads = of_experiment["load"].nunique()
+        if loads > 1:
+            logs = of_experiment.assign(load=POOLED)
+            logs[list(measures)] = np.log(logs[list(measures)].where(logs[list(measures)] > 0))
+            of_block = logs.groupby([*_KIND, "block", "compared"], sort=False)
+            means = of_block[[*measures, "limited"]].sum(min_count=loads) / loads
+            means[list(measures)] = np.exp(means[list(measures)])
+            whole.append(means.reset_index())
+    return pd.concat(whole) if whole else storms.iloc[:0]
+
+
+_KIND = ["experiment", "server", "load"]
+_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
+_COLUMNS += ["blocks", "limited"]
+
+
+def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> tuple[int, int]:
+    """How many comparisons plans ask for: of kinds of storm, and of servers as a whole where there are several loads.
+
+    Of each measure that a trial has, one for each variant other than the untouched one.
+    """
+    kinds: set[tuple[str, ...]] = set()
+    wholes: set[tuple[str, ...]] = set()
+    for plan in plans:
+        for trial, load in zip(plan.trials, plan.names, strict=True):
+            server = trial.server
+            if server.allocator != UNTOUCHED:
+                had = [name for name in measures if trial.settle_s or name != "settled_rss_bytes"]
+                kinds.update((plan.name, server.name, server.allocator, load, name) for name in had)
+                if len(set(plan.names)) > 1:
+                    wholes.update((plan.name, server.name, server.allocator, name) for name in had)
+    return len(kinds), len(wholes)
+
+
+def fewest_blocks() -> int:
+    """How many blocks it takes for any effect to be established.
+
+    Without one the signs of the differences are coins: the permutation test's p is no less than 2 / 2 ** blocks.
+    """
+    return int(np.floor(np.log2(2 / (1 - CONFIDENCE)))) + 1
+
+
+def designed(
+    pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparisons: int, loads: int = 1
+) -> pd.DataFrame:
+    """What a design can see, from equal storms measured before it: a row for each measure.
+
+    The spread of a ratio of two storms is √2 times that of one, pooled over the kinds of ``pilot``; that of a mean over
+    ``loads`` is so much smaller. ``alone`` is the smallest ratio above one that a single comparison detects,
+    ``corrected`` that of one among so many ``comparisons``; NaN where there are too few storms to tell.
+    """
+    rows = {}
+    for column in measures:
+        logs = np.log(pilot[column].where(pilot[column] > 0))
+        of_kind = logs.groupby([pilot["server"], pilot["load"]], observed=True)
+        variances, degrees = of_kind.var(), of_kind.count() - 1
+        known = variances.notna()
+        spread = (
+            float(np.sqrt(2 * np.average(variances[known], weights=degrees[known]) / loads)) if known.any() else np.nan
+        )
+        known_enough = blocks >= FEWEST_RUNS and not np.isnan(spread)
+        levels = {"alone": CONFIDENCE, "corrected": 1 - (1 - CONFIDENCE) / comparisons}
+        rows[column] = {"spread": spread} | {
+            name: smallest_detectable_ratio(spread, blocks, level) if known_enough else np.nan
+            for name, level in levels.items()
+        }
+    return pd.DataFrame(rows).T

@@ -1,0 +1,165 @@
+"""Episodes of a full accept queue, and why the server did not accept meanwhile: read from the samples.
+
+One thing samples can miss: a server that runs out of files may have closed those it had within milliseconds, and then
+sleep for a second. Its log says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from harness.events.rowtimes import Bools, Floats
+
+DRIVERS = ("stalled", "cpu_starved", "out_of_files", "accept_bound", "unknown")
+APART_US = 50_000
+"""A queue that was not full for less than this between two samples has had no rest: it is one episode."""
+BEFORE_US = 100_000
+"""What a server met with just before an episode began may be why it did not accept."""
+_ASLEEP = "asleep"
+IDLE_SHARE = 0.05
+"""Running and waiting for a CPU less than a twentieth of the time is doing neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One stretch of time in which the queue was full; counts and shares are of that time, None where not sampled."""
+
+    begin_us: int
+    end_us: int
+    driver: str
+    because: str
+    """The numbers on which the driver rests."""
+    deepest: int
+    overflows: int | None
+    """ListenOverflows meanwhile: SYNs dropped and final ACKs ignored."""
+    running: float | None
+    """CPUs that the server used."""
+    waiting_for_cpu: float | None
+    """Threads that were ready and had no CPU, on average."""
+
+    @property
+    def duration_ms(self) -> float:
+        return (self.end_us - self.begin_us) / 1000
+
+
+def episodes(samples: pa.Table | None, out_of_files_lines: int = 0) -> list[Episode]:
+    """All episodes in order of time; a queue is full when it holds more than its backlog (sk_acceptq_is_full).
+
+    ``out_of_files_lines`` is how often the server's log says that it ran out of files.
+    """
+    if samples is None or len(samples) == 0:
+        return []
+    seen = _columns(samples)
+    full = seen["accept_queue"] > seen["backlog"]
+    found = [_episode(seen, first, last) for first, last in _stretches(seen["time_us"], full)]
+    asleep = [episode for episode in found if episode.because.endswith(_ASLEEP)]
+    if not asleep or out_of_files_lines < len(asleep):
+        return found
+    says = f"{_ASLEEP}; its log says {out_of_files_lines} times that it ran out of files"
+    return [replace(one, driver="out_of_files", because=says) if one in asleep else one for one in found]
+
+
+def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None) -> tuple[str, str] | None:
+    """What the server did in a stretch of time, in the words of :data:`DRIVERS` and in numbers; None if not sampled."""
+    if samples is None or begin_us is None or end_us is None:
+        return None
+    seen = _columns(samples)
+    inside = np.flatnonzero((seen["time_us"] >= begin_us) & (seen["time_us"] <= end_us))
+    if len(inside) < 2:
+        return None
+    first, last = int(inside[0]), int(inside[-1])
+    running = _rate(seen["time_us"], seen["server_cpu_us"], first, last)
+    waiting = _rate(seen["time_us"], seen.get("server_wait_us"), first, last)
+    return _driver(seen, first, last, running, waiting)
+
+
+def _columns(samples: pa.Table) -> dict[str, Floats]:
+    return {name: samples[name].to_numpy().astype(np.float64) for name in samples.column_names}
+
+
+def _stretches(times: Floats, full: Bools) -> Iterator[tuple[int, int]]:
+    """First and last sample of each stretch, both full."""
+    at = np.flatnonzero(full)
+    if not len(at):
+        return
+    # Samples that are far apart end nothing; one between them that shows the queue not full does.
+    breaks = np.flatnonzero((np.diff(times[at]) > APART_US) & (np.diff(at) > 1))
+    yield from zip(at[np.append(0, breaks + 1)], at[np.append(breaks, len(at) - 1)], strict=True)
+
+
+def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
+    times = seen["time_us"]
+    overflows = _change(seen["ListenOverflows"], first, last)
+    running = _rate(times, seen["server_cpu_us"], first, last)
+    waiting = _rate(times, seen.get("server_wait_us"), first, last)
+    driver, because = _driver(seen, first, last, running, waiting)
+    return Episode(
+        begin_us=int(times[first]),
+        end_us=int(times[last]),
+        driver=driver,
+        because=because,
+        deepest=int(np.nanmax(seen["accept_queue"][first : last + 1])),
+        overflows=None if overflows is None else int(overflows),
+        running=running,
+        waiting_for_cpu=waiting,
+    )
+
+
+def _driver(
+    seen: dict[str, Floats], first: int, last: int, running: float | None, waiting: float | None
+) -> tuple[str, str]:
+    before = int(np.searchsorted(seen["time_us"], seen["time_us"][first] - BEFORE_US))
+    files, limits = (_within(seen[name], before, last) for name in ("server_files", "server_files_limit"))
+    most, limit = files.max(initial=0), limits.max(initial=0) or np.inf
+    if most >= limit:
+        return "out_of_files", f"{most:.0f} open files of {limit:.0f}"
+    if running is None or waiting is None:
+        sampled = len(_within(seen.get("server_wait_us", np.empty(0)), 0, len(seen["time_us"]))) > 1
+        return "unknown", "too short for the samples of the server" if sampled else "the server was not sampled"
+    numbers = f"{running:.2f} CPUs used, {waiting:.2f} threads waiting for one"
+    if running + waiting >= IDLE_SHARE:
+        return "cpu_starved" if waiting > running else "accept_bound", numbers
+    stopped, threads = (
+        _within(seen[name], first, last) for name in ("server_threads_stopped", "server_threads") if name in seen
+    )
+    if len(stopped) and np.median(stopped) == np.median(threads) > 0:
+        return "stalled", f"{numbers}, stopped by a signal"
+    return "stalled", f"{numbers}, {_ASLEEP}"
+
+
+def _within(values: Floats, first: int, last: int) -> Floats:
+    inside = values[first : last + 1]
+    return inside[~np.isnan(inside)]
+
+
+def _around(values: Floats, first: int, last: int) -> tuple[int, int] | None:
+    """The last sample with a value until ``first`` and the first from ``last`` on; inside, where there is none."""
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < 2:
+        return None
+    before = int(known[max(0, int(np.searchsorted(known, first, side="right")) - 1)])
+    after = int(known[min(len(known) - 1, int(np.searchsorted(known, last, side="left")))])
+    return (before, after) if after > before else None
+
+
+def _change(values: Floats, first: int, last: int) -> float | None:
+    around = _around(values, first, last)
+    return None if around is None else float(values[around[1]] - values[around[0]])
+
+
+def _rate(times: Floats, values: Floats | None, first: int, last: int) -> float | None:
+    """Mean change a microsecond: for times in microseconds, how many did so at once.
+
+    None where the samples are so far apart that they tell more of what was around.
+    """
+    around = None if values is None else _around(values, first, last)
+    if values is None or around is None:
+        return None
+    begin, end = around
+    if times[last] - times[first] < (times[end] - times[begin]) / 2:
+        return None
+    return float((values[end] - values[begin]) / (times[end] - times[begin]))

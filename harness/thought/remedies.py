@@ -1,0 +1,218 @@
+"""What would mend a run: for each cause that took many connections, what to change, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.thought import stats
+from harness.thought.episodes import Episode
+
+AT_THE_LISTENER = ("syn_dropped", "ghost")
+"""The causes that a full queue of the listener brings about."""
+CUT_OFF = ("refused", "reset", "closed_early")
+"""The causes that a server brings about by ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something to change, why, and how many connections it concerns."""
+
+    change: str
+    because: str
+    connections: int
+
+
+def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
+    """The largest first; nothing is proposed for what the evidence does not show."""
+    found = [*_of_full_queues(causes, episodes, facts), *_of_retries(facts)]
+    cut_off = CUT_OFF if facts.ended_without_files else ()
+    if concerned := sum(causes[cause] for cause in cut_off):
+        change = f"raise {facts.limit_of_files}, and have it go on when accept() fails"
+        found.append(Remedy(change, f"it ended during the storm, out of files: {facts.log}", concerned))
+    for cause, (change, because) in _PLAIN.items():
+        if causes[cause] and cause not in cut_off:
+            found.append(Remedy(change.format(met=facts.met), because(facts), causes[cause]))
+    return sorted(found, key=lambda remedy: -remedy.connections)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What remedies refer to."""
+
+    backlog: int | None
+    somaxconn: int | None
+    most_waiting: int
+    """Connections that at one moment were issued and not accepted: what a queue would have had to hold."""
+    target: str
+    log: str
+    idle: str
+    """What it did while connections waited in its queue and were never accepted."""
+    has_ledger: bool
+    ended_without_files: bool = False
+    """Whether it ended during the storm, after its log had said that it was out of files."""
+    tried_again: int = 0
+    """Attempts beyond the first of each request."""
+    queued: int = 0
+    """Connections in the queue when it was full, at the end of the episode with most drops."""
+    given_up: int = 0
+    """Of these, given up by their clients: the server has still to take them out."""
+    met: str = "the server"
+    """Whose listener the storm met: backlog, log and episodes are of this one."""
+
+    @property
+    def limit_of_files(self) -> str:
+        """Whose it is, and where it is set: ``--nofile`` is of the server alone."""
+        return f"{self.met}'s limit of open files ({'--nofile' if self.met == 'the server' else 'yours: ulimit -n'})"
+
+    @property
+    def works_for_the_gone(self) -> bool:
+        """Whether clients had given up most of what a full queue held, and tried again behind it.
+
+        A queue is first in, first out. Whoever stands behind what was given up waits longer still: more room would only
+        hold more that nobody waits for any longer.
+        """
+        return self.tried_again > 0 and 2 * self.given_up > self.queued
+
+
+def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
+    """The most connections that were issued and neither accepted nor given up at one moment, from their phases."""
+    lived = pc.is_valid(causes["queue_wait_us"])
+    begins = connections["issued_us"].filter(lived).to_numpy().astype(np.int64)
+    waits = sum(
+        causes[name].filter(lived).to_numpy().astype(np.int64)
+        for name in ("syn_wait_us", "ghost_wait_us", "queue_wait_us")
+    )
+    return stats.peak_overlap(begins, begins + waits)
+
+
+def held_for_the_gone(connections: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
+    """How many connections a full queue held, and how many of them their clients had given up; of the end of the
+    episode with most drops, (0, 0) without one.
+
+    The kernel keeps in the queue what its client has closed, until it is accepted. What the queue holds is sampled;
+    whose clients still wait, say the rows: established, neither accepted nor closed.
+    """
+    worst = max(episodes, key=lambda episode: episode.overflows or 0, default=None)
+    if worst is None:
+        return 0, 0
+    established, accepted, closed = (
+        connections[name].to_numpy().astype(float) for name in ("established_us", "accepted_us", "closed_us")
+    )  # comparisons with null, a NaN here, are false
+    end = worst.end_us
+    waiting = int(np.count_nonzero((established <= end) & ~(closed <= end) & ~(accepted <= end)))
+    return worst.deepest, max(0, worst.deepest - waiting)
+
+
+def _of_retries(facts: Facts) -> Iterator[Remedy]:
+    """Clients gave up what lay in the queue and tried again behind it: the server works for those that have gone."""
+    if facts.works_for_the_gone:
+        yield Remedy(
+            "have clients wait longer before they try again, and not all at once (--backoff-ms, --jitter full), or let "
+            "them try less often (--retry-budget); a larger backlog would only hold more of that work",
+            f"they tried {facts.tried_again:,} times again, and had given up {facts.given_up:,} of {facts.queued:,} "
+            "connections in the full queue: what the server takes out first is work for clients that have gone",
+            facts.tried_again,
+        )
+
+
+def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
+    """The listener's queue was full: why it was not emptied, and how much room would have been enough."""
+    concerned = sum(causes[cause] for cause in AT_THE_LISTENER)
+    if not concerned:
+        return
+    shares = drivers(episodes)
+    total = sum(row["overflows"] for row in shares.values()) or 1
+    for driver, row in shares.items():
+        if driver in _DRIVEN and row["overflows"]:
+            change, because = _DRIVEN[driver]
+            change = change.format(met=facts.met, limit_of_files=facts.limit_of_files)
+            seen = f"{row['episodes']} episodes of a full queue, {row['ms']:,.0f} ms in all, {row['overflows']:,} drops"
+            part = round(concerned * row["overflows"] / total)
+            yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
+    enough = facts.most_waiting - 1  # a queue holds one more than its backlog
+    if facts.backlog is not None and enough > facts.backlog and not facts.works_for_the_gone:
+        limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
+        capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
+        yield Remedy(
+            f"a larger backlog than {facts.backlog:,}: {enough:,} has room for all{capped}, less may do",
+            f"{facts.most_waiting:,} connections were waiting at once; they would have waited in the queue instead",
+            concerned,
+        )
+
+
+def drivers(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
+    """Episodes by driver: how many, how long, how many overflows, and the numbers of the longest."""
+    found: dict[str, dict[str, Any]] = {}
+    for episode in sorted(episodes, key=lambda one: -one.duration_ms):
+        row = found.setdefault(episode.driver, {"episodes": 0, "ms": 0.0, "overflows": 0, "because": episode.because})
+        row["episodes"] += 1
+        row["ms"] += episode.duration_ms
+        row["overflows"] += episode.overflows or 0
+    return found
+
+
+_DRIVEN: dict[str, tuple[str, str]] = {
+    "stalled": ("find what stops {met}", "it neither ran nor wanted to"),
+    "cpu_starved": ("give {met} CPUs of its own (--cpu disjoint)", "it was ready to run and had no CPU"),
+    "out_of_files": ("raise {limit_of_files}", "it had none left to accept with"),
+    "accept_bound": (
+        "accept faster: more accepting threads, less work between accepts",
+        "it ran, and could not keep up",
+    ),
+}
+_PLAIN: dict[str, tuple[str, Callable[[Facts], str]]] = {
+    "input_queue_dropped": (
+        "raise this host's input queue (--host-sysctl net.core.netdev_max_backlog=100000, as root), or spread the load "
+        "(--rate): the server has no part in it",
+        lambda facts: "most of their SYNs were lost on this host before TCP saw them",
+    ),
+    "path_loss": (
+        "look between client and server: a firewall, a link",
+        lambda facts: "their SYNs were sent, and came neither to this host's input queue nor to the listener",
+    ),
+    "client_late": (
+        "give the generator more: --processes, or CPUs of its own (--cpu disjoint)",
+        lambda facts: "its lag was the longest part of their lives",
+    ),
+    "client_out_of_files": (
+        "more agents (--processes), or a higher hard limit of open files",
+        lambda facts: "a client could open no socket",
+    ),
+    "client_out_of_ports": (
+        "assigned source ports (--source-ports assigned), or a wider net.ipv4.ip_local_port_range",
+        lambda facts: "a client had no port left",
+    ),
+    "refused": (
+        "start a listener there, or call the address that it listens on",
+        lambda facts: f"nobody listened on {facts.target}",
+    ),
+    "reset": ("look into {met}'s log", lambda facts: f"it reset connections; {facts.log}"),
+    "closed_early": (
+        "look into {met}'s log",
+        lambda facts: f"it closed before its answer was complete; {facts.log}",
+    ),
+    "bad_answer": ("look into {met}'s log", lambda facts: f"it answered with an error, or no HTTP; {facts.log}"),
+    "never_accepted": (
+        "let {met} accept: a larger backlog would only have held more of them",
+        lambda facts: f"they lay complete in its queue until the clients gave up; {facts.idle}",
+    ),
+    "slow_accept": (
+        "accept faster, or let clients wait longer",
+        lambda facts: "accepted, after most of their time in the queue",
+    ),
+    "slow_answer": ("look into the server's handler", lambda facts: "accepted in time, and not answered in time"),
+    "unknown": (
+        "record more evidence",
+        lambda facts: (
+            "the ledger counts each connection's SYNs: install nftables"
+            if not facts.has_ledger
+            else "see the detail of each in causes.parquet"
+        ),
+    ),
+}

@@ -1,0 +1,1 @@
+"""One storm from start to end, then many."""

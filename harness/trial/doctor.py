@@ -1,0 +1,144 @@
+"""What this machine allows, and what it leaves out: one check for everything that an experiment may need."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.events.check import Status
+from harness.machine import host, namespace
+from harness.machine.listeners import listeners
+from harness.machine.nft import MISSING, nft_path
+from harness.plan import Load
+from harness.plan.slices import FILES_RESERVED
+from harness.servers import allocators, build
+from harness.servers.catalogue import catalogue
+from harness.servers.front import running as balancers
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``fail``: something cannot be done here; ``next_step`` says how it could be."""
+
+    name: str
+    status: Status
+    detail: str
+    next_step: str = ""
+
+
+def examine(data: Path) -> list[Finding]:
+    """All findings, the most decisive first."""
+    return [
+        _system(),
+        _cpus(),
+        _open_files(),
+        _private_network(),
+        _sock_diag(),
+        _input_queue(),
+        _nftables(),
+        *(_front(name) for name in balancers.PROGRAMS),
+        *(_preloadable(allocator) for allocator in allocators.LIBRARIES),
+        _data(data),
+        *(_toolchain(name) for name, unit in build.UNITS.items() if unit.program is not None),
+        _servers(),
+    ]
+
+
+def _system() -> Finding:
+    linux = sys.platform == "linux"
+    detail = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
+    return Finding(
+        "system", "pass" if linux else "fail", detail, "" if linux else "storms need Linux; the notebooks do not"
+    )
+
+
+def _cpus() -> Finding:
+    cpus = host.this_host().cpus
+    if cpus < 2:
+        return Finding("cpus", "fail", "1 usable CPU: no run with --cpu disjoint", "use a machine with two")
+    return Finding("cpus", "pass", f"{cpus} usable CPUs")
+
+
+def _open_files() -> Finding:
+    _, hard = host.files_limit()
+    agents = -(-Load().clients // max(1, hard - FILES_RESERVED))
+    return Finding("open_files", "pass", f"hard limit {hard}: a storm of {Load().clients} takes {agents} agents")
+
+
+def _private_network() -> Finding:
+    isolation = namespace.available()
+    if isolation.isolated:
+        return Finding("private_network", "pass", "each storm gets a network namespace of its own")
+    return Finding(
+        "private_network",
+        "fail",
+        f"{isolation.reason}: storms run on the host's loopback, without --sysctl",
+        "allow unprivileged user namespaces, or run as root",
+    )
+
+
+def _sock_diag() -> Finding:
+    try:
+        listeners()
+    except OSError as error:
+        return Finding("sock_diag", "fail", f"the kernel does not tell backlogs: {error.strerror}", "load tcp_diag")
+    return Finding("sock_diag", "pass", "backlogs and queue depths can be read from the kernel")
+
+
+def _input_queue() -> Finding:
+    packets = namespace.read_settings().get("net.core.netdev_max_backlog")
+    if packets is None:
+        return Finding("input_queue", "unknown", "net.core.netdev_max_backlog cannot be read")
+    detail = f"loopback's input queue holds {packets} packets; bursts of more connections lose retransmitted SYNs there"
+    return Finding("input_queue", "pass", detail)
+
+
+def _nftables() -> Finding:
+    if nft_path() is None:
+        return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
+    return Finding("nftables", "pass", "the SYNs of each connection can be counted")
+
+
+def _front(name: str) -> Finding:
+    missing = balancers.missing(name)
+    if missing is not None:
+        return Finding(f"front_{name}", "fail", missing.reason, missing.next_step)
+    return Finding(f"front_{name}", "pass", f"{name} can be put before a server: --front {name}")
+
+
+def _preloadable(allocator: str) -> Finding:
+    """Rust servers have it built in and do not need this."""
+    missing = allocators.missing(allocator)
+    if missing is not None:
+        return Finding(f"preload_{allocator}", "fail", missing.reason, missing.next_step)
+    return Finding(
+        f"preload_{allocator}", "pass", f"{allocator} can be preloaded into servers: --allocator {allocator}"
+    )
+
+
+def _data(data: Path) -> Finding:
+    existing = next(folder for folder in (data, *data.parents) if folder.exists())
+    free_mib = 0
+    with contextlib.suppress(OSError):
+        free_mib = shutil.disk_usage(existing).free // 2**20
+    if free_mib < 200:
+        return Finding("data", "fail", f"{free_mib} MiB free in {existing}", "free some, or use --data")
+    return Finding("data", "pass", f"{free_mib // 1024} GiB free for {data}")
+
+
+def _toolchain(name: str) -> Finding:
+    missing = build.missing(name)
+    program = build.UNITS[name].program
+    if missing is None:
+        return Finding(f"toolchain_{name}", "pass", f"{program} found, its servers are built")
+    return Finding(f"toolchain_{name}", "fail", missing.reason, missing.next_step)
+
+
+def _servers() -> Finding:
+    entries = catalogue().values()
+    here = [entry.name for entry in entries if entry.missing is None]
+    return Finding("servers", "pass", f"{len(here)} of {len(entries)} can be started: {', '.join(here)}")

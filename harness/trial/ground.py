@@ -1,0 +1,106 @@
+"""The ground of a trial, prepared before anything is started on it: its network, addresses, CPUs and slices."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MachineError
+from harness.machine import host, namespace
+from harness.machine.ports import PRIVATE_PORT, free_port, ports_in_use
+from harness.plan import Trial
+from harness.plan.slices import Slice, agents_needed, cut, source_pool
+from harness.trial.layout import place
+
+LOOPBACK_SOURCES = 2**24 - 2**17
+"""Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
+
+
+def enter_network(trial: Trial) -> dict[str, Any]:
+    """Move this process into a private network, if it may; what the manifest says of the kernel.
+
+    Raises:
+        MachineError: settings were asked for, and there is no network of one's own to set them in.
+    """
+    settings = namespace.read_settings()
+    isolation = namespace.enter()
+    if trial.sysctls and not isolation.isolated:
+        raise MachineError(
+            f"--sysctl was asked for; there is no private namespace to set it in: {isolation.reason}",
+            "allow user namespaces or run as root; see `stormlab doctor`",
+        )
+    namespace.set_private(dict(trial.sysctls))
+    own = namespace.read_settings()
+    kept = {
+        key: value
+        for key, value in own.items()
+        if key.startswith(("net.ipv4.tcp_", "net.ipv4.ip_local", "net.core.somaxconn"))
+    }
+    host_only = {key: settings[key] for key in namespace.HOST_ONLY if key in settings}
+    return {
+        "release": os.uname().release,
+        "isolated": isolation.isolated,
+        "not_isolated_because": isolation.reason or None,
+        "sysctls": {**kept, **host_only},
+        "counters": {},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where server and agents meet, on which CPUs, and who drives what."""
+
+    target: str
+    port: int
+    """Where the storm knocks."""
+    server_port: int
+    """The same, unless something stands before the server."""
+    server_cpus: tuple[int, ...]
+    client_cpus: tuple[int, ...]
+    slices: list[Slice]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        overlap = set(self.server_cpus) & set(self.client_cpus)
+        return {
+            "target_address": self.target,
+            "port": self.port,
+            "cpu": {
+                "regime": "shared" if overlap else "disjoint",
+                "server": self.server_cpus,
+                "clients": self.client_cpus,
+            },
+            "agents_planned": len(self.slices),
+            "slices": [slice_.to_json() for slice_ in self.slices],
+        }
+
+
+def lay_out(trial: Trial, *, isolated: bool, port: int | None, folder: Path) -> Ground:
+    """Decide addresses, CPUs and slices, and the port where it is not given; ``folder`` is for the rows.
+
+    Raises:
+        MachineError: this machine has not the CPUs, ports or open files that were asked for.
+    """
+    load = trial.load
+    in_use = ports_in_use()
+    if port is None:
+        port = PRIVATE_PORT if isolated else free_port(in_use)
+    target = str(socket.getaddrinfo(load.target_host, port, type=socket.SOCK_STREAM)[0][4][0])
+    server_port = port
+    if trial.front.asked:
+        server_port = port + 1 if isolated else free_port([port, *in_use])
+    faults = trial.faults
+    stalled_burst = faults.stall_ms is not None and faults.stall_at_s is None and load.is_burst
+    server_cpus, client_cpus = place(trial.placement, host.usable_cpus(), one_client_cpu=stalled_burst)
+    source = None
+    if load.source_ports == "assigned":
+        # On the host's loopback a former storm's ports may still be in TIME_WAIT: begin somewhere else each time.
+        begin = 0 if isolated else random.randrange(LOOPBACK_SOURCES)
+        source = source_pool(target, load, [port, server_port, *in_use], first_address=begin)
+    agents = agents_needed(load, len(client_cpus), host.files_limit()[1], one_cpu=len(client_cpus) == 1)
+    slices = cut(load, agents, target=target, port=port, source=source, cpus=client_cpus, folder=str(folder))
+    return Ground(target, port, server_port, server_cpus, client_cpus, slices)

@@ -1,0 +1,1 @@
+"""Who watches a storm: probe, ledger, tracepoints."""

@@ -1,0 +1,99 @@
+"""How verdicts are put: with their number and the storms they stand on, undecided, or waiting for data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from analysis.claims.verdict import CLAIMS, Finding, Part, Verdict, told, word
+from harness.page.numbers import Unit, with_ends
+from harness.page.tables import NO_VALUE
+from harness.thought.inference import Interval
+
+_TITLES = {"go": "Go", "node": "Node.js", "python": "Python", "hyper": "Hyper", "tokio": "Tokio", "actix": "Actix"}
+PACED = (
+    "Where the generator was the limit, CPU time is the server's at the pace of the clients: a server that is woken "
+    "for few requests at a time spends more on each."
+)
+"""Said beside CPU time for each answer, wherever storms of which that is true are among those compared."""
+
+
+def pending(name: str, reason: str = "No storms are recorded that say anything of it.") -> Verdict:
+    """The statement names the notebook to run."""
+    return Verdict(name, "pending", f"{reason} Run `stormlab notebooks {CLAIMS[name].notebook} -p source here`.")
+
+
+def undecided(
+    name: str, reason: str, runs: pd.DataFrame, more_runs: Iterable[str] = (), parts: Sequence[Part] = ()
+) -> Verdict:
+    """There are storms, and they do not decide; ``more_runs`` are ids of what is in no such frame.
+
+    ``parts`` are numbers of what was measured all the same.
+    """
+    return Verdict(name, "undecidable_here", reason, run_ids=_ids(runs, more_runs), parts=tuple(parts))
+
+
+def decided(
+    name: str,
+    findings: Sequence[Finding],
+    statement: str,
+    measure: tuple[str, Unit],
+    found: Interval | None,
+    runs: pd.DataFrame,
+    *,
+    name_open: bool = True,
+    more_runs: Iterable[str] = (),
+    value_runs: Iterable[str] = (),
+    parts: Sequence[Part] = (),
+) -> Verdict:
+    """With its number, and with the conditions that are left open. A number that has no end is null.
+
+    ``value_runs`` are the ids of the runs behind the number, ``parts`` numbers of what the claim names one by one.
+    """
+    if name_open and told(findings, None):
+        statement += f" Undecided: {told(findings, None)}."
+    return Verdict(
+        name,
+        word(findings),
+        statement,
+        *measure,
+        *_finite(found),
+        _ids(runs, more_runs),
+        value_run_ids=tuple(sorted(value_runs)),
+        parts=tuple(parts),
+    )
+
+
+def part(measure: str, unit: Unit, found: Interval | None) -> Part:
+    """One number of several; null where there are too few runs."""
+    return Part(measure, unit, *_finite(found))
+
+
+def number(verdict: Verdict | Part) -> str:
+    """Its value and interval as they are read, ``99.81% (99.61% to 99.95%)``; a dash where there is none."""
+    if verdict.value is None or verdict.unit is None:
+        return NO_VALUE
+    return with_ends(verdict.value, verdict.interval, verdict.unit)
+
+
+def title(server: str) -> str:
+    """A server of the catalogue by the name that its stack has in prose."""
+    return _TITLES.get(server, server)
+
+
+def _finite(found: Interval | None) -> tuple[float | None, tuple[float, float] | None]:
+    """(value, interval), each null where it has no end."""
+    ends = found.ends if found is not None else (math.nan, math.nan)
+    value = float(found.value) if found is not None and math.isfinite(found.value) else None
+    return value, (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
+
+
+def quoted(kind: str) -> str:
+    """The name of a kind of storm in a list of them, as it has commas in it."""
+    return f"“{kind}”"
+
+
+def _ids(runs: pd.DataFrame, more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*runs["run_id"], *more}))

@@ -1,0 +1,212 @@
+"""What is said of more accepting hands: who came through at the first try, what overflowed, and who was stranded.
+
+A second listener is a second queue, so that hands are told apart from room: which ways differ in what is in
+:data:`LIKE_FOR_LIKE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from analysis.mitigations.policies_told import times
+from analysis.mitigations.ways import ACCEPTING, compared
+from analysis.mitigations.ways_told import brought, not_told
+from harness.page import notebook as say
+from harness.thought.clean_ground import on_clean_ground
+from harness.thought.effects import limited
+from harness.thought.runs import with_options
+
+HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
+LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
+    HANDS: [("two loops on one listener", "one loop", ("hyper", "go"))],
+    "More workers on the same queue": [("one loop", "one loop of one worker", ("hyper", "go"))],
+    ROOM: [("one loop, listen(4096)", "one loop", ("hyper", "go"))],
+    "More listeners, which are more room as well": [
+        ("two listeners", "one loop of one worker", ("hyper",)),
+        ("two listeners", "one loop", ("go",)),
+        ("two workers for each of two listeners", "one loop", ("hyper", "go")),
+        ("four listeners", "two listeners", ("go",)),
+        ("two listeners, listen(4096)", "one loop, listen(4096)", ("go",)),
+    ],
+}
+"""What differs → (way, way it is held against, stacks) of 07-accept-loops in which nothing else does: on Hyper each of
+several listeners has one thread, on Go there are as many for all of them (harness/servers/README.md, accept loops)."""
+_FIRST_TRY = "first_try_share"
+
+
+def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and way of accepting: who came through at the first try, and what overflowed.
+
+    ``runs`` has columns ``wide``, whether this host's input queue was opened wide, and ``ListenOverflows``.
+    """
+    rows = []
+    for (server, variant, wide), storms in runs.groupby(["server", "variant", "wide"], sort=False, observed=True):
+        rows.append(
+            {
+                "server": server,
+                "accepting": str(variant),
+                "input queue": "wide" if wide else "as it is",
+                "storms": len(storms),
+                "listeners in the kernel": _span(storms["listeners"]),
+                "first try": say.mean_and_interval(storms["first_try_share"], "{:.1%}".format),
+                "p99": times(storms["wanted_p99_ms"]),
+                "overflows": _span(storms["ListenOverflows"]),
+                "lost in input queue": _span(storms["lo_rx_dropped"]),
+                "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "generator": ", ".join(sorted(set(storms["generator"]))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def stranded(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for each server and way of accepting: how many clients waited for the loop that stood still.
+
+    ``runs`` has a column ``slow``: how many were not answered for most of the time that it stood still.
+    """
+    groups = runs.groupby(["server", "variant"], sort=False, observed=True)
+    slow = groups["slow"]
+    return pd.DataFrame(
+        {
+            "storms": slow.size(),
+            "listeners": groups["listeners"].agg(_span),
+            "clients": groups["clients"].agg(_span),
+            "waited for the loop, median": slow.median(),
+            "fewest": slow.min(),
+            "most": slow.max(),
+        }
+    )
+
+
+def strandings(runs: pd.DataFrame) -> str:
+    """How many waited for the loop that stood still, medians, for each server; ``runs`` as :func:`stranded`."""
+    lines = []
+    for server, storms in runs.groupby("server", sort=False):
+        medians = storms.groupby("variant", sort=False, observed=True)["slow"].median()
+        lines.append(f"{server}: " + ", ".join(f"{slow:.0f} with *{variant}*" for variant, slow in medians.items()))
+    return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
+
+
+def of_the_hypothesis(runs: pd.DataFrame) -> str:
+    """Whether a listener for each of several loops strands clients where one for all of them does not; ``runs`` as
+    :func:`stranded`.
+    """
+    asked = with_options(runs, "reuseport", "accept_loops")
+    several = asked[asked["accept_loops"].fillna(1) > 1]
+    said = []
+    for server, storms in several.groupby("server", sort=False):
+        own = storms["reuseport"].astype(bool)
+        if own.all() or not own.any():
+            continue
+        fewest, most = storms.loc[own, "slow"].min(), storms.loc[~own, "slow"].max()
+        clients = storms["clients"].max()
+        strands = "strands" if fewest > most else "strands no more than a shared one"
+        said.append(
+            f"on {server} it {strands}: {fewest:,.0f} of {clients:,} clients at least, {most:,.0f} at most with as "
+            "many loops on one listener"
+        )
+    return "; ".join(said) or "these storms tell nothing"
+
+
+def hands(runs: pd.DataFrame) -> str:
+    """What hands change and what room, by the ways of :data:`LIKE_FOR_LIKE`: shares that came through at the first
+    try, medians, and whether that is so in every storm.
+    """
+    shown = [
+        f"{what}: {'; '.join(_held_against(runs, *way) for way in ways) or 'nothing can be told'}"
+        for what, ways in ((what, _known(runs, ways)) for what, ways in LIKE_FOR_LIKE.items())
+    ]
+    return f"{'. '.join(shown)}. {generator_the_limit(runs)}".strip()
+
+
+def headline_of_hands(runs: pd.DataFrame) -> str:
+    """First tries with more loops at the same room, and with more room for the same loops, medians of each stack.
+
+    Without what the generator was the limit of.
+    """
+    told = []
+    for name, what in ((HANDS, "two loops on the same queue"), (ROOM, "one loop with more room")):
+        medians = [
+            f"{server} {base:.0%} → {changed:.0%}"
+            for server, way, against in _known(runs, LIKE_FOR_LIKE[name])
+            for base, changed in [(_first_try(runs, server, against), _first_try(runs, server, way))]
+        ]
+        told.append(f"{what}: {', '.join(medians) or 'generator the limit'}")
+    return f"First try, {'; '.join(told)}"
+
+
+def generator_the_limit(runs: pd.DataFrame) -> str:
+    """Where, and in how many storms: of these nothing is said, as fewer wait where clients come more slowly."""
+    kinds = [
+        f"*{variant}* on {server} ({storms['generator'].eq('limiting').sum()} of {len(storms)} storms)"
+        for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True)
+        if limited(storms)
+    ]
+    return f"Of these nothing is told, as the generator was the limit: {', '.join(kinds)}." if kinds else ""
+
+
+def batches(runs: pd.DataFrame, untouched: str) -> str:
+    """Whether the size of a batch changes anything, by storms in which this host's input queue dropped nothing.
+
+    ``runs`` have ``variant``, the size, and ``wide``. Where there are such storms with that queue opened wide, by them.
+    """
+    clear = on_clean_ground(runs)
+    clear = clear[clear["wide"]] if clear["wide"].any() else clear
+    found = compared(clear, untouched, ACCEPTING)
+    if not found:
+        return "In too many storms this host's own input queue dropped packets: of batches nothing follows from them."
+    shown = sum(one.found in ("better", "worse") for one in found)
+    said = f"In {len(clear)} storms in which this host's own input queue dropped nothing, {shown} of {len(found)} "
+    which = brought(found) if shown else not_told(found)
+    return f"{said}comparisons with the runtime's own batch show more or less in every storm. {which}".strip()
+
+
+def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:
+    """Of stacks whose processes share one listener, which the kernel counts: what shows that there were several."""
+    said = []
+    for server, storms in runs.groupby("server", sort=False):
+        both = [storms[storms["variant"] == name] for name in (more, untouched)]
+        if any(part.empty for part in both) or (both[0]["listeners"] != 1).any():
+            continue
+        mib, alone_mib = (part["memory_mib"].median() for part in both)
+        at_work, alone = ((part["server_cpu_s"] / part["wall_s"]).median() for part in both)
+        said.append(
+            f"{server} has one listener in the kernel with *{more}* too, which its processes share; they show in "
+            f"{mib:,.0f} MiB instead of {alone_mib:,.0f}, and in {at_work:.2f} s of CPU time in each second instead of "
+            f"{alone:.2f}"
+        )
+    return f"{'; '.join(said)} (medians)." if said else ""
+
+
+def _known(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
+    """(stack, way, way it is held against) of those that there are storms of in which the generator kept up."""
+    runs = runs[~runs.groupby(["server", "variant"], observed=True)["generator"].transform(_was_the_limit)]
+    had = set(zip(runs["server"], runs["variant"].astype(str), strict=True))
+    found = [(server, way, against) for way, against, servers in ways for server in servers]
+    return [one for one in found if {(one[0], one[1]), (one[0], one[2])} <= had]
+
+
+def _held_against(runs: pd.DataFrame, server: str, way: str, against: str) -> str:
+    both = pd.concat([_kind(runs, server, kind) for kind in (way, against)])
+    (found,) = compared(both, against, {_FIRST_TRY: 1})
+    medians = " → ".join(f"{_first_try(runs, server, kind):.0%}" for kind in (against, way))
+    ends = {"better": "more in every storm", "worse": "fewer in every storm", "alike": "not so in every storm"}
+    return f"{server} {medians} with *{way}* instead of *{against}* ({ends.get(found.found, found.found)})"
+
+
+def _was_the_limit(verdicts: pd.Series) -> bool:
+    return limited(verdicts.to_frame("generator"))
+
+
+def _kind(runs: pd.DataFrame, server: str, variant: str) -> pd.DataFrame:
+    return runs[(runs["server"] == server) & (runs["variant"] == variant)]
+
+
+def _first_try(runs: pd.DataFrame, server: str, variant: str) -> float:
+    return float(_kind(runs, server, variant)[_FIRST_TRY].median())
+
+
+def _span(counts: pd.Series) -> str:
+    return say.span(counts, "{:,.0f}".format)

@@ -1,0 +1,301 @@
+"""What is said of all mitigations: the table of them, and what each makes better and worse in every storm."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from analysis.mitigations.ways import BY_CHANCE, FEWEST_STORMS, QUANTILES, Comparison, trade_offs
+from harness.page import notebook as say
+from harness.page.tables import NO_VALUE, UNANSWERED, quantile
+from harness.thought.stats import median_of_runs
+
+MEASURES = {
+    "success_rate": "answered",
+    "wanted_p50_ms": "p50",
+    "wanted_p99_ms": "p99",
+    "good_per_s": "goodput",
+    "cpu_us_per_answer": "CPU per answer",
+    "memory_mib": "memory",
+    "connections_at_server": "connections at the server",
+    "first_try_share": "first try",
+}
+"""How measures are called in tables and sentences."""
+DONE_TO_CLIENTS = ("success_rate", *QUANTILES, "good_per_s")
+"""Measures of which a mitigation that makes them worse backfires; the others are what it costs."""
+HELPS_THE_TAIL = "helps the tail, costs the median"
+COSTS_THE_TAIL = "helps the median, costs the tail"
+NEARLY_ALL = 0.99
+_ALIKE = "no difference that shows in every storm"
+_WHY_NOT: Mapping[str, str] = {
+    "too few storms": f"fewer than {FEWEST_STORMS} storms of a kind",
+    "generator the limit": "the generator was the limit",
+    "not measured": "it was not measured",
+}
+"""Why a comparison has no answer."""
+
+
+def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame:
+    """The table of all mitigations: a row for each server and mitigation, medians with the lowest and highest storm.
+
+    Of five storms these are ends of an interval of the median at 94 %: that all lie on one side of it has a chance of
+    2 in 2 ** 5. *brings* and *costs* say what is better and worse than without, in every storm, as ratios of the same
+    medians.
+    """
+    rows = []
+    for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True):
+        here = [one for one in found if (one.server, one.variant) == (server, str(variant))]
+        rows.append(
+            {
+                "server": server,
+                "mitigation": str(variant),
+                "storms": len(storms),
+                "answered": median_and_ends(storms["success_rate"], say.percent),
+                "p50": median_and_ends(storms["wanted_p50_ms"].fillna(math.inf), quantile),
+                "p99": median_and_ends(storms["wanted_p99_ms"].fillna(math.inf), quantile),
+                "goodput, 1/s": median_and_ends(storms["good_per_s"], "{:,.0f}".format),
+                "listeners in the kernel": _counted(storms["listeners"]),
+                "connections at the server": median_and_ends(storms["connections_at_server"], "{:,.0f}".format),
+                "CPU per answer, µs": median_and_ends(storms["cpu_us_per_answer"], "{:.0f}".format),
+                "memory, MiB": median_and_ends(storms["memory_mib"], "{:.0f}".format),
+                "lost in input queue": _counted(storms["lo_rx_dropped"]),
+                "brings": _listed([one for one in here if one.found == "better"]),
+                "costs": _listed([one for one in here if one.found == "worse"]),
+                "generator": ", ".join(sorted(set(storms["generator"]))),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def lost_by_the_host(runs: pd.DataFrame, untouched: str) -> str:
+    """In how many storms this host's own input queue dropped packets; empty if there are no storms."""
+    hit, alone = runs["lo_rx_dropped"] > 0, runs["variant"].astype(str) == untouched
+    if not hit.any():
+        return f"This host's own input queue dropped packets in none of {len(runs)} storms." if len(runs) else ""
+    return (
+        f"In {hit.sum()} of {len(runs)} storms, {(hit & alone).sum()} of {alone.sum()} of them *{untouched}*, this "
+        "host's own input queue dropped packets. What differs between such storms is what this machine does, of which "
+        "those losses are a part, and nothing follows of a backlog or of a load balancer alone."
+    )
+
+
+def not_all_answered(runs: pd.DataFrame) -> str:
+    """The mitigations with which fewer than :data:`NEARLY_ALL` were answered in some storm, and how few at worst."""
+    worst = runs.groupby(["variant", "server"], sort=False, observed=True)["success_rate"].min()
+    few = worst[worst < NEARLY_ALL]
+    named = [
+        f"*{variant}* ({', '.join(f'{server} {share:.1%}' for server, share in shares.droplevel(0).items())})"
+        for variant, shares in few.groupby("variant", sort=False, observed=True)
+    ]
+    return f"Fewer than {NEARLY_ALL:.0%} answered, in the worst storm: {'; '.join(named) or 'with none'}."
+
+
+def backfires(found: Sequence[Comparison]) -> list[str]:
+    """A line for each mitigation after which fewer were answered, or later, than without: on which servers.
+
+    Apart from where that is a trade-off, of which a line tells what is better for it; and one for what cannot be told.
+    """
+    asked = [one for one in found if one.measure in DONE_TO_CLIENTS]
+    traded = [one for pair in trade_offs(found) for one in pair]
+    seen: dict[str, dict[str, list[str]]] = {}
+    for one in asked:
+        if one.found == "worse" and one not in traded:
+            seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
+    named = {
+        variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
+        for variant, where in seen.items()
+    }
+    lines = [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
+    lines += [
+        f"- A trade-off on {pair[0].server}: *{pair[0].variant}* {traded_on(pair)}." for pair in trade_offs(found)
+    ]
+    untold = not_told(asked)
+    return lines + ([f"- {untold}"] if untold else [])
+
+
+def traded_on(pair: tuple[Comparison, Comparison]) -> str:
+    """Which of tail and median it helps, and which it costs; of :func:`analysis.mitigations.ways.trade_offs`."""
+    tail, median = pair
+    way = HELPS_THE_TAIL if tail.found == "better" else COSTS_THE_TAIL
+    return f"{way} ({_named(tail)}, {_named(median)})"
+
+
+def not_told(found: Sequence[Comparison]) -> str:
+    """How many of the comparisons have no answer, and why; empty where all have one."""
+    reasons = Counter(one.found for one in found if one.found in _WHY_NOT)
+    if not reasons:
+        return ""
+    why = "; ".join(f"{_WHY_NOT[reason]} in {count}" for reason, count in reasons.items())
+    return f"Of {len(found)} comparisons {reasons.total()} have no answer: {why}."
+
+
+def by_chance(found: Sequence[Comparison]) -> str:
+    """How many comparisons were made, and in how many of them chance alone would show something.
+
+    Without the connections at the server, which pools and load balancers fix by design.
+    """
+    found = _not_by_design(found)
+    if not found:
+        return "There is nothing to compare."
+    answered = _with_an_answer(found)
+    shown = sum(one.found in ("better", "worse") for one in answered)
+    said = f"Of {len(answered)} comparisons {shown} are better or worse in every storm; by chance it would be "
+    return f"{said}{len(answered) * BY_CHANCE:.1f}. {not_told(found)}".strip()
+
+
+def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
+    """Whether comparisons show the same in storms as they are and with this host's input queue opened wide.
+
+    Without the connections at the server, as in :func:`by_chance`.
+    """
+    answered = {_key(one): one for one in _with_an_answer(usual)}
+    both = [(answered[_key(one)], one) for one in _with_an_answer(opened) if _key(one) in answered]
+    if not both:
+        why = not_told(_not_by_design(opened)) if opened else "There are no such storms: it takes root."
+        return f"No comparison has an answer both as it is and with the input queue opened wide. {why}".strip()
+    differing: dict[str, list[str]] = {}
+    alike = 0
+    for as_it_is, wide in both:
+        ways = [one for one in (as_it_is, wide) if one.found in ("better", "worse")]
+        if len({one.found for one in ways}) == 2:
+            differing.setdefault("the other way round", []).append(_where(wide))
+        elif len(ways) == 1:
+            where = "only as it is" if as_it_is in ways else "only with the queue opened wide"
+            differing.setdefault(where, []).append(_where(*ways))
+        else:
+            alike += not ways
+    same = len(both) - alike - sum(map(len, differing.values()))
+    said = (
+        f"Of {len(both)} comparisons with an answer in both, {same} are better or worse in both in the same way, and "
+    )
+    said += f"{alike} in neither."
+    return said + "".join(f" Shown {where}: {'; '.join(named)}." for where, named in differing.items())
+
+
+def _not_by_design(found: Sequence[Comparison]) -> list[Comparison]:
+    return [one for one in found if one.measure != "connections_at_server"]
+
+
+def _with_an_answer(found: Sequence[Comparison]) -> list[Comparison]:
+    return [one for one in _not_by_design(found) if one.found not in _WHY_NOT]
+
+
+def _key(one: Comparison) -> tuple[str, str, str]:
+    return one.server, one.variant, one.measure
+
+
+def _where(one: Comparison) -> str:
+    return f"{one.server}, *{one.variant}*, {_named(one)}"
+
+
+def brought(found: Sequence[Comparison]) -> str:
+    """For each mitigation and server, what is better and worse in every storm than in those it was held against."""
+    asked = _not_by_design(found)
+    if not asked:
+        return "There is nothing to compare."
+    kinds: dict[str, list[str]] = {}
+    for variant, server in dict.fromkeys((one.variant, one.server) for one in asked):
+        here = [one for one in asked if (one.variant, one.server) == (variant, server)]
+        ways = [
+            f"{way} {', '.join(_named(one) for one in here if one.found == way)}"
+            for way in ("better", "worse")
+            if any(one.found == way for one in here)
+        ]
+        kinds.setdefault(variant, []).append(f"{server} {' and '.join(ways) or _ALIKE}")
+    said = ". ".join(f"*{variant}*: {'; '.join(servers)}" for variant, servers in kinds.items())
+    return f"{said}. {not_told(asked)}".strip()
+
+
+def headline_of_p99(found: Sequence[Comparison]) -> str:
+    """How much the 99th percentile is shortened by what does so most, on most servers, or by the first that comes as
+    far on one of them; and by how many mitigations it is shortened or lengthened on some server.
+    """
+    of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
+    if all(one.found in _WHY_NOT for one in of_p99):
+        return "Whether a mitigation shortens the p99 these storms do not tell"
+    better, worse = (len({one.variant for one in of_p99 if one.found == way}) for way in ("better", "worse"))
+    kinds = len({one.variant for one in of_p99})
+    counted = f"{better} of {kinds} mitigations shorten it on some stack, {worse} lengthen it"
+    shorter: dict[str, list[Comparison]] = {}
+    for one in of_p99:
+        if one.found == "better":
+            shorter.setdefault(one.variant, []).append(one)
+    if not shorter:
+        return f"p99: {counted}"
+    # Of several that reach one another's ratios, the first: combinations come last.
+    widest = max(map(len, shorter.values()))
+    wide = {variant: of_it for variant, of_it in shorter.items() if len(of_it) == widest}
+    least = min(max(one.ratio for one in of_it) for of_it in wide.values())
+    best = next(variant for variant, of_it in wide.items() if min(one.ratio for one in of_it) <= least)
+    return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
+
+
+def on_one(found: Sequence[Comparison], variant: str, measure: str) -> str:
+    """How a measure changes with one mitigation, on the servers on which it does so in every storm."""
+    of_it = [one for one in found if (one.variant, one.measure) == (variant, measure)]
+    changed = [one for one in of_it if one.found in ("better", "worse")]
+    if not changed:
+        return f"{MEASURES[measure]} neither more nor less in every storm"
+    return f"{MEASURES[measure]} {ratios_of(changed)} ({', '.join(one.server for one in changed)})"
+
+
+def ratios_of(found: Sequence[Comparison]) -> str:
+    """From the least to the most, ``× 0.05 to 0.14``; with a word for quantiles among the unanswered."""
+    ratios = [f"{one.ratio:.2g}" for one in sorted(found, key=lambda one: one.ratio) if 0 < one.ratio < math.inf]
+    said = [f"× {' to '.join(dict.fromkeys((ratios[0], ratios[-1])))}"] if ratios else []
+    said += sorted({_change(one) for one in found if not 0 < one.ratio < math.inf})
+    return " or ".join(said)
+
+
+def endings_of_servers(runs: pd.DataFrame) -> str:
+    """In how many storms of each kind the server itself ended."""
+    kinds = runs.groupby("variant", sort=False, observed=True)
+    ended = kinds["server_ended"].agg(lambda found: f"{found.notna().sum()} of {len(found)}")
+    answered = kinds["success_rate"].agg(lambda rates: say.span(rates, say.percent))
+    return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
+
+
+def on_p99(found: Sequence[Comparison]) -> str:
+    """With which mitigations the 99th percentile is shorter or longer than without, in every storm of some stack."""
+    of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
+    said = []
+    for word, way in (("shorter", "better"), ("longer", "worse")):
+        where: dict[str, list[str]] = {}
+        for one in of_p99:
+            if one.found == way:
+                where.setdefault(one.variant, []).append(one.server)
+        named = "; ".join(f"*{variant}* ({', '.join(servers)})" for variant, servers in where.items())
+        said.append(f"{word} than as it comes with {named or 'none'}")
+    return f"the 99th percentile is, in every storm, {', and '.join(said)}. {not_told(of_p99)}".strip().rstrip(".")
+
+
+def _counted(counts: pd.Series) -> str:
+    return say.span(counts, "{:,.0f}".format)
+
+
+def _listed(found: Sequence[Comparison]) -> str:
+    return ", ".join(named for one in found if not (named := _named(one)).endswith(" × 1")) or NO_VALUE
+
+
+def _named(one: Comparison) -> str:
+    return f"{MEASURES[one.measure]} {_change(one)}"
+
+
+def _change(one: Comparison) -> str:
+    if one.measure in QUANTILES and math.isinf(one.ratio):
+        return UNANSWERED
+    if one.measure in QUANTILES and one.ratio == 0:
+        return f"no longer {UNANSWERED}"
+    return "where there was none" if math.isinf(one.ratio) else f"× {one.ratio:.2g}"
+
+
+def median_and_ends(values: pd.Series, form: Callable[[float], str]) -> str:
+    """``1.46 s (1.43 s to 1.50 s)``: median, lowest and highest storm; one of them where they look alike."""
+    known = values.dropna()
+    if known.empty:
+        return NO_VALUE
+    low, median, high = (form(value) for value in (known.min(), median_of_runs(known), known.max()))
+    return median if low == high else f"{median} ({low} to {high})"

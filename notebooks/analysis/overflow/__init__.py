@@ -1,0 +1,1 @@
+"""Notebook 04: why connections fail when the accept queue is full."""

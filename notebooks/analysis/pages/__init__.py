@@ -1,0 +1,1 @@
+"""Generated pages: the audit, the calibration, the data card, the data dictionary."""
