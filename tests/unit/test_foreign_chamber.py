@@ -12,6 +12,7 @@ import pytest
 from harness.errors import MachineError
 from harness.plan import Server
 from harness.plan.attack import Attack
+from harness.thought.said import read
 from harness.trial.foreign import chamber, run, tools
 from harness.trial.foreign.chamber import OUTPUT, Chamber, Job
 

@@ -96,7 +96,8 @@ where they come from and what they cannot show says the [data card](reference/RE
 
 ## reference/attacks.jsonl, runs/attacks/
 
-Storms that other generators drove ([`foreign/`](../harness/trial/foreign)): a line each, here a file each, of JSON. They have no rows, as no such tool gives its connections away. `plan` is what was asked for; `tool` its name, its
+Storms that other generators drove ([`foreign/`](../harness/trial/foreign)): a line each, here a file each, of JSON.
+They have no rows, as no such tool gives its connections away. `plan` is what was asked for; `tool` its name, its
 version as its program has it, and the command as one types it. `said` are the tool's words: `output`, shortened;
 `requests` and `answered`; `errors` by message and, sorted by what they say, by `kinds`; latency over all requests and
 answers in each 100 ms where it gives each request away, else null. `observed` was seen from outside: where the server
