@@ -14,7 +14,7 @@ import pytest
 
 from harness.events.rows import Outcome, Rows
 from harness.plan import Load, Retries
-from tests.integration.test_agent import (
+from tests.storms.test_agent import (
     OK,
     Behaviour,
     answers_forever,

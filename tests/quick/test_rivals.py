@@ -12,7 +12,7 @@ from analysis.published import bands
 from analysis.published.blame import fails
 from analysis.published.rivals import against, as_published, beside_rivals, rival
 from harness.thought.inference import mean_of_runs
-from tests.unit.test_attacks import attacks, kept
+from tests.quick.test_attacks import attacks, kept
 
 
 def condition(server: str, shares: list[float], dropped: list[int] | None = None, **more: Any) -> dict[str, Any]:

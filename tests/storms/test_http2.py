@@ -21,7 +21,7 @@ from harness.load.python.links import LinkSchedule
 from harness.load.python.storm import Storm
 from harness.plan import Load
 from harness.plan.slices import cut
-from tests.integration.test_agent import Behaviour, Server, never, outcomes, reset
+from tests.storms.test_agent import Behaviour, Server, never, outcomes, reset
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113, section 3.4."""

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.published import proof
 from analysis.published.bands import QUARTER
 from harness.errors import PlanError
-from tests.unit.test_rivals import condition
+from tests.quick.test_rivals import condition
 
 
 def row(outcome: str, issued_us: int, closed_us: int, **more: Any) -> dict[str, Any]:
