@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from harness.plan import trial_from_options
 
 
 def run(options: dict[str, object], **columns: object) -> dict[str, object]:
     trial = trial_from_options(options)
     return {
-        "plan": json.dumps(trial.to_json()),
+        "plan": trial.to_json(),
         "server": trial.server.name,
         "clients": trial.load.clients,
         "planned": trial.load.planned,

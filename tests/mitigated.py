@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 
@@ -21,15 +19,15 @@ def storm(variant: str = PLAIN, statuses: dict[str, int] | None = None, **column
     return {
         "server": "go",
         "variant": variant,
-        "plan": json.dumps(trial.to_json()),
+        "plan": trial.to_json(),
         "plan_hash": trial.plan_hash,
         "status": "complete",
         "planned": 100,
         "clients": 100,
         "connections_made": 100,
-        "outcomes": json.dumps(outcomes),
-        "causes": json.dumps({"clean": outcomes["answered"], "slow_answer": 100 - outcomes["answered"]}),
-        "statuses": json.dumps(statuses or {"200": 100}),
+        "outcomes": outcomes,
+        "causes": {"clean": outcomes["answered"], "slow_answer": 100 - outcomes["answered"]},
+        "statuses": statuses or {"200": 100},
         "success_rate": outcomes["answered"] / 100,
         "wanted_p50_ms": 10.0,
         "wanted_p99_ms": 100.0,
@@ -59,7 +57,7 @@ def with_front(variant: str = "HAProxy", **columns: object) -> dict[str, object]
     counted = {"frontend.req_tot": 100, "backend.connect": 7, "frontend.slim": 9}
     about = {"front": "haproxy", "front_version": "2.6.12", "front_backlog_effective": 4096.0}
     used = {"front_cpu_s": 0.3, "front_peak_rss_bytes": 2**20, "connections_to_server": 7.0}
-    return storm(variant, **(about | used | {"front_counters": json.dumps(counted)} | columns))  # type: ignore[arg-type]
+    return storm(variant, **(about | used | {"front_counters": counted} | columns))  # type: ignore[arg-type]
 
 
 def kinds(p99_with: list[float], count: int = 5) -> pd.DataFrame:

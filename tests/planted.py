@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +26,8 @@ def changed(evidence: Evidence, chosen: pd.Series, **values: Any) -> Evidence:
     runs, random = evidence.runs.copy(), np.random.default_rng(7)
     for name, value in values.items():
         noise = random.uniform(1, 1.01, int(chosen.sum())) if isinstance(value, float) and value not in (0, 1) else 1
+        if isinstance(value, dict):
+            value = pd.Series([value] * int(chosen.sum()), chosen[chosen].index)
         runs.loc[chosen, name] = value * noise if isinstance(value, float) else value
     return with_runs(evidence, runs)
 
@@ -52,7 +53,7 @@ def recorded(
             about = {
                 "run_id": f"{plan.name}-{block:03d}-{place:03d}",
                 "plan_hash": trial.plan_hash,
-                "plan": json.dumps(trial.to_json()),
+                "plan": trial.to_json(),
                 "server": trial.server.name,
                 "clients": trial.load.clients,
                 "cpu": trial.placement.cpu,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 
@@ -15,11 +14,12 @@ from harness.thought.inference import FEWEST_RUNS, mean_of_runs, paired_ratio
 
 def host_caption(runs: pd.DataFrame) -> str:
     """The machine or machines the runs were measured on, and when, for captions."""
-    hosts = [Host.from_json(json.loads(text)).caption for text in dict.fromkeys(runs["host"])]
+    hosts = list(dict.fromkeys(Host.from_json(each).caption for each in runs["host"]))
     first, last = min(runs["begun"])[:10], max(runs["begun"])[:10]
     when = first if first == last else f"{first} to {last}"
-    plans = [json.loads(plan) for plan in dict.fromkeys(runs["plan"])]
-    unwatched = all(plan.get("probe") is False for plan in plans)  # of other tools' attacks nothing of it is said
+    unwatched = all(
+        plan.get("probe") is False for plan in runs["plan"]
+    )  # of other tools' attacks nothing of it is said
     return f"Measured on {'; '.join(hosts)}; {when}{'; the lab did not watch the servers' if unwatched else ''}."
 
 
@@ -91,7 +91,7 @@ def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"status": check["status"], "check": check["name"], "scenario": scenario, "cpu": cpu, "server": server}
         for scenario, cpu, server, checks in runs[["scenario", "cpu", "server", "checks"]].to_numpy()
-        for check in json.loads(checks)
+        for check in checks
         if check["status"] != "pass"
     ]
     if not rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +31,7 @@ def held(tested: Sequence[Tested], runs: pd.DataFrame) -> pd.DataFrame:
 
 def not_started(runs: pd.DataFrame) -> pd.Series:
     """Which runs had no storm, as the server did not come so far: none of their requests was issued."""
-    idle = pd.Series([json.loads(outcomes)["not_issued"] for outcomes in runs["outcomes"]], runs.index, dtype=float)
+    idle = pd.Series([outcomes["not_issued"] for outcomes in runs["outcomes"]], runs.index, dtype=float)
     return runs["status"].eq("failed") & runs["planned"].eq(idle)
 
 

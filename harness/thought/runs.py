@@ -115,6 +115,7 @@ COLUMNS = (
     Column("peak_server_queue", pa.int32(), "connections", "the same of the server's own; null in older runs, both"),
 )
 
+_DOCUMENTS = tuple(column.name for column in COLUMNS if column.unit == _JSON)
 _SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
 
 
@@ -129,9 +130,9 @@ def line(summary: Summary) -> dict[str, object]:
         "begun": manifest["begun"],
         "status": manifest["status"],
         "plan_hash": manifest["plan_hash"],
-        "plan": json.dumps(manifest["plan"]),
+        "plan": manifest["plan"],
         "host_id": manifest["host"]["host_id"],
-        "host": json.dumps(manifest["host"]),
+        "host": manifest["host"],
         "binary_hash": manifest["server"]["binary_hash"],
         "server": manifest["server"]["name"],
         "version": manifest["server"]["version"],
@@ -143,9 +144,9 @@ def line(summary: Summary) -> dict[str, object]:
         "backlog_effective": manifest["server"]["backlog_effective"],
         "listeners": manifest["server"].get("listeners"),
         **_front(summary),
-        "statuses": json.dumps(summary.statuses),
-        "outcomes": json.dumps(summary.outcomes),
-        "causes": json.dumps(cause.counts(summary.causes)),
+        "statuses": summary.statuses,
+        "outcomes": summary.outcomes,
+        "causes": cause.counts(summary.causes),
         "success_rate": summary.success_rate,
         "p50_ms": latency["p50"],
         "p99_ms": latency["p99"],
@@ -154,9 +155,9 @@ def line(summary: Summary) -> dict[str, object]:
         "peak_in_flight": summary.peak_in_flight,
         "first_try_share": summary.first_try / max(1, len(summary.connections)),
         "lo_rx_dropped": counters.get("lo_rx_dropped"),
-        "counters": json.dumps({name: moved for name, moved in counters.items() if moved}),
+        "counters": {name: moved for name, moved in counters.items() if moved},
         "generator": summary.generator.verdict,
-        "checks": json.dumps([dataclasses.asdict(check) for check in summary.checks]),
+        "checks": [dataclasses.asdict(check) for check in summary.checks],
         "latency_shares": summary.latencies.shares().astype(np.float32),
         "answers_per_step": summary.timeline.astype(np.int32),
         "allocator": manifest["server"].get("allocator") if "allocator_evidence" in manifest["server"] else None,
@@ -193,7 +194,7 @@ def _front(summary: Summary) -> dict[str, object]:
         "front": front["name"],
         "front_version": front["version"],
         "front_backlog_effective": front["backlog_effective"],
-        "front_counters": json.dumps(front.get("counters", {})),
+        "front_counters": front.get("counters", {}),
         "front_cpu_s": front.get("storm_cpu_s"),
         "front_peak_rss_bytes": front.get("peak_rss_bytes"),
         "connections_to_server": summary.connections_to_server,
@@ -208,8 +209,7 @@ def _trigger_over_s(manifest: Mapping[str, Any]) -> float | None:
 def frame(summaries: Iterable[Summary]) -> pd.DataFrame:
     """Runs as a frame with the columns of :data:`COLUMNS`."""
     table = pd.DataFrame([line(summary) for summary in summaries], columns=list(_SCHEMA.names))
-    made: pd.DataFrame = _arrow(table).to_pandas()  # the same types as those that are read back
-    return made
+    return _parsed(_arrow(table))  # the same types as those that are read back
 
 
 def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -221,8 +221,7 @@ def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     unknown = [name for name in names if name not in OPTIONS]
     if unknown:
         raise PlanError(f"no option is called {', '.join(unknown)}", f"there are {', '.join(sorted(OPTIONS))}")
-    plans = [json.loads(text) for text in runs["plan"]]
-    found = {name: [_option(plan, name) for plan in plans] for name in names}
+    found = {name: [_option(plan, name) for plan in runs["plan"]] for name in names}
     return runs.assign(**found)
 
 
@@ -235,17 +234,19 @@ def with_variants(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 def with_causes(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with a column for each cause, the share of their connections that it took; null where not known."""
-    counted = pd.DataFrame(
-        [(json.loads(text) or {}) if isinstance(text, str) else {} for text in runs["causes"]], index=runs.index
-    )
+    counted = pd.DataFrame(documents(runs["causes"]), index=runs.index)
     shares = counted.reindex(columns=list(cause.CAUSES)).div(counted.sum(axis=1), axis=0)
     return runs.join(shares)
 
 
 def with_counters(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     """The runs with counters of their namespaces as columns, by the kernel's names: how far each moved."""
-    moved = [json.loads(text) for text in runs["counters"]]
-    return runs.assign(**{name: [counters.get(name, 0) for counters in moved] for name in names})
+    return runs.assign(**{name: [moved.get(name, 0) for moved in runs["counters"]] for name in names})
+
+
+def documents(column: pd.Series) -> list[dict[str, Any]]:
+    """The documents in a column of runs; empty where a run has none."""
+    return [value if isinstance(value, dict) else {} for value in column]
 
 
 def _option(plan: Mapping[str, Any], name: str) -> Any:
@@ -267,7 +268,12 @@ def write(runs: pd.DataFrame, path: Path) -> None:
 
 
 def _arrow(runs: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(runs, schema=_SCHEMA, preserve_index=False).replace_schema_metadata()
+    texts = {name: pd.Series([_text(value) for value in runs[name]], runs.index, object) for name in _DOCUMENTS}
+    return pa.Table.from_pandas(runs.assign(**texts), schema=_SCHEMA, preserve_index=False).replace_schema_metadata()
+
+
+def _text(document: Any) -> str | None:
+    return json.dumps(document) if isinstance(document, dict | list) else None
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -276,5 +282,13 @@ def read(path: Path) -> pd.DataFrame:
     for column in COLUMNS:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.type))
-    runs: pd.DataFrame = table.select([column.name for column in COLUMNS]).to_pandas()
-    return runs
+    return _parsed(table.select([column.name for column in COLUMNS]))
+
+
+def _parsed(table: pa.Table) -> pd.DataFrame:
+    """A frame in which documents are what they say, not text; None where they are null."""
+    runs: pd.DataFrame = table.to_pandas()
+    documents = {
+        name: [None if text is None else json.loads(text) for text in table[name].to_pylist()] for name in _DOCUMENTS
+    }
+    return runs.assign(**{name: pd.Series(values, runs.index, object) for name, values in documents.items()})

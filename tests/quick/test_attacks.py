@@ -138,10 +138,10 @@ def test_conditions_say_what_failed_and_which_lie_in_a_band() -> None:
 
 def storms() -> pd.DataFrame:
     """Two servers that ended, one of them not for its files, and one that lived."""
-    same = {"plan": json.dumps({"server": _json("{python} x {port}")}), "planned": 100, "success_rate": 0.5}
+    same = {"plan": {"server": _json("{python} x {port}")}, "planned": 100, "success_rate": 0.5}
     same |= {
-        "outcomes": json.dumps({"answered": 50, "refused": 50}),
-        "causes": json.dumps({"clean": 50, "refused": 50}),
+        "outcomes": {"answered": 50, "refused": 50},
+        "causes": {"clean": 50, "refused": 50},
     }
     same |= {"answers_per_step": [50], "p50_ms": 1.0, "lo_rx_dropped": 0, "generator": "ok", "out_of_files_lines": 1}
     rows = [
@@ -159,10 +159,10 @@ def test_why_a_server_ended_is_told_where_it_is_known() -> None:
 
 
 def test_the_most_open_files_that_there_were_are_said_to_be_the_machines() -> None:
-    plan = json.dumps({"server": _json("{python} x {port} socket2")})
+    plan = {"server": _json("{python} x {port} socket2")}
     ran = {"plan": plan, "server_files_limit": 20_000, "status": "complete", "out_of_files_lines": 0}
     over = ran | {"status": "server_ended", "out_of_files_lines": 1}
-    less = over | {"server_files_limit": 8_192, "plan": json.dumps({"server": _json("{python} x {port}")})}
+    less = over | {"server_files_limit": 8_192, "plan": {"server": _json("{python} x {port}")}}
     said = answer.ceiling(pd.DataFrame([ran, over, less]))
     assert "No server has more than 20,000 open files, which is this machine's own limit" in said
     assert "Out of them ended: hyper-today, socket2 in 1 of 2 storms. No higher limit" in said

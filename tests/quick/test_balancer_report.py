@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ WORK = {"work_us": 10_000}
 
 
 def counting(variant: str, counted: dict[str, int], **columns: Any) -> dict[str, object]:
-    return with_front(variant, front_counters=json.dumps(counted), **columns)
+    return with_front(variant, front_counters=counted, **columns)
 
 
 def test_the_evidence_is_the_balancers_own_counters_and_the_kernels() -> None:
@@ -128,7 +127,7 @@ def test_who_queues_is_told_by_the_deepest_of_the_queues() -> None:
     alone = storm(ALONE, peak_accept_queue=80.0, peak_server_queue=80.0)
     rows = [alone, queueing("limit", 90, 0, 1), queueing("queue", 3, 60, 2), queueing("nothing", 2, 0, 9)]
     rows.append(queueing("patient", 3, 160, 2))
-    dropped = json.dumps({"clean": 20, "syn_dropped": 50, "slow_answer": 30})
+    dropped = {"clean": 20, "syn_dropped": 50, "slow_answer": 30}
     rows.append(queueing("full", 30, 0, 9) | {"causes": dropped})
     runs = pd.DataFrame(rows)
     table = tell.queues_table(runs).set_index("variant")

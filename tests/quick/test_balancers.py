@@ -56,7 +56,7 @@ def test_a_front_is_part_of_the_plan_and_changes_no_other() -> None:
 def test_options_of_the_front_are_read_off_plans_old_and_new() -> None:
     plain, asked = (trial_from_options(options).to_json() for options in ({}, {"front": "nginx", "front_maxconn": 9}))
     del plain["front"]
-    runs = results.pd.DataFrame({"plan": [json.dumps(plain), json.dumps(asked)]})
+    runs = results.pd.DataFrame({"plan": [plain, asked]})
     found = results.with_options(runs, "front", "front_maxconn")
     assert found["front"].tolist() == ["none", "nginx"]
     assert found["front_maxconn"].tolist()[1] == 9

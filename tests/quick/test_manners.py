@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -148,10 +147,10 @@ def test_a_quantile_among_the_unanswered_is_at_least_the_timeout() -> None:
 
 
 def test_requests_are_conserved_whatever_it_took() -> None:
-    check = json.dumps([{"name": "conservation", "status": "pass"}])
-    one = {"planned": 10, "attempts_made": 10, "outcomes": json.dumps({"answered": 9, "refused": 1}), "checks": check}
-    lost = {**one, "outcomes": json.dumps({"answered": 9})}
-    failed = {**one, "checks": check.replace("pass", "fail")}
+    check = [{"name": "conservation", "status": "pass"}]
+    one = {"planned": 10, "attempts_made": 10, "outcomes": {"answered": 9, "refused": 1}, "checks": check}
+    lost = {**one, "outcomes": {"answered": 9}}
+    failed = {**one, "checks": [{"name": "conservation", "status": "fail"}]}
     said = tell.conserved(pd.DataFrame([one, {**one, "attempts_made": 35}, lost, failed]))
     assert "In 2 of 4 storms" in said
     assert "40 requests, 39 outcomes" in said

@@ -98,7 +98,7 @@ def test_throughput_is_what_the_server_made_whoever_still_waited() -> None:
     """Of 90 that HAProxy counts of the server clients take 60; a second of CPU time is worth 100 answers of 10 ms."""
     late = {"answered": 60, "answer_timeout": 40}
     work = {"work_us": 10_000}
-    counted = {"front_counters": '{"server.hrsp_2xx": 90, "frontend.hrsp_2xx": 70}'}
+    counted = {"front_counters": {"server.hrsp_2xx": 90, "frontend.hrsp_2xx": 70}}
     rows = [
         with_front(outcomes=late, options=work | {"front": "haproxy"}, **counted),  # type: ignore[arg-type]
         storm(outcomes=late, options=work, server_cpu_s=1.0),

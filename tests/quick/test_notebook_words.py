@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +20,7 @@ def storms(cpu: str, server: str, rates: list[float], generator: str = "ok") -> 
     [({"probe": False}, True), ({"probe": True}, False), ({}, False)],  # the last is another tool's attack
 )
 def test_a_caption_says_where_the_lab_did_not_watch(planned: dict[str, bool], unwatched: bool) -> None:
-    plan, host = json.dumps(planned), json.dumps(this_host().to_json())
+    plan, host = planned, this_host().to_json()
     runs = pd.DataFrame([{"host": host, "begun": "2026-01-01T00", "plan": plan}])
     assert ("the lab did not watch the servers" in say.host_caption(runs)) is unwatched
 

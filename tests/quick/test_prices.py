@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import pandas as pd
@@ -90,7 +89,7 @@ def test_of_several_stalled_ways_the_one_with_as_many_connections_is_told() -> N
 
 
 def test_connections_that_nginx_lacked_on_any_ground_are_told() -> None:
-    counted = json.dumps({"accepts": 100, "handled": 85})
+    counted = {"accepts": 100, "handled": 85}
     full = made("HAProxy", options={"front": "nginx"}, front="nginx", front_counters=counted, lo_rx_dropped=1)
     said = rows(weighed(), dataclasses.replace(troubles(), everywhere=pd.DataFrame([full])))["HAProxy"]
     assert "nginx ran out of `worker_connections`" in said["backfires when"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,8 @@ stall_ms = "default"
 def runs() -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "causes": [json.dumps(dict.fromkeys(CAUSES, 0) | {"clean": 3, "ghost": 1}), json.dumps(None), np.nan],
-            "counters": [json.dumps({"ListenOverflows": 7}), json.dumps({}), json.dumps({})],
+            "causes": [dict.fromkeys(CAUSES, 0) | {"clean": 3, "ghost": 1}, None, np.nan],
+            "counters": [{"ListenOverflows": 7}, {}, {}],
         }
     )
 

@@ -180,7 +180,7 @@ def runs_of(search: Search, *results: str) -> pd.DataFrame:
             "lo_rx_dropped": 0,
             "status": "complete",
             "planned": 100,
-            "outcomes": '{"answered": 100, "not_issued": 0}',
+            "outcomes": {"answered": 100, "not_issued": 0},
         }
         for plan_hash, found in storms(search, *results).items()
         for number, met in enumerate(found)
@@ -222,19 +222,20 @@ def test_a_candidate_that_lost_packets_or_did_not_start_is_named(search: Search)
     assert "that did not start" not in tell.path_table(search, tested, runs)
     assert "Packets were lost" not in tell.verdict(search, tested, runs)
     runs.loc[0, "lo_rx_dropped"] = 7
-    runs.loc[1, ["status", "outcomes"]] = ["failed", '{"answered": 0, "not_issued": 100}']
+    runs.at[1, "status"], runs.at[1, "outcomes"] = "failed", {"answered": 0, "not_issued": 100}
     table = tell.path_table(search, tested, runs).set_index("candidate")
     assert table["storms that lost packets in the input queue"].tolist()[:3] == ["1 of 1", "0 of 1", "0 of 5"]
     assert table["that did not start"].tolist()[:3] == ["0 of 1", "1 of 1", "0 of 5"]
     said = tell.verdict(search, tested, runs)
     assert "Packets were lost in this host's own input queue in storms of “as it comes”. " in said
     assert "Not for what a storm does: accept_loops 2: the server did not start in 1 of 1 storms. " in said
-    ended = runs.assign(outcomes='{"answered": 40, "not_issued": 60}')
+    ended = runs.assign(outcomes=[{"answered": 40, "not_issued": 60}] * len(runs))
     assert tell.unstarted(tested, ended) == [], "a server that ended in its storm had one"
 
 
 def test_where_no_candidate_starts_the_verdict_says_so(search: Search) -> None:
-    runs = runs_of(search, "n", "n", "n", "n").assign(status="failed", outcomes='{"answered": 0, "not_issued": 100}')
+    runs = runs_of(search, "n", "n", "n", "n")
+    runs = runs.assign(status="failed", outcomes=[{"answered": 0, "not_issued": 100}] * len(runs))
     said = tell.verdict(search, tell.walked(search, runs), runs)
     assert said.endswith(
         "4 storms. " + " ".join(f"{line}." for line in tell.unstarted(tell.walked(search, runs), runs))

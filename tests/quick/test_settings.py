@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,14 +39,14 @@ def storms() -> pd.DataFrame:
                 {
                     "run_id": f"{len(rows):04d}",
                     "plan_hash": trial.plan_hash,
-                    "plan": json.dumps(trial.to_json()),
+                    "plan": trial.to_json(),
                     "p50_ms": 2000 * random.lognormal(0, 0.02),
                     "p99_ms": 3000 * random.lognormal(0, 0.02),
-                    "counters": json.dumps({"ListenOverflows": int(random.integers(3900, 4100)), "ListenDrops": 4200}),
+                    "counters": {"ListenOverflows": int(random.integers(3900, 4100)), "ListenDrops": 4200},
                 }
             )
     made = pd.DataFrame(rows).assign(
-        causes=json.dumps(dict.fromkeys(CAUSES, 0) | {"clean": 90, "client_out_of_ports": 10}),
+        causes=[dict.fromkeys(CAUSES, 0) | {"clean": 90, "client_out_of_ports": 10}] * len(rows),
         first_try_share=0.0645,
         success_rate=1.0,
         lo_rx_dropped=0,

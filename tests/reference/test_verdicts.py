@@ -246,7 +246,7 @@ def test_s2_lays_nothing_at_a_servers_door_that_this_host_may_have_dropped(refer
     evidence = dataclasses.replace(reference, attacks=())
     storms = of_plan(evidence, "08-timeouts", server="hyper-today", timeout_s=1)
     for failed_as, decided in (("connect_timeout", False), ("refused", True)):
-        outcomes = json.dumps({"answered": 10, failed_as: 90})
+        outcomes = {"answered": 10, failed_as: 90}
         planted = changed(evidence, storms, success_rate=0.1, lo_rx_dropped=7, outcomes=outcomes)
         planted = changed(planted, of_plan(evidence, "08-timeouts", server="node", timeout_s=1), success_rate=0.9)
         holds, _, undecided = RULES["S2"](planted).statement.partition("It holds, ")[2].partition("Undecided: ")
@@ -389,13 +389,13 @@ def test_nothing_is_said_of_failures_where_nothing_failed(reference: Evidence) -
 
 
 def test_c1_counts_refusals_where_the_server_lived_and_apart_where_it_ended(reference: Evidence) -> None:
-    overflowing = reference.runs["counters"].str.contains("ListenOverflows")
+    overflowing = reference.runs["counters"].map(lambda moved: "ListenOverflows" in moved)
     one = (
         overflowing
         & (reference.runs["lo_rx_dropped"] == 0)
         & reference.runs["plan_hash"].isin(reference.of_plan(CAUSE)["plan_hash"])
     )
-    outcomes = json.dumps({"refused": 90, "answered": 10})
+    outcomes = {"refused": 90, "answered": 10}
     ended = changed(reference, one, outcomes=outcomes, status="failed", server_ended="exit status 101")
     before, after = RULES["C1"](reference), RULES["C1"](ended)
     assert "whose server lived: what does not fit is dropped unanswered" in after.statement
@@ -417,8 +417,8 @@ def test_c1_asks_for_the_cause_for_refusals_and_for_the_numbers(reference: Evide
     alike = changed(changed(reference, stopped, success_rate=0.7), plane, first_try_share=0.7)
     assert of(alike, "C1") == "not_reproduced"
     assert "refused or" not in RULES["C1"](alike).statement
-    overflowing = reference.runs["counters"].str.contains("ListenOverflows")
-    refused = changed(reference, overflowing, outcomes=json.dumps({"refused": 10, "answered": 90}))
+    overflowing = reference.runs["counters"].map(lambda moved: "ListenOverflows" in moved)
+    refused = changed(reference, overflowing, outcomes={"refused": 10, "answered": 90})
     as_told = [{**row, "backlog_asked": 512} if row["stack"] == backlog.NODE else row for row in reference.audit]
     assert of(refused, "C1") == "true_under_conditions"
     assert of(dataclasses.replace(refused, audit=as_told), "C1") == "reproduced"
@@ -544,7 +544,9 @@ def test_limits_are_told_of_the_published_program_and_one_by_one(reference: Evid
 def test_limits_are_judged_stack_by_stack(limited: Callable[..., Evidence]) -> None:
     """What one loses is not told as the mean of all."""
     evidence = limited({64: 0.9, 1024: 0.9} | dict.fromkeys(limits.SEARCHED, 0.9))
-    chosen = evidence.runs["server"].eq("hyper") & evidence.runs["plan"].str.contains('"nofile": 64')
+    chosen = evidence.runs["server"].eq("hyper") & evidence.runs["plan"].map(
+        lambda plan: plan["server"]["nofile"] == 64
+    )
     verdict = RULES["C2"](changed(evidence, chosen, success_rate=0.2))
     assert verdict.verdict == "true_under_conditions"
     gained, without = verdict.statement.split("None that matters")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -53,7 +52,7 @@ def storms(
     like["server_files_limit"], like["peak_server_files"], like["server_ended"] = 20_000, 100, None
     read = [load_plan(PLANS / f"{name}.toml") for name in plans]
     runs = pd.concat([recorded(plan, STORMS, like, measured) for plan in read], ignore_index=True)
-    runs["protocol"] = ["HTTP/2" if json.loads(plan)["load"]["http2"] else "HTTP/1.1" for plan in runs["plan"]]
+    runs["protocol"] = ["HTTP/2" if plan["load"]["http2"] else "HTTP/1.1" for plan in runs["plan"]]
     names = {trial.plan_hash: name for plan in read for trial, name in zip(plan.trials, plan.names, strict=True)}
     shares = [(slow or {}).get(names[one], 0.0) for one in runs["plan_hash"]]
     steps = np.array(GRID_MS)
@@ -63,7 +62,7 @@ def storms(
 
 def load(evidence: Evidence, **equal: object) -> pd.Series:
     """Which runs have these values in their loads."""
-    loads = [json.loads(plan)["load"] for plan in evidence.runs["plan"]]
+    loads = [plan["load"] for plan in evidence.runs["plan"]]
     return pd.Series([all(one[name] == value for name, value in equal.items()) for one in loads])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,7 +34,7 @@ def planted(reference: Evidence, plan: Plan, values: Callable[[Any, str], dict[s
     """Storms of a plan on clean ground, with a generator that was not the limit, unless ``values`` say otherwise."""
     like = reference.runs.iloc[0].copy()
     like["lo_rx_dropped"], like["planned"], like["generator"], like["front"] = 0, 10_000, "ok", None
-    like["outcomes"], like["statuses"] = json.dumps(dict.fromkeys(OUTCOMES, 0)), "{}"
+    like["outcomes"], like["statuses"] = dict.fromkeys(OUTCOMES, 0), {}
     return recorded(plan, storms, like, lambda trial, name: {"success_rate": 1.0, **values(trial, name)})
 
 
@@ -57,7 +56,7 @@ def while_it_lasts(share: float, late: float) -> Callable[[], dict[str, Any]]:
     def values() -> dict[str, Any]:
         in_time, after = (int(part * 10_000 * random.lognormal(0, 0.01)) for part in (share, late))
         ended = {"answered": in_time + after, "answer_timeout": 10_000 - in_time - after}
-        outcomes = json.dumps(dict.fromkeys(OUTCOMES, 0) | ended)
+        outcomes = dict.fromkeys(OUTCOMES, 0) | ended
         steps = [0] * 300
         steps[10], steps[60] = in_time, after
         return {"success_rate": share + late, "outcomes": outcomes, "answers_per_step": steps}
@@ -155,7 +154,7 @@ def test_a_collapse_is_not_left_out_of_a_ratio(reference: Evidence) -> None:
     evidence = balanced(reference, 0.3, 500.0)
     limit = of_plan(evidence, balancer.OVERLOAD, variant="nginx, 500 a second")
     runs = evidence.runs.copy()
-    none = json.dumps(dict.fromkeys(OUTCOMES, 0) | {"answer_timeout": 10_000})
+    none = dict.fromkeys(OUTCOMES, 0) | {"answer_timeout": 10_000}
     for index in runs.index[limit][:2]:
         runs.at[index, "outcomes"], runs.at[index, "answers_per_step"] = none, [0] * 300
     said = judged("A3", with_runs(evidence, runs)).statement
@@ -175,7 +174,7 @@ def test_what_the_server_did_in_vain_is_told(reference: Evidence) -> None:
     evidence = balanced(reference, 0.3, 500.0)
     plain = of_plan(evidence, balancer.OVERLOAD, variant=balancer.UNLIMITED)
     counted = evidence.runs.astype({"front_counters": object})
-    counted.loc[plain, "front_counters"] = '{"server.hrsp_2xx": 10000}'
+    counted.loc[plain, "front_counters"] = pd.Series([{"server.hrsp_2xx": 10_000}] * len(counted), counted.index)[plain]
     found = judged("A3", with_runs(evidence, counted))
     assert re.search(r"so many came when nobody waited: .*8\d% with HAProxy\.", found.statement)
     assert set(evidence.runs.loc[plain, "run_id"]) <= set(found.run_ids)
@@ -206,7 +205,7 @@ def test_who_was_turned_away_was_not_lost_by_this_host(reference: Evidence) -> N
     dropping = changed(evidence, of_plan(evidence, balancer.BURST), lo_rx_dropped=1)
     assert "burst, Hyper, HAProxy, 2,000 a second" in judged("A3", dropping).statement.partition("Undecided")[2]
     limit = of_plan(evidence, balancer.BURST, variant="HAProxy, 2,000 a second")
-    told = judged("A3", changed(dropping, limit, statuses=json.dumps({"200": 2_000, "429": 8_000})))
+    told = judged("A3", changed(dropping, limit, statuses={"200": 2_000, "429": 8_000}))
     assert "burst, Hyper, HAProxy, 2,000 a second, −80.0 pp" in told.statement.partition("does harm")[2]
     assert "burst, Hyper, HAProxy, kept connections, queue" in told.statement.partition("Undecided")[2]
 
@@ -248,7 +247,7 @@ def test_storms_with_the_input_queue_opened_wide_decide_where_there_are_such(ref
 def test_how_requests_end_is_told(reference: Evidence) -> None:
     evidence = balanced(reference, 0.3, 500.0)
     alone = of_plan(evidence, balancer.OVERLOAD, variant="server alone")
-    outcomes = json.dumps(dict.fromkeys(OUTCOMES, 0) | {"answered": 1_700, "answer_timeout": 8_300})
+    outcomes = dict.fromkeys(OUTCOMES, 0) | {"answered": 1_700, "answer_timeout": 8_300}
     assert "83.0% time out" in judged("A3", changed(evidence, alone, outcomes=outcomes)).statement
 
 

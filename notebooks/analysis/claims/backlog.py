@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -166,7 +165,7 @@ def _refused(evidence: Evidence) -> tuple[bool | None, str, pd.DataFrame]:
 
 
 def _refusals(storms: pd.DataFrame) -> int:
-    return sum(json.loads(outcomes).get("refused", 0) for outcomes in storms["outcomes"])
+    return sum(outcomes.get("refused", 0) for outcomes in storms["outcomes"])
 
 
 def _as_claimed(evidence: Evidence) -> bool | None:

@@ -45,7 +45,7 @@ class Evidence:
     @property
     def host(self) -> str:
         """The machine, for captions; of several, which tell of a plan each, all."""
-        hosts = [Host.from_json(json.loads(text)).caption for text in self.runs["host"].drop_duplicates()]
+        hosts = dict.fromkeys(Host.from_json(each).caption for each in self.runs["host"])
         return " and ".join(hosts) or "no machine"
 
     def of_plan(self, name: str, *options: str) -> pd.DataFrame:

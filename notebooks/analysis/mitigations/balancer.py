@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -12,6 +11,7 @@ from analysis.mitigations.ways import SAYS_WHY, TURNED_AWAY
 from analysis.mitigations.ways_told import median_and_ends
 from harness.page import notebook as say
 from harness.page.tables import quantile
+from harness.thought.runs import documents
 
 _COUNTERS = {
     "haproxy": ("frontend.req_tot", "frontend.smax", "backend.qmax", "frontend.dreq", "backend.connect"),
@@ -141,7 +141,7 @@ def _queued(runs: pd.DataFrame) -> pd.DataFrame:
     And ``kept_out``, requests with a SYN that a full queue dropped, and ``not_clean``, all that did not go smoothly.
     """
     front = runs["front"].notna()
-    causes = [json.loads(text) for text in runs["causes"]]
+    causes = documents(runs["causes"])
     return runs.assign(
         kept_out=[counts.get("syn_dropped", 0) for counts in causes],
         not_clean=[sum(counts.values()) - counts.get("clean", 0) for counts in causes],
@@ -258,7 +258,7 @@ def out_of_connections(runs: pd.DataFrame) -> str:
 
 
 def _statuses(storms: pd.DataFrame) -> dict[str, int]:
-    known = [json.loads(text) if isinstance(text, str) else {} for text in storms["statuses"]]
+    known = documents(storms["statuses"])
     return {
         status: sum(counts.get(status, 0) for counts in known)
         for status in sorted({status for counts in known for status in counts})
@@ -267,7 +267,7 @@ def _statuses(storms: pd.DataFrame) -> dict[str, int]:
 
 def _counter(runs: pd.DataFrame, name: str) -> pd.Series:
     """One of the load balancer's own; NaN where it has none of that name, or there is none."""
-    counted = [json.loads(text) if isinstance(text, str) else {} for text in runs["front_counters"]]
+    counted = documents(runs["front_counters"])
     return pd.Series([counts.get(name) for counts in counted], runs.index, dtype=float)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -56,7 +55,7 @@ def carried(kept: Mapping[str, Summary]) -> pd.DataFrame:
 
 def conserved(runs: pd.DataFrame) -> str:
     """Whether each request has one outcome, whatever it took."""
-    ended = runs["outcomes"].map(lambda outcomes: sum(json.loads(outcomes).values()))
+    ended = runs["outcomes"].map(lambda outcomes: sum(outcomes.values()))
     kept = ended.eq(runs["planned"]) & runs["checks"].map(_conserves)
     again = runs[runs["attempts_made"] > runs["planned"]]
     said = f"In {kept.sum()} of {len(runs)} storms each request has one outcome, that of its last attempt: "
@@ -204,8 +203,8 @@ def _instead(numbers: pd.Series, of: pd.Series) -> str:
     return f"{say.span(numbers, '{:,.0f}'.format)} instead of {say.span(of, '{:,.0f}'.format)}"
 
 
-def _conserves(checks: str) -> bool:
-    return any(check["name"] == "conservation" and check["status"] == "pass" for check in json.loads(checks))
+def _conserves(checks: Sequence[Mapping[str, str]]) -> bool:
+    return any(check["name"] == "conservation" and check["status"] == "pass" for check in checks)
 
 
 def _in_order(names: pd.Series) -> pd.Series:

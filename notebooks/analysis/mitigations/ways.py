@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
@@ -16,7 +15,7 @@ from analysis.mitigations.policies import answers_worth
 from harness.errors import PlanError
 from harness.events.tables import OUTCOMES
 from harness.thought.effects import limited
-from harness.thought.runs import with_options
+from harness.thought.runs import documents, with_options
 from harness.thought.stats import TIMELINE_STEP_S
 
 DEMAND = ("clients", "requests_per_client", "rate", "concurrency", "timeout_s", "processes", "body_bytes", "work_us")
@@ -61,9 +60,9 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
     more, as :func:`answers_counted` knows them or else :func:`answers_worked_out`; ``made_at_least``, whether both may
     be more; ``cpu_us_per_answer`` and ``memory_mib`` of server and load balancer together; ``connections_at_server``.
     """
-    counted = pd.DataFrame([json.loads(text) for text in runs["outcomes"]], index=runs.index)
+    counted = pd.DataFrame(documents(runs["outcomes"]), index=runs.index)
     outcomes = counted.reindex(columns=list(OUTCOMES)).fillna(0)
-    statuses = [json.loads(text) if isinstance(text, str) else {} for text in runs["statuses"]]
+    statuses = documents(runs["statuses"])
     planned, answered = runs["planned"], outcomes["answered"]
     parts = pd.DataFrame(
         {
@@ -99,7 +98,7 @@ def endings(runs: pd.DataFrame) -> pd.DataFrame:
 
 def answers_counted(runs: pd.DataFrame) -> pd.Series:
     """How many answers the server made, whoever still waited for them, by HAProxy's count; NaN where there is none."""
-    counters = [json.loads(text) if isinstance(text, str) else {} for text in runs["front_counters"]]
+    counters = documents(runs["front_counters"])
     return pd.Series([counts.get(_ANSWERS_OF_THE_SERVER, np.nan) for counts in counters], runs.index, dtype=float)
 
 

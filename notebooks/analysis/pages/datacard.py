@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,8 +51,7 @@ figure draws them.
 
 def card(runs: pd.DataFrame, plans: Sequence[Plan], reference: Path) -> str:
     """The text of ``data/reference/README.md``, from the lines of ``runs.parquet`` and what lies beside them."""
-    counted = runs["host"].astype(str).value_counts(sort=False)
-    recorded = {Host.from_json(json.loads(str(text))): count for text, count in counted.items()}
+    recorded = Counter(Host.from_json(each) for each in runs["host"])
     versions = runs[["server", "version"]].drop_duplicates().sort_values(["server", "version"])
     folders = {path.name for path in reference.iterdir() if path.is_dir()}
     return _TEXT.format(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -241,7 +240,7 @@ def ceiling(lab: pd.DataFrame) -> str:
     """What the most open files that a server could have here keep from being known, of the lab's storms."""
     most = lab["server_files_limit"].max()
     at_most = lab[lab["server_files_limit"] == most]
-    names = pd.Series([tell.server_name(json.loads(plan)["server"]) for plan in at_most["plan"]], at_most.index)
+    names = pd.Series([tell.server_name(plan["server"]) for plan in at_most["plan"]], at_most.index)
     ended = (at_most["status"] != "complete") & (at_most["out_of_files_lines"] > 0)
     parts = [f"{name} in {over.sum()} of {len(over)} storms" for name, over in ended.groupby(names) if over.any()]
     said = f"No server has more than {most:,.0f} open files, which is this machine's own limit"

@@ -6,7 +6,7 @@ open which of two servers answers more.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -52,7 +52,6 @@ def fails(mine: Interval, excused: Interval, theirs: Interval | None) -> bool | 
     return True if less and (theirs is None or fewer(mine, excused, theirs)) else None
 
 
-def _servers_doing(outcomes: str) -> float:
+def _servers_doing(counts: Mapping[str, int]) -> float:
     """The share of requests that failed in a way that no lost packet explains."""
-    counts = json.loads(outcomes)
     return float(sum(counts.get(name, 0) for name in _SERVERS_DOING) / sum(counts.values()))

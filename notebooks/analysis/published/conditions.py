@@ -14,7 +14,6 @@ run) and ``run_ids``.
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +43,7 @@ def of_attacks(runs: pd.DataFrame, group: str, form: str = "{variant}") -> pd.Da
     """
     rows = []
     for _, same in runs.groupby("plan_hash", sort=False):
-        steps, planned = same["answers_per_step"], json.loads(same["plan"].iloc[0])
+        steps, planned = same["answers_per_step"], same["plan"].iloc[0]
         rows.append(
             {
                 "group": group,
@@ -80,16 +79,14 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
     keys = ["variant"] if option is None else [option, "variant"]
     ordered = runs if option is None else runs.sort_values(option, kind="stable")
     for key, same in ordered.groupby(keys, sort=False, observed=True):
-        failed = [{name: n for name, n in json.loads(text).items() if name != "answered"} for text in same["outcomes"]]
-        unclean = [
-            {name: n for name, n in (json.loads(text) or {}).items() if name != "clean"} for text in same["causes"]
-        ]
+        failed = [{name: n for name, n in text.items() if name != "answered"} for text in same["outcomes"]]
+        unclean = [{name: n for name, n in (text or {}).items() if name != "clean"} for text in same["causes"]]
         condition = str(key[-1]) if option is None else form.format(key[0])
         rows.append(
             {
                 "group": group,
                 "condition": condition,
-                "server": server_name(json.loads(same["plan"].iloc[0])["server"]),
+                "server": server_name(same["plan"].iloc[0]["server"]),
                 "driven by": LAB,
                 "requests": same["planned"].to_list(),
                 "wanted": same["planned"].to_list(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 
@@ -179,7 +178,7 @@ def late_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, band: Ba
 
 def _late(chances: pd.DataFrame, old: str) -> pd.DataFrame:
     """The attacks of the ``old`` version on servers that were late, with ``late_s``."""
-    late_s = pd.Series([json.loads(plan)["late_s"] for plan in chances["plan"]], chances.index, dtype=float)
+    late_s = pd.Series([plan["late_s"] for plan in chances["plan"]], chances.index, dtype=float)
     return chances.assign(late_s=late_s)[(chances["tool"] == old) & late_s.notna()]
 
 
@@ -217,12 +216,12 @@ def _who_was_late(near: Sequence[float], whole: bool, others: Mapping[str, tuple
 
 def left_refused(attacks: pd.DataFrame, old: str) -> str:
     """Refusals on ``[::1]`` that another version than the old leaves, for which there is no explanation here."""
-    in_time = np.array([json.loads(plan)["late_s"] is None for plan in attacks["plan"]])
+    in_time = np.array([plan["late_s"] is None for plan in attacks["plan"]])
     mended = attacks[ipv4_only(attacks) & (attacks["tool"] != old) & attacks["server_ended"].isna() & in_time]
     counted = mended.assign(refused=refused_on_ipv6(mended)).groupby("plan_hash", sort=False)
     parts = [
         f"{same['refused'].sum():,} of {same['requests'].sum():,} requests of {same['tool'].iloc[0]} "
-        f"({json.loads(same['plan'].iloc[0])['rate']:,} a second)"
+        f"({same['plan'].iloc[0]['rate']:,} a second)"
         for _, same in counted
         if same["refused"].any()
     ]
@@ -234,7 +233,7 @@ def left_refused(attacks: pd.DataFrame, old: str) -> str:
 def stuck_answer(attacks: pd.DataFrame) -> str:
     """Whether answers stop for good before the attack does, though the server goes on listening."""
     timed = attacks.assign(
-        planned_s=[json.loads(plan)["seconds"] for plan in attacks["plan"]],
+        planned_s=[plan["seconds"] for plan in attacks["plan"]],
         last_s=[np.nan if steps is None else len(steps) * TIMELINE_STEP_S for steps in attacks["answers_per_step"]],
     )
     told = timed[timed["last_s"].notna() & (timed["target"] == "localhost")]
@@ -280,9 +279,9 @@ def stretches(storms: pd.DataFrame) -> str:
 def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
     """One of the lab's runs in a paragraph, and the tools' own output below it."""
     run = storm.iloc[0]
-    outcomes = {name: n for name, n in json.loads(run["outcomes"]).items() if n}
-    causes = {name: n for name, n in json.loads(run["causes"]).items() if n}
-    counted = {name: n for name, n in json.loads(run["counters"]).items() if name in _SHOWN}
+    outcomes = {name: n for name, n in run["outcomes"].items() if n}
+    causes = {name: n for name, n in run["causes"].items() if n}
+    counted = {name: n for name, n in run["counters"].items() if name in _SHOWN}
 
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
