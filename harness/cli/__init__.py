@@ -24,12 +24,21 @@ from harness.cli.arguments import COMMANDS
 from harness.errors import PlanError, StormLabError
 from harness.machine.children import STOPPING
 
+OTHERS = "stormlab.commands"
+"""The group of entry points of commands that are not the instrument's own."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Raises instead of exiting, so that errors of arguments are reported like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise PlanError(message, f"see `{self.prog} --help`")
+
+
+def commands() -> dict[str, str]:
+    """Name of every command → its line of help."""
+    own = {name: line for name, (line, _) in COMMANDS.items()}
+    return own | {point.name: point.load().HELP for point in entry_points(group=OTHERS)}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=line, allow_abbrev=False)
         command.set_defaults(module=f"harness.cli.{name}")
         add_to(command)
-    for point in entry_points(group="stormlab.commands"):
+    for point in entry_points(group=OTHERS):
         module = point.load()
         command = commands.add_parser(point.name, help=module.HELP, allow_abbrev=False)
         command.set_defaults(module=point.value)

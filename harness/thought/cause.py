@@ -1,7 +1,7 @@
 """Why each connection ended as it did: a pure function of what was recorded, one word a connection.
 
-The first rule that matches decides, in the order of CONTRACT; what no rule decides on the evidence is ``unknown``. The
-result is kept beside the record, with the version of the rules, and can be made again at any time.
+The first rule that matches decides, in the order of docs/reference.md; what no rule decides on the evidence is
+``unknown``. The result is kept beside the record, with the version of the rules, and can be made again at any time.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ MEANINGS = dict(
 )
 """What each says of a connection; of one that was answered, it names the longest phase that was avoidable."""
 _CATEGORY = pa.dictionary(pa.int8(), pa.string())
-_PHASE_MEANINGS = {
+PHASE_MEANINGS = {
     "waiting_us": "until its client's connection before this one had ended",
     "syn_wait_us": "issue to established in the client's kernel",
     "ghost_wait_us": "established at the client, its last ACK ignored: until its request got through",
@@ -81,7 +81,7 @@ COLUMNS = (
     Column("connection", pa.int32(), "", "number of the connection within the run, from 0"),
     Column("cause", _CATEGORY, "", "the mechanism: " + " · ".join(CAUSES)),
     Column("detail", pa.dictionary(pa.int16(), pa.string()), "", "more of it; empty where there is no more to say"),
-    *(Column(name, pa.int64(), "µs", _PHASE_MEANINGS[name]) for name in PHASES),
+    *(Column(name, pa.int64(), "µs", PHASE_MEANINGS[name]) for name in PHASES),
     Column(
         "accept_evidence",
         _CATEGORY,

@@ -308,7 +308,7 @@ class Summary:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """RUN as CONTRACT defines it."""
+        """RUN as docs/reference.md defines it."""
         manifest = self.run.manifest
         generator = asdict(self.generator)
         return {

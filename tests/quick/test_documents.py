@@ -17,6 +17,7 @@ from analysis.claims.judge import judge
 from analysis.claims.page import front_page, outside
 from analysis.pages import audit as audit_page
 from analysis.pages import calibration as page
+from analysis.pages import reference as reference_page
 from analysis.pages.datacard import card
 from analysis.pages.dictionary import DATA_README, data_dictionary
 from harness import PROJECT, cli
@@ -27,6 +28,8 @@ from harness.page.notebooks import collection
 from harness.servers.catalogue import catalogue
 from harness.thought import experiments
 from harness.thought import runs as results
+from harness.thought.episodes import DRIVERS
+from harness.thought.summary import Summary
 
 README = (PROJECT / "README.md").read_text()
 PAGES = ("README.md", "docs/storms.md")
@@ -79,6 +82,21 @@ def test_no_more_than_is_allowed_is_committed() -> None:
 
 def test_the_data_dictionary_is_the_generated_one() -> None:
     assert DATA_README.read_text() == data_dictionary(), "run `python -m analysis.pages.dictionary`"
+
+
+def test_the_reference_says_what_the_code_has() -> None:
+    text = reference_page.PAGE.read_text()
+    assert reference_page.filled(text) == text, "run `python -m analysis.pages.reference`"
+
+
+def test_the_reference_names_all_that_is_decided_and_told() -> None:
+    """What of it is written by hand: drivers, checks, the keys of RUN."""
+    text = reference_page.PAGE.read_text()
+    run = Summary(next(iter(store.runs(store.REFERENCE))))
+    document = run.to_json()
+    nested = [key for part in ("latency_ms", "kernel", "generator", "cpu") for key in document[part]]
+    told = [*DRIVERS, *(check.name for check in run.checks), *document, *nested]
+    assert not [word for word in told if f"`{word}`" not in text]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

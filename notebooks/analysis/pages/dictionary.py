@@ -12,7 +12,7 @@ from harness.thought.runs import COLUMNS
 
 DATA_README = PROJECT / "data" / "README.md"
 
-_OUTCOMES = {
+OUTCOMES = {
     Outcome.answered: "a complete 2xx answer within the timeout",
     Outcome.connect_timeout: "not established when the timeout was over",
     Outcome.answer_timeout: "established, no complete answer when the timeout was over",
@@ -108,7 +108,7 @@ listened, its `backlog`, the `deepest_queue` in so many `looks`, `syns` that lef
 
 def data_dictionary() -> str:
     """The text of ``data/README.md``."""
-    outcomes = "\n".join(f"- `{outcome.name}`: {meaning}" for outcome, meaning in _OUTCOMES.items())
+    outcomes = "\n".join(f"- `{outcome.name}`: {meaning}" for outcome, meaning in OUTCOMES.items())
     return _TEXT.format(
         outcomes=outcomes,
         connections=_table(CONNECTIONS),
