@@ -45,7 +45,7 @@ def recorded(
     plan: Plan, blocks: int, like: pd.Series, measured: Callable[[Trial, str], dict[str, Any]]
 ) -> pd.DataFrame:
     """Runs of a plan in blocks, with ``like`` for what ``measured`` does not say of a trial and its scenario."""
-    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
+    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.variants, strict=True))
     random, rows = np.random.default_rng(5), []
     for block in range(blocks):
         for place, index in enumerate(random.permutation(len(plan.block))):

@@ -5,10 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from harness.events.store import default_data
+from harness.plan.option import Option, declared
+from harness.plan.options import PARTS
 from harness.plan.search import SEARCHES
 
+_GROUPS = {
+    "load": "load",
+    "retries": "retries",
+    "server": "server",
+    "placement": "CPUs",
+    "front": "load balancer",
+    "faults": "faults",
+    "kernel": "kernel",
+    "trial": "witnesses",
+}
+"""What the parts of a trial are called in help."""
 MOST_CPUS = 8192
 """CONFIG_NR_CPUS of the largest kernels."""
 FULL_ROWS, SHORT_ROWS = 3_000, 300
@@ -27,91 +41,46 @@ def _servers(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--server", metavar="NAME", help="a server of the catalogue (default: python)")
-    what.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
+    _add_server(what)
     what.add_argument("--plan", type=Path, metavar="FILE", help="run the trials of a plan file, shuffled; resumes")
     add("--afresh", action="store_true", help="with --plan: begin anew, not where an interrupted batch stopped")
     add("--repeats", type=int, metavar="N", help="runs of each trial (default: 1, or the plan's)")
     _add_data(parser)
     _add_json(parser)
 
-    load = parser.add_argument_group("load").add_argument
-    load("--clients", type=_count, metavar="N", help="(default: 50000)")
-    load("--requests-per-client", type=_count, metavar="N", help="(default: 1)")
-    load("--concurrency", type=int, metavar="N", help="closed loop: this many clients at a time")
-    load("--rate", type=float, metavar="N", help="open loop: this many requests a second")
-    load("--connections", type=_count, metavar="N", help="a pool of so many kept ones (default: one per client)")
-    load("--http2", action="store_true", default=None, help="HTTP/2 with prior knowledge, many requests a connection")
-    load("--spread-ms", type=float, metavar="D", help="open the pool's first connections over D ms, not at once")
-    load("--timeout", dest="timeout_s", type=float, metavar="S", help="seconds each request may take (default: 10)")
-    load("--processes", type=int, metavar="N", help="agents (default: as many as it takes)")
-    load("--target-host", metavar="HOST", help="127.0.0.1 (default), ::1 or localhost")
-    load("--path", metavar="PATH", help="what is asked for (default: /)")
-    load("--source-ports", metavar="HOW", help="assigned (default), or searched by the kernel")
-    load("--fast-open", action="store_true", default=None, help="requests in the SYN (TCP_FASTOPEN_CONNECT)")
+    for part, cls in PARTS.items():
+        group = parser.add_argument_group(_GROUPS[part])
+        for one in declared(cls):
+            if one.name not in ("server", "command"):  # which exclude each other, and a plan
+                _add_option(group, one)
 
-    retries = parser.add_argument_group("retries").add_argument
-    retries("--attempts", type=int, metavar="N", help="how often a failed request is tried, in all (default: 1)")
-    retries(
-        "--attempt-timeout", dest="attempt_timeout_s", type=float, metavar="S", help="seconds each of them may take"
-    )
-    retries("--backoff-ms", type=float, metavar="D", help="wait before the second, twice as long before each further")
-    retries("--backoff-cap-ms", type=float, metavar="D", help="the longest such wait (default: 30000)")
-    retries("--jitter", metavar="HOW", help="none (default), or full: a random part of each wait")
-    retries("--retry-budget", type=float, metavar="SHARE", help="each request earns this much of a retry for all")
 
-    server = parser.add_argument_group("server").add_argument
-    server("--backlog", type=_number_or_default, metavar="N|default", help="what it asks of listen(2)")
-    server("--allocator", metavar="NAME", help="system (what it comes with, the default), jemalloc or mimalloc")
-    server("--workers", type=int, metavar="N", help="threads or processes (default: its runtime's own choice)")
-    server("--accept-loops", type=int, metavar="N", help="tasks that accept (default: one); hyper, tokio, go")
-    server("--reuseport", action="store_true", default=None, help="each of them with a listener of its own")
-    server("--accept-batch", type=int, metavar="N", help="accept at most so many in a row; hyper, tokio")
-    server("--work-us", type=int, metavar="N", help="busy work for each request")
-    server("--body-bytes", type=int, metavar="N", help="(default: 12)")
-    server("--nofile", type=int, metavar="N", help="its limit of open files (default: yours)")
-    server("--fast-open-queue", type=int, metavar="N", help="TCP_FASTOPEN of its listening sockets")
-    server("--defer-accept-s", type=int, metavar="S", help="TCP_DEFER_ACCEPT of its listening sockets, seconds")
-    server("--nofile-hard", type=int, metavar="N", help="how far it may raise that by itself (default: not at all)")
-    server("--no-stamps", dest="stamps", action="store_false", default=None, help="no accept times from the server")
-    server("--no-probe", dest="probe", action="store_false", default=None, help="no samples of queue and counters")
-    server("--no-ledger", dest="ledger", action="store_false", default=None, help="no SYNs counted by nftables")
-    server("--trace", action="store_true", default=None, help="root only: follow the kernel's tracepoints as well")
-    server("--settle-s", type=float, metavar="S", help="watch the server for S seconds more when the storm is over")
-    server("--ready", metavar="WHEN", help="the storm begins when it answered (default), is listening, or none")
-    server("--cpu", metavar="HOW", help="shared (default), or disjoint: server and clients on different CPUs")
-    server("--server-cpus", type=_cpus, metavar="LIST", help="e.g. 0,2-3")
-    server("--client-cpus", type=_cpus, metavar="LIST")
+def _add_server(group: argparse._MutuallyExclusiveGroup) -> None:
+    group.add_argument("--server", metavar="NAME", help="a server of the catalogue (default: python)")
+    # ``command`` is that of stormlab itself
+    group.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
 
-    front = parser.add_argument_group("load balancer").add_argument
-    front("--front", metavar="NAME", help="haproxy or nginx before the server, started and ended with it")
-    front("--front-backlog", type=int, metavar="N", help="what it asks of listen(2) (default: its own)")
-    front("--front-maxconn", type=int, metavar="N", help="connections at a time (nginx: of each worker, both sides)")
-    front("--front-workers", type=int, metavar="N", help="HAProxy's threads, nginx's processes (default: its own)")
-    front("--front-server-maxconn", type=int, metavar="N", help="requests that are at the server at a time")
-    front("--front-queue-s", type=float, metavar="S", help="how long one may wait for that in HAProxy (then 503)")
-    front("--front-reuse", action="store_true", default=None, help="kept connections to the server, for all clients")
-    front("--front-rate", type=float, metavar="N", help="let so many requests a second through")
-    front("--front-rate-status", type=int, metavar="N", help="what those beyond are told: 429 (default) or 503")
 
-    faults = parser.add_argument_group("faults and kernel").add_argument
-    faults("--stall-ms", type=float, metavar="D", help="stop the server from before the first connect until D ms after")
-    faults("--stall-at-s", type=float, metavar="S", help="begin that stall S seconds after the start instead")
-    faults("--hold-ms", type=float, metavar="D", help="lose all packets of one connection for D ms")
-    faults("--hold-at-s", type=float, metavar="S", help="begin that S seconds after the start")
-    faults("--stall-loop-ms", type=float, metavar="D", help="block the first accept loop until D ms after the start")
-    faults("--client-pause-ms", type=float, metavar="D", help="stop the agents for D ms when half the clients tried")
-    faults("--client-nofile", type=int, metavar="N", help="the agents' limit of open files (default: all there are)")
-    faults("--syn-loss", type=float, metavar="SHARE", help="lose this share of the SYNs on the way")
-    faults(
-        "--sysctl", type=_setting, action="append", metavar="KEY=VALUE", help="set in the private namespace; repeatable"
-    )
-    faults(
-        "--host-sysctl",
-        type=_setting,
-        action="append",
-        metavar="KEY=VALUE",
-        help="root only: set on this host for the length of the run, for what no namespace has; repeatable",
+def _add_option(group: argparse._ArgumentGroup, one: Option) -> None:
+    """An option of a storm as it is typed. Without it there is no value, so that what was given can be told."""
+    if one.kind == "true or false":
+        group.add_argument(
+            one.flag, dest=one.name, action=f"store_{not one.default}".lower(), default=None, help=one.help
+        )
+        return
+    kinds: dict[str, Callable[[str], Any]] = {"whole number": _count, "number": float, "CPU list": _cpus}
+    read = kinds.get(one.kind, type(one.default) if one.kind == "word" else str)
+    if one.kind == "settings":
+        group.add_argument(one.flag, dest=one.name, type=_setting, action="append", metavar=one.metavar, help=one.help)
+        return
+    metavar = "N|default" if one.name == "backlog" else one.metavar
+    default = "" if one.default is None else f" (default: {one.default})"
+    group.add_argument(
+        one.flag,
+        dest=one.name,
+        type=_number_or_default if one.name == "backlog" else read,
+        metavar=metavar,
+        help=(one.help + default).replace("%", "%%"),
     )
 
 
@@ -152,9 +121,7 @@ def _audit(parser: argparse.ArgumentParser) -> None:
 def _tune(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("search", type=_file, metavar="FILE", help=f"a search: its TOML file, or a name in {SEARCHES.name}/")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--server", metavar="NAME", help="another server of the catalogue than the search names")
-    what.add_argument("--command", dest="server_command", metavar="CMD", help="a server of your own: 'CMD … {port}'")
+    _add_server(parser.add_mutually_exclusive_group())
     add("--success", type=float, metavar="SHARE", help="another target: share of requests that are answered")
     add("--p99-ms", type=float, metavar="MS", help="another target: within which 99 %% of all requests are answered")
     add("--clients", type=int, metavar="N", help="another load")

@@ -52,11 +52,10 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """What is asked for. Raises: PlanError: it means nothing, or a plan and options of a storm are given."""
     given = {name: value for name, value in vars(options).items() if value is not None}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if name in OPTIONS and name != "command"}
-    if "server_command" in given:
+    if "server_command" in given:  # ``command`` is stormlab's own
         chosen["command"] = given["server_command"]
-    for name in ("sysctl", "host_sysctl"):
-        if name in chosen:
-            chosen[name] = dict(chosen[name])
+    for name in {"sysctl", "host_sysctl"} & chosen.keys():
+        chosen[name] = dict(chosen[name])
     if options.plan is None:
         return Plan("run", "", (trial_from_options(chosen),), 1 if options.repeats is None else options.repeats)
     if chosen:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import PlanError
-from harness.plan import MAX_REQUESTS, MAX_SECONDS, PLANS, Server, content_hash, read_scenarios
+from harness.plan import MAX_REQUESTS, MAX_SECONDS, PLANS, Server, content_hash, read_variants
 
 DESCRIBED = Path(__file__).with_name("tools.toml")
 ATTACKS = PLANS / "attacks"
@@ -91,8 +91,8 @@ class AttackPlan:
     question: str
     attacks: tuple[Attack, ...]
     repeats: int
-    names: tuple[str, ...]
-    """The scenario of each attack; empty where the plan has none."""
+    variants: tuple[str, ...]
+    """The variant that each attack is of; empty where the plan has none."""
 
 
 _OF_SERVER = {item.name for item in dataclasses.fields(Server)} - {"name"}
@@ -105,9 +105,9 @@ def load_attacks(path: Path, changes: Mapping[str, Any] | None = None) -> Attack
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
-    document, combined = read_scenarios(path, changes)
-    names, attacks = zip(*((name, _attack(options)) for name, options in combined), strict=True)
-    return AttackPlan(path.stem, document["question"], attacks, document["repeats"], names)
+    document, combined = read_variants(path, changes)
+    variants, attacks = zip(*((name, _attack(options)) for name, options in combined), strict=True)
+    return AttackPlan(path.stem, document["question"], attacks, document["repeats"], variants)
 
 
 def collection() -> list[AttackPlan]:

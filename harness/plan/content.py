@@ -21,6 +21,9 @@ def _without_defaults(value: Any) -> Any:
     kept: dict[str, Any] = {}
     for item in dataclasses.fields(value):
         current = getattr(value, item.name)
+        if item.metadata.get("flat"):  # a value that is written as if its fields were those of the whole
+            kept |= _without_defaults(current)
+            continue
         default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
         if current != default:
             kept[item.name] = _without_defaults(current)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import PROJECT
-from harness.plan.bounds import require
+from harness.errors import PlanError
+from harness.plan.files import read_variants, table
+from harness.plan.option import require
 from harness.plan.options import trial_from_options
-from harness.plan.reading import table
-from harness.plan.scenarios import read_scenarios
 from harness.plan.trial import Trial
 
 PLANS = PROJECT / "plans"
@@ -30,8 +30,8 @@ class Plan:
     repeats: int = 1
     keep_rows: int = 0
     """Of each trial, how many runs keep their rows in the reference data, because a figure draws them."""
-    names: tuple[str, ...] = ()
-    """The scenario of each trial; empty where the plan has none."""
+    variants: tuple[str, ...] = ()
+    """The variant that each trial is of; empty where the plan has none."""
     controls: tuple[Trial, ...] = ()
     """Of the trials, those that each repeat holds twice: what differs between the two is noise."""
     kept: tuple[Trial, ...] | None = None
@@ -55,7 +55,7 @@ class Plan:
         trials = tuple(itertools.compress(self.trials, kept))
         controls = tuple(trial for trial in self.controls if trial in trials)
         return dataclasses.replace(
-            self, trials=trials, names=tuple(itertools.compress(self.names, kept)), controls=controls
+            self, trials=trials, variants=tuple(itertools.compress(self.variants, kept)), controls=controls
         )
 
 
@@ -63,24 +63,27 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """Read a plan file, with ``changes`` merged into it table by table.
 
     TOML with ``question``, ``repeats``, ``keep_rows``, ``[base]`` (options of every trial), ``[vary]`` (option → list
-    of values; the trials are their product), ``[scenario.NAME]`` (sets of options, each crossed with the product), and
-    options, or the ``scenario``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
+    of values; the trials are their product), ``[variant.NAME]`` (sets of options, each crossed with the product), and
+    options, or the ``variant``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
     (``[keep]``).
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
-    document, combined = read_scenarios(path, changes, keys=("control", "keep"))
-    trials = [trial_from_options(options) for _, options in combined]
+    document, combined = read_variants(path, changes, keys=("control", "keep"))
+    try:
+        trials = [trial_from_options(options) for _, options in combined]
+    except PlanError as error:
+        raise PlanError(f"{error.message} (in {path})", error.next_step) from error
     control, keep = (table(path, document, key) for key in ("control", "keep"))
 
     def chosen(key: str, options: Mapping[str, Any]) -> tuple[Trial, ...]:
-        held = (options.items() <= {**every, "scenario": name}.items() for name, every in combined)
+        held = (options.items() <= {**every, "variant": name}.items() for name, every in combined)
         found = tuple(itertools.compress(trials, held))
         require(bool(found), f"[{key}] in {path} is true of no trial; it is an option of some of them")
         return found
 
-    names = tuple(name for name, _ in combined)
+    variants = tuple(name for name, _ in combined)
     twice, kept = chosen("control", control) if control else (), chosen("keep", keep) if keep else None
     question, repeats, keep_rows = document["question"], document["repeats"], document["keep_rows"]
-    return Plan(path.stem, question, tuple(trials), repeats, keep_rows, names, twice, kept)
+    return Plan(path.stem, question, tuple(trials), repeats, keep_rows, variants, twice, kept)

@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
-from harness.plan.bounds import MAX_SECONDS, choice, require
+from harness.plan.option import MAX_SECONDS, check, declared, option, require
 
 FrontName = Literal["none", "haproxy", "nginx"]
-RATE_STATUSES = (429, 503)
+RateStatus = Literal[429, 503]
 """What a rate limit may answer, honest words for no: too many requests (RFC 6585), service unavailable (RFC 9110)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """A load balancer between clients and server. What is not asked for is as the program comes."""
+    """A load balancer between clients and server. What is not asked for is as the program comes.
 
-    name: FrontName = "none"
-    backlog: int | None = None
-    """What it asks of listen(2); None: what it does by itself."""
-    maxconn: int | None = None
-    """HAProxy: connections of clients at a time; the others wait in its listener's queue. nginx: ``worker_connections``
-    of each worker, in which those to the server count too."""
-    workers: int | None = None
-    """Threads of HAProxy, processes of nginx."""
-    server_maxconn: int | None = None
-    """Requests that are at the server at a time. Of the others, HAProxy keeps a queue; nginx turns them away (502)."""
-    queue_s: float | None = None
-    """HAProxy: how long a request may be in that queue until it is turned away (503)."""
-    reuse: bool = False
-    """Whether requests of different clients share kept connections to the server."""
-    rate: float | None = None
-    """Requests a second that are let through."""
-    rate_status: int = 429
-    """What those beyond are told."""
+    ``maxconn``: of HAProxy the others wait in its listener's queue; of nginx it is ``worker_connections`` of each
+    worker, in which those to the server count too. Beyond ``server_maxconn`` HAProxy keeps a queue; nginx turns away
+    (502).
+    """
+
+    OPTION_PREFIX: ClassVar[str] = "front_"
+
+    name: FrontName = option(
+        "none", "haproxy or nginx before the server, started and ended with it", name="front", metavar="NAME"
+    )
+    backlog: int | None = option(None, "what it asks of listen(2) (default: its own)", low=0, high=2**31 - 1)
+    maxconn: int | None = option(
+        None, "connections at a time (nginx: of each worker, both sides)", low=1, high=2**20, unit="connections"
+    )
+    workers: int | None = option(None, "HAProxy's threads, nginx's processes (default: its own)", low=1, high=64)
+    server_maxconn: int | None = option(
+        None, "requests that are at the server at a time", low=1, high=2**20, unit="requests"
+    )
+    queue_s: float | None = option(
+        None,
+        "how long one may wait for that in HAProxy (then 503)",
+        above=0,
+        high=MAX_SECONDS,
+        unit="s",
+        metavar="S",
+    )
+    reuse: bool = option(False, "keep-alive connections to the server, shared by all clients")
+    rate: float | None = option(None, "let so many requests through", low=1, high=10**6, unit="per second")
+    rate_status: RateStatus = option(429, "what those beyond are told", metavar="N")
 
     def __post_init__(self) -> None:
-        choice("front", self.name, FrontName)
-        asked = [item.name for item in fields(self) if getattr(self, item.name) != item.default]
-        flags = ", ".join("--front-" + name.replace("_", "-") for name in asked)
-        require(self.name != "none" or not asked, f"{flags}: there is nothing before the server; use --front haproxy")
-        for name, least, most in (
-            ("backlog", 0, 2**31 - 1),
-            ("maxconn", 1, 2**20),
-            ("workers", 1, 64),
-            ("server_maxconn", 1, 2**20),
-            ("rate", 1, 10**6),
-        ):
-            value = getattr(self, name)
-            flag = "--front-" + name.replace("_", "-")
-            require(value is None or least <= value <= most, f"{flag} must be {least} to {most}, not {value}")
-        require(isinstance(self.reuse, bool), f"--front-reuse must be true or false, not {self.reuse!r}")
+        check(self)
+        asked = [one.flag for one in declared(Front) if getattr(self, one.field) != one.default]
+        require(
+            self.name != "none" or not asked,
+            f"{', '.join(asked)}: there is nothing before the server; use --front haproxy",
+        )
+        require(
+            self.queue_s is None or (self.name == "haproxy" and self.server_maxconn is not None),
+            "--front-queue-s is of HAProxy's queue before a server with --front-server-maxconn; nginx has none",
+        )
         require(
             self.rate is None or float(self.rate).is_integer(),
             f"--front-rate must be a whole number, which is what both programs count in, not {self.rate}",
         )
-        if self.queue_s is not None:
-            require(
-                0 < self.queue_s <= MAX_SECONDS,
-                f"--front-queue-s must be above 0 and at most {MAX_SECONDS:g}, not {self.queue_s:g}",
-            )
-            require(
-                self.name == "haproxy" and self.server_maxconn is not None,
-                "--front-queue-s is of HAProxy's queue before a server with --front-server-maxconn; nginx has none",
-            )
-        require(self.rate_status in RATE_STATUSES, f"--front-rate-status is 429 or 503, not {self.rate_status}")
         require(self.rate is not None or self.rate_status == 429, "--front-rate-status goes with --front-rate")
 
     @property

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.plan.bounds import MAX_SECONDS, choice, require
+from harness.plan.option import MAX_MS, MAX_SECONDS, check, option, require
 from harness.plan.retries import Retries
 
 SourcePorts = Literal["assigned", "kernel"]
+TargetHost = Literal["127.0.0.1", "::1", "localhost"]
 MAX_REQUESTS = 2_000_000
 """Upper bound of planned requests in one trial: a storm is bounded in count."""
 MAX_CLIENTS = 1_000_000
@@ -22,53 +23,55 @@ class Load:
 
     A burst issues everything at once; ``concurrency`` keeps that many clients under way (closed loop);
     ``rate`` issues that many requests a second whatever happens to them (open loop). With ``connections`` all requests
-    go over a pool of so many kept ones, and wait in one queue while there is none free.
+    go over a pool of so many keep-alive ones, and wait in one queue while there is none free.
+
+    >>> Load(clients=10, requests_per_client=5000).planned
+    50000
+    >>> Load(clients=4000, rate=2000).is_burst
+    False
     """
 
-    clients: int = 50_000
-    requests_per_client: int = 1
-    concurrency: int | None = None
-    rate: float | None = None
-    timeout_s: float = 10.0
-    processes: int | None = None
-    """Number of agents; None: as many as open files and cores ask for."""
-    target_host: str = "127.0.0.1"
-    path: str = "/"
-    source_ports: SourcePorts = "assigned"
-    fast_open: bool = False
-    """Whether clients send their request in the SYN (TCP_FASTOPEN_CONNECT), once they have a cookie."""
-    connections: int | None = None
-    """Size of the pool that all clients share; None: a connection for each client."""
-    spread_ms: float = 0.0
-    """The pool's first connections are opened over this long, each at a random moment."""
-    http2: bool = False
-    """HTTP/2 with prior knowledge: requests share a connection at the same time."""
+    clients: int = option(50_000, "number of clients", low=1, high=MAX_CLIENTS)
+    requests_per_client: int = option(1, "requests that each makes", low=1)
+    concurrency: int | None = option(None, "closed loop: this many clients at a time", low=1)
+    rate: float | None = option(None, "open loop: this many requests", above=0, high=1e6, unit="per second")
+    timeout_s: float = option(
+        10.0, "how long each request may take", flag="--timeout", above=0, high=MAX_SECONDS, unit="s", metavar="S"
+    )
+    processes: int | None = option(None, "agents (default: as many as open files and cores ask for)", low=1, high=256)
+    target_host: TargetHost = option("127.0.0.1", "where the load goes", metavar="HOST")
+    path: str = option("/", "what is asked for", metavar="PATH")
+    source_ports: SourcePorts = option("assigned", "assigned, or searched by the kernel", metavar="HOW")
+    fast_open: bool = option(False, "requests in the SYN, once there is a cookie (TCP_FASTOPEN_CONNECT)")
+    connections: int | None = option(
+        None, "a pool of so many keep-alive connections for all clients (default: one per client)", low=1
+    )
+    spread_ms: float = option(
+        0.0,
+        "open the pool's first connections over D ms, not at once",
+        low=0,
+        high=MAX_MS,
+        unit="ms",
+        metavar="D",
+    )
+    http2: bool = option(False, "HTTP/2 with prior knowledge, many requests a connection")
     retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
-        require(1 <= self.clients <= MAX_CLIENTS, f"clients must be 1 to {MAX_CLIENTS}, not {self.clients}")
-        require(
-            self.requests_per_client >= 1, f"requests per client must be at least 1, not {self.requests_per_client}"
-        )
+        check(self)
         require(
             self.planned <= MAX_REQUESTS,
             f"clients × requests per client is {self.planned}; one trial has at most {MAX_REQUESTS} requests",
         )
         require(
-            0 < self.timeout_s <= MAX_SECONDS,
-            f"timeout must be above 0 and at most {MAX_SECONDS:g} s, not {self.timeout_s:g}",
-        )
-        require(
             self.concurrency is None or self.rate is None,
             "--concurrency (closed loop) and --rate (open loop) exclude each other; choose one",
         )
-        if self.concurrency is not None:
-            require(
-                1 <= self.concurrency <= self.clients,
-                f"concurrency must be 1 to clients ({self.clients}), not {self.concurrency}",
-            )
+        require(
+            self.concurrency is None or self.concurrency <= self.clients,
+            f"--concurrency must be at most --clients ({self.clients}), not {self.concurrency}",
+        )
         if self.rate is not None:
-            require(0 < self.rate <= 1e6, f"rate must be above 0 and at most 1000000, not {self.rate:g}")
             seconds = self.planned / self.rate
             require(
                 seconds <= MAX_SECONDS,
@@ -76,27 +79,22 @@ class Load:
             )
         if self.processes is not None:
             most = min(self.concurrency or self.places, self.clients, 256)
-            require(1 <= self.processes <= most, f"processes must be 1 to {most} for this load, not {self.processes}")
+            require(self.processes <= most, f"--processes must be at most {most} for this load, not {self.processes}")
         self._check_pool()
-        choice("target host", self.target_host, Literal["127.0.0.1", "::1", "localhost"])
         require(
             bool(re.fullmatch(r"/[!-~]*", self.path)),
-            f"path must start with / and hold visible ASCII only, not {self.path!r}",
+            f"--path must start with / and hold visible ASCII only, not {self.path!r}",
         )
-        choice("source ports", self.source_ports, SourcePorts)
-        require(isinstance(self.fast_open, bool), f"fast open must be true or false, not {self.fast_open!r}")
 
     def _check_pool(self) -> None:
-        if self.connections is not None:
-            require(
-                1 <= self.connections <= self.planned,
-                f"connections must be 1 to the number of requests ({self.planned}), not {self.connections}",
-            )
+        require(
+            self.connections is None or self.connections <= self.planned,
+            f"--connections must be at most the number of requests ({self.planned}), not {self.connections}",
+        )
         require(
             not (self.pooled and self.concurrency is not None),
             "--concurrency cannot be joined with --connections or --http2: the pool says how many are under way",
         )
-        require(0 <= self.spread_ms <= MAX_SECONDS * 1000, f"spread must be 0 to 600000 ms, not {self.spread_ms:g}")
         require(self.pooled or not self.spread_ms, "--spread-ms is of the connections of a pool; use --connections")
         attempts = self.retries.attempts
         require(

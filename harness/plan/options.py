@@ -1,49 +1,37 @@
-"""The flat names of a trial's values, which the command line and the plan files share."""
+"""The flat names of a trial's options, which the command line, plan files, columns and documents share."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import PlanError
-from harness.plan.bounds import require
 from harness.plan.faults import Faults
 from harness.plan.front import Front
+from harness.plan.kernel import Kernel
 from harness.plan.load import Load
+from harness.plan.option import Option, declared, require
 from harness.plan.placement import Placement
 from harness.plan.retries import Retries
 from harness.plan.server import Server
 from harness.plan.trial import Trial
 
-_PARTS: dict[str, type] = {
-    "server": Server,
+PARTS: Mapping[str, type] = {
     "load": Load,
     "retries": Retries,
+    "server": Server,
     "placement": Placement,
+    "front": Front,
     "faults": Faults,
+    "kernel": Kernel,
+    "trial": Trial,
 }
-OPTIONS: dict[str, str] = {
-    item.name: part
-    for part, cls in _PARTS.items()
-    for item in dataclasses.fields(cls)
-    if (part, item.name) not in (("server", "name"), ("load", "retries"))
-} | {
-    "server": "server",
-    "sysctl": "trial",
-    "host_sysctl": "trial",
-    "probe": "trial",
-    "ledger": "trial",
-    "trace": "trial",
-    "settle_s": "trial",
-    "front": "front",
-    **{f"front_{item.name}": "front" for item in dataclasses.fields(Front) if item.name != "name"},
-}
-"""Option name → the part of a trial it belongs to. ``server`` is :attr:`Server.name`."""
-
-
+"""Part of a trial → the class whose fields are its options."""
+_PLACED = {one.name: (part, one) for part, cls in PARTS.items() for one in declared(cls)}
+OPTIONS: Mapping[str, Option] = {name: one for name, (_, one) in _PLACED.items()}
 DEFAULT = "default"
-"""As the value of an option: as if it were not given. A plan's scenario can so take back what its base says."""
+"""As the value of an option: as if it were not given. A plan's variant can so take back what its base says."""
 
 
 def trial_from_options(options: Mapping[str, Any]) -> Trial:
@@ -52,41 +40,55 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
     Raises:
         PlanError: an option is unknown, or a value means nothing.
     """
-    parts: dict[str, dict[str, Any]] = {part: {} for part in (*_PARTS, "front")}
-    settings: dict[str, Mapping[str, Any]] = {"sysctl": {}, "host_sysctl": {}}
-    for name in options:
+    parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    for name, value in options.items():
         if name not in OPTIONS:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
-    options = {name: value for name, value in options.items() if value != DEFAULT}
-    for name, value in options.items():
-        if name in settings:
-            settings[name] = value
-        elif name in ("probe", "ledger", "trace", "settle_s"):
-            continue
-        elif name in ("server", "front"):
-            parts[name]["name"] = value
-        elif OPTIONS[name] == "front":
-            parts["front"][name.removeprefix("front_")] = value
-        else:
-            parts[OPTIONS[name]][name] = tuple(value) if isinstance(value, list) else value
-    try:
-        return Trial(
-            server=Server(**parts["server"]),
-            load=Load(**parts["load"], retries=Retries(**parts["retries"])),
-            placement=Placement(**parts["placement"]),
-            faults=Faults(**parts["faults"]),
-            probe=bool(options.get("probe", True)),
-            ledger=bool(options.get("ledger", True)),
-            trace=bool(options.get("trace", False)),
-            settle_s=float(options.get("settle_s", 0.0)),
-            sysctls=_settings(settings["sysctl"]),
-            host_sysctls=_settings(settings["host_sysctl"]),
-            front=Front(**parts["front"]),
-        )
-    except (TypeError, ValueError) as error:  # a string where a number belongs, from a plan file
-        raise PlanError(f"an option has a value of the wrong type: {error}") from error
+        if value != DEFAULT:
+            part, one = _PLACED[name]
+            parts[part][one.field] = _read(one, value)
+    return Trial(
+        server=Server(**parts["server"]),
+        load=Load(**parts["load"], retries=Retries(**parts["retries"])),
+        placement=Placement(**parts["placement"]),
+        faults=Faults(**parts["faults"]),
+        kernel=Kernel(**parts["kernel"]),
+        front=Front(**parts["front"]),
+        **parts["trial"],
+    )
 
 
-def _settings(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    require(isinstance(table, Mapping), f"kernel settings must be a table of names and values, not {table!r}")
-    return tuple((str(key), str(value)) for key, value in table.items())
+def value_of(trial: Trial, name: str) -> Any:
+    """What an option is in a trial."""
+    part, one = _PLACED[name]
+    holder = {"retries": trial.load.retries, "trial": trial}.get(part) or getattr(trial, part)
+    return getattr(holder, one.field)
+
+
+def typed(trial: Trial) -> list[str]:
+    """The words of ``stormlab run`` for a trial, one for each option that is not at its default."""
+    return [
+        words
+        for name, one in OPTIONS.items()
+        if (value := value_of(trial, name)) != one.default
+        for words in _typed(one, value)
+    ]
+
+
+def _read(one: Option, value: Any) -> Any:
+    """A value as plan files and the command line have it."""
+    if one.kind == "settings":
+        require(isinstance(value, Mapping), f"{one.flag} must be {one.allowed}, not {value!r}")
+        return tuple((str(key), str(setting)) for key, setting in value.items())
+    return tuple(value) if one.kind == "CPU list" and isinstance(value, list) else value
+
+
+def _typed(one: Option, value: Any) -> Iterator[str]:
+    if isinstance(value, bool):
+        yield one.flag
+    elif one.kind == "settings":
+        yield from (f"{one.flag} {name}={setting}" for name, setting in value)
+    elif isinstance(value, tuple):
+        yield f"{one.flag} {','.join(map(str, value))}"
+    else:
+        yield f"{one.flag} {value:g}" if isinstance(value, float) else f"{one.flag} {shlex.quote(str(value))}"

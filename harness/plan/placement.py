@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.plan.bounds import choice
+from harness.plan.option import Cpus, check, option
 
 Regime = Literal["shared", "disjoint"]
 
@@ -14,9 +14,9 @@ Regime = Literal["shared", "disjoint"]
 class Placement:
     """Who runs on which CPUs. ``disjoint`` gives the server the first half of them and the clients the rest."""
 
-    cpu: Regime = "shared"
-    server_cpus: tuple[int, ...] | None = None
-    client_cpus: tuple[int, ...] | None = None
+    cpu: Regime = option("shared", "disjoint: server and clients on different CPUs", metavar="HOW")
+    server_cpus: Cpus | None = option(None, "the server's, e.g. 0,2-3")
+    client_cpus: Cpus | None = option(None, "the clients'")
 
     def __post_init__(self) -> None:
-        choice("cpu", self.cpu, Regime)
+        check(self)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.plan.bounds import MAX_SECONDS, choice, require
+from harness.plan.option import MAX_MS, MAX_SECONDS, check, option, require
 
 Jitter = Literal["none", "full"]
-MAX_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +17,35 @@ class Retries:
     Naive clients try again at once. ``backoff_ms`` is waited before the second attempt and twice as long before each
     further one, up to ``backoff_cap_ms``; with ``full`` jitter the wait is drawn evenly from zero to that
     (Brooker, "Exponential Backoff And Jitter", 2015). ``retry_budget`` is a share of the requests: each one that is
-    begun earns that much of a retry, and where none is earned a failure is final.
+    begun earns that much of a retry, and where none is earned a failure is final; None: no bound.
     """
 
-    attempts: int = 1
-    """At most, of one request; each on a new connection."""
-    attempt_timeout_s: float | None = None
-    """How long one attempt may take; None: as long as its request."""
-    backoff_ms: float = 0.0
-    backoff_cap_ms: float = 30_000.0
-    jitter: Jitter = "none"
-    retry_budget: float | None = None
-    """None: no bound."""
+    attempts: int = option(1, "how often a failed request is tried, in all", low=1, high=100, unit="attempts")
+    attempt_timeout_s: float | None = option(
+        None,
+        "seconds each of them may take (default: as long as its request)",
+        flag="--attempt-timeout",
+        above=0,
+        high=MAX_SECONDS,
+        unit="s",
+        metavar="S",
+    )
+    backoff_ms: float = option(
+        0.0,
+        "wait before the second, twice as long before each further",
+        low=0,
+        high=MAX_MS,
+        unit="ms",
+        metavar="D",
+    )
+    backoff_cap_ms: float = option(30_000.0, "the longest such wait", low=0, high=MAX_MS, unit="ms", metavar="D")
+    jitter: Jitter = option("none", "full: a random part of each wait", metavar="HOW")
+    retry_budget: float | None = option(
+        None, "each request earns this much of a retry for all", low=0, high=10, metavar="SHARE"
+    )
 
     def __post_init__(self) -> None:
-        require(1 <= self.attempts <= MAX_ATTEMPTS, f"attempts must be 1 to {MAX_ATTEMPTS}, not {self.attempts}")
-        if self.attempt_timeout_s is not None:
-            require(
-                0 < self.attempt_timeout_s <= MAX_SECONDS,
-                f"attempt timeout must be above 0 and at most {MAX_SECONDS:g} s, not {self.attempt_timeout_s:g}",
-            )
-        for name, value in (("backoff", self.backoff_ms), ("backoff cap", self.backoff_cap_ms)):
-            most = MAX_SECONDS * 1000
-            require(0 <= value <= most, f"{name} must be 0 to {most:g} ms, not {value:g}")
-        choice("jitter", self.jitter, Jitter)
-        if self.retry_budget is not None:
-            require(0 <= self.retry_budget <= 10, f"retry budget is a share from 0 to 10, not {self.retry_budget:g}")
+        check(self)
         asked = self.attempt_timeout_s is not None or self.backoff_ms or self.retry_budget is not None
         require(
             self.attempts > 1 or not asked,

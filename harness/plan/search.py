@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from harness.errors import PlanError
 from harness.plan import PLANS, Plan, Trial, trial_from_options
-from harness.plan.bounds import require
-from harness.plan.reading import read_document, table
+from harness.plan.files import read_document, table
+from harness.plan.option import require
 
 SEARCHES = PLANS / "searches"
 """The collection's; each is a TOML file like a plan's, with a target and knobs."""

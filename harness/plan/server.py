@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.plan.bounds import choice, require
+from harness.plan.option import check, option, require
 
 Ready = Literal["answered", "listening", "none"]
 Allocator = Literal["system", "jemalloc", "mimalloc"]
@@ -15,63 +15,51 @@ MAX_BACKLOG = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server under test: a name of the catalogue, or a command of the user's own."""
+    """The server under test: a name of the catalogue, or a command of the user's own.
 
-    name: str = "python"
-    command: str | None = None
-    """Shell-like command line with ``{port}``, and optionally ``{host}``, ``{backlog}`` and the other options."""
-    backlog: int | None = None
-    """What it is told to ask of listen(2); None: what its stack asks for by itself."""
-    body_bytes: int = 12
-    work_us: int = 0
-    """Busy work for each request, microseconds."""
-    workers: int | None = None
-    nofile: int | None = None
-    """Its limit of open files; None: the caller's."""
-    nofile_hard: int | None = None
-    """Up to where it may raise that limit by itself; None: not at all."""
-    ready: Ready = "answered"
-    stamps: bool = True
-    """Whether the lab's servers say when they accepted each connection."""
-    allocator: Allocator = "system"
-    """What its malloc is; ``system``: whatever it comes with."""
-    accept_loops: int | None = None
-    """Tasks that accept; None: one, as its stack's documentation has it."""
-    reuseport: bool = False
-    """Whether each of them has a listening socket of its own (SO_REUSEPORT), and where it can a thread."""
-    accept_batch: int | None = None
-    """Connections that a loop accepts in a row, before it lets those be served; None: as its runtime has it."""
-    fast_open_queue: int | None = None
-    """TCP_FASTOPEN of its listening sockets: how many connections may wait that began with data; None: unasked."""
-    defer_accept_s: int | None = None
-    """TCP_DEFER_ACCEPT of its listening sockets, seconds; None: unasked."""
+    >>> Server("hyper", backlog=4096).backlog
+    4096
+    >>> Server(command="./my-server --port {port}").stamps
+    True
+    """
+
+    name: str = option("python", "a server of the catalogue", name="server", metavar="NAME")
+    command: str | None = option(None, "a server of your own: 'CMD … {port}', also {host}, {backlog}, …", metavar="CMD")
+    backlog: int | None = option(
+        None, "what it asks of listen(2); default: what its stack asks for by itself", low=0, high=MAX_BACKLOG
+    )
+    body_bytes: int = option(12, "length of its answers' bodies", low=0, high=2**26, unit="bytes")
+    work_us: int = option(0, "busy work for each request", low=0, high=10_000_000, unit="µs")
+    workers: int | None = option(
+        None, "threads or processes (default: its runtime's own choice)", low=1, high=1024, unit="workers"
+    )
+    nofile: int | None = option(None, "its limit of open files (default: yours)", low=16, unit="files")
+    nofile_hard: int | None = option(
+        None, "how far it may raise that by itself (default: not at all)", low=16, unit="files"
+    )
+    ready: Ready = option(
+        "answered", "the storm begins when it answered a request, is listening, or at once", metavar="WHEN"
+    )
+    stamps: bool = option(True, "no accept times from the server")
+    allocator: Allocator = option("system", "its malloc; system: whatever it comes with", metavar="NAME")
+    accept_loops: int | None = option(None, "tasks that accept (default: one); hyper, tokio, go", low=1, high=1024)
+    reuseport: bool = option(False, "each of them with a listener of its own (SO_REUSEPORT)")
+    accept_batch: int | None = option(None, "accept at most so many in a row; hyper, tokio", low=1, high=1024)
+    fast_open_queue: int | None = option(None, "TCP_FASTOPEN of its listening sockets", low=1, high=MAX_BACKLOG)
+    defer_accept_s: int | None = option(
+        None, "TCP_DEFER_ACCEPT of its listening sockets", low=1, high=MAX_BACKLOG, unit="s", metavar="S"
+    )
 
     def __post_init__(self) -> None:
-        if self.command is not None:
-            require(
-                "{port}" in self.command or "{options}" in self.command,
-                f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
-            )
-        if self.backlog is not None:
-            require(
-                0 <= self.backlog <= MAX_BACKLOG,
-                f"backlog must be 0 to {MAX_BACKLOG} or 'default', not {self.backlog}",
-            )
-        require(0 <= self.body_bytes <= 2**26, f"body bytes must be 0 to {2**26}, not {self.body_bytes}")
-        require(0 <= self.work_us <= 10_000_000, f"work must be 0 to 10000000 µs, not {self.work_us}")
-        require(self.workers is None or 1 <= self.workers <= 1024, f"workers must be 1 to 1024, not {self.workers}")
-        require(self.nofile is None or self.nofile >= 16, f"nofile must be at least 16, not {self.nofile}")
-        for name, number in (("fast open queue", self.fast_open_queue), ("defer accept", self.defer_accept_s)):
-            require(number is None or 1 <= number <= MAX_BACKLOG, f"{name} must be 1 to {MAX_BACKLOG}, not {number}")
-        if self.nofile_hard is not None:
-            fits = self.nofile is not None and self.nofile <= self.nofile_hard
-            require(fits, f"nofile hard, {self.nofile_hard}, goes with a nofile that is not above it")
-        choice("ready", self.ready, Ready)
-        choice("allocator", self.allocator, Allocator)
-        for name in ("accept_loops", "accept_batch"):
-            value = getattr(self, name)
-            require(value is None or 1 <= value <= 1024, f"{name.replace('_', ' ')} must be 1 to 1024, not {value}")
-        require(isinstance(self.reuseport, bool), f"reuseport must be true or false, not {self.reuseport!r}")
+        check(self)
+        require(
+            self.command is None or "{port}" in self.command or "{options}" in self.command,
+            f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
+        )
+        require(
+            self.nofile_hard is None or (self.nofile is not None and self.nofile <= self.nofile_hard),
+            f"--nofile-hard {self.nofile_hard} goes with a --nofile that is not above it",
+        )
         require(
             not self.reuseport or self.accept_loops is not None,
             "--reuseport gives each accept loop a listener of its own; say how many with --accept-loops",

@@ -3,55 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.plan.bounds import require
 from harness.plan.content import content_hash
 from harness.plan.faults import Faults
 from harness.plan.front import Front
+from harness.plan.kernel import Kernel
 from harness.plan.load import Load
+from harness.plan.option import check, option, require
 from harness.plan.placement import Placement
 from harness.plan.retries import Retries
 from harness.plan.server import Server
 
-MAX_SETTLE_S = 60.0
-"""Upper bound of how long a server is watched when its storm is over."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One storm: what is run, under what load, where, with which faults and kernel settings."""
+    """One storm: what is run, under what load, where, with which faults and kernel settings, and who watches.
+
+    >>> Trial(Server("go"), Load(clients=4000), kernel=Kernel((("net.ipv4.tcp_syncookies", "0"),))).load.planned
+    4000
+    """
 
     server: Server = field(default_factory=Server)
     load: Load = field(default_factory=Load)
     placement: Placement = field(default_factory=Placement)
     faults: Faults = field(default_factory=Faults)
-    probe: bool = True
-    """Whether queue, counters and server are sampled meanwhile."""
-    ledger: bool = True
-    """Whether the SYNs and SYN-ACKs of each connection are counted, where nftables is there."""
-    trace: bool = False
-    """Whether the kernel's tracepoints are followed, where root may."""
-    settle_s: float = 0.0
-    """How long server and probe go on after the storm, to see what memory is given back."""
-    sysctls: tuple[tuple[str, str], ...] = ()
-    """Kernel settings of the trial's private namespace, sorted by name."""
-    host_sysctls: tuple[tuple[str, str], ...] = ()
-    """Settings of the host that no namespace has, changed for the length of the run, sorted by name."""
+    probe: bool = option(True, "no samples of queue, server and counters")
+    ledger: bool = option(True, "no SYNs and SYN-ACKs counted by nftables")
+    trace: bool = option(False, "root only: follow the kernel's tracepoints as well")
+    settle_s: float = option(
+        0.0, "watch the server for S seconds more when the storm is over", low=0, high=60, unit="s", metavar="S"
+    )
+    kernel: Kernel = field(default_factory=Kernel, metadata={"flat": True})
     front: Front = field(default_factory=Front)
     """The load balancer that the storm meets before the server, if any."""
 
     def __post_init__(self) -> None:
-        require(0 <= self.settle_s <= MAX_SETTLE_S, f"settle must be 0 to {MAX_SETTLE_S:g} s, not {self.settle_s:g}")
-        for option, name in (("--sysctl", "sysctls"), ("--host-sysctl", "host_sysctls")):
-            settings = tuple(sorted(getattr(self, name)))
-            for key, _ in settings:
-                known = bool(re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key))
-                require(known, f"{option} sets net.*, not {key!r}")
-            object.__setattr__(self, name, settings)
+        check(self)
+        object.__setattr__(self, "settle_s", float(self.settle_s))
         require(
             self.faults.stall_loop_ms is None or self.server.accept_loops is not None,
             "--stall-loop-ms blocks the first of several accept loops; say how many with --accept-loops",
@@ -66,26 +57,25 @@ class Trial:
         return content_hash(self)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        document = dataclasses.asdict(self)
+        return {**document, **document.pop("kernel")}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Trial:
-        """The inverse of :meth:`to_json`, from a parsed JSON document."""
-
-        def cpus(value: Iterable[int] | None) -> tuple[int, ...] | None:
-            return None if value is None else tuple(value)
-
-        placement, load = document["placement"], document["load"]
+        """The inverse of :meth:`to_json`, from a parsed JSON document; what an older one lacks is at its default."""
+        load, placement = document["load"], document["placement"]
+        cpus = {name: tuple(value) for name, value in placement.items() if isinstance(value, list)}
+        settings = {
+            name: tuple((key, value) for key, value in document[name])
+            for name in ("sysctls", "host_sysctls")
+            if name in document
+        }
         return cls(
             server=Server(**document["server"]),
             load=Load(**{**load, "retries": Retries(**load.get("retries", {}))}),
-            placement=Placement(placement["cpu"], cpus(placement["server_cpus"]), cpus(placement["client_cpus"])),
+            placement=Placement(**{**placement, **cpus}),
             faults=Faults(**document["faults"]),
-            probe=document.get("probe", True),
-            ledger=document.get("ledger", True),
-            trace=document.get("trace", False),
-            settle_s=document.get("settle_s", 0.0),
-            sysctls=tuple((key, value) for key, value in document["sysctls"]),
-            host_sysctls=tuple((key, value) for key, value in document.get("host_sysctls", ())),
+            kernel=Kernel(**settings),
             front=Front(**document.get("front", {})),
+            **{name: document[name] for name in ("probe", "ledger", "trace", "settle_s") if name in document},
         )

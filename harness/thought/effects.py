@@ -34,11 +34,11 @@ def limited(storms: pd.DataFrame) -> bool:
 def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The plan's runs with columns ``experiment``, ``load``, ``block``, from 0, ``asked`` and ``compared``.
 
-    ``load`` is the scenario, ``compared`` the allocator ``asked`` for, or which of two equal storms it is. The n-th run
+    ``load`` is the variant, ``compared`` the allocator ``asked`` for, or which of two equal storms it is. The n-th run
     of a trial belongs to the n-th block. Of the two of a control, now the earlier and now the later one stands
     for the untouched variant, so that neither is favoured by its place. ``cpu_us_per_answer`` is the server's.
     """
-    loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
+    loads = dict(zip((trial.plan_hash for trial in plan.trials), plan.variants, strict=True))
     asked = {trial.plan_hash: trial.server.allocator for trial in plan.trials}
     numbered = with_blocks(runs, plan)
     return numbered.assign(
@@ -143,12 +143,12 @@ def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> tuple[int, in
     kinds: set[tuple[str, ...]] = set()
     wholes: set[tuple[str, ...]] = set()
     for plan in plans:
-        for trial, load in zip(plan.trials, plan.names, strict=True):
+        for trial, load in zip(plan.trials, plan.variants, strict=True):
             server = trial.server
             if server.allocator != UNTOUCHED:
                 had = [name for name in measures if trial.settle_s or name != "settled_rss_bytes"]
                 kinds.update((plan.name, server.name, server.allocator, load, name) for name in had)
-                if len(set(plan.names)) > 1:
+                if len(set(plan.variants)) > 1:
                     wholes.update((plan.name, server.name, server.allocator, name) for name in had)
     return len(kinds), len(wholes)
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from harness.errors import PlanError
 from harness.events.store import write_table
 from harness.events.tables import Column
-from harness.plan import OPTIONS, Front, Plan, Retries
+from harness.plan import OPTIONS, Plan, Trial, value_of
 from harness.thought import cause
 from harness.thought.summary import Summary
 
@@ -221,14 +221,15 @@ def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     unknown = [name for name in names if name not in OPTIONS]
     if unknown:
         raise PlanError(f"no option is called {', '.join(unknown)}", f"there are {', '.join(sorted(OPTIONS))}")
-    found = {name: [_option(plan, name) for plan in runs["plan"]] for name in names}
+    trials = [Trial.from_json(plan) for plan in runs["plan"]]
+    found = {name: [value_of(trial, name) for trial in trials] for name in names}
     return runs.assign(**found)
 
 
 def with_variants(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The runs with a column ``variant``: the name of their scenario in the plan, categories in the plan's order."""
-    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
-    found = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.names)), ordered=True)
+    """The runs with a column ``variant``: the variant of the plan that each is of, categories in the plan's order."""
+    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.variants, strict=True))
+    found = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.variants)), ordered=True)
     return runs.assign(variant=found).sort_values("variant", kind="stable", ignore_index=True)
 
 
@@ -247,18 +248,6 @@ def with_counters(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
 def documents(column: pd.Series) -> list[dict[str, Any]]:
     """The documents in a column of runs; empty where a run has none."""
     return [value if isinstance(value, dict) else {} for value in column]
-
-
-def _option(plan: Mapping[str, Any], name: str) -> Any:
-    part = OPTIONS[name]
-    if part == "front":
-        name = "name" if name == "front" else name.removeprefix("front_")
-        return plan.get("front", {}).get(name, getattr(Front(), name))
-    if part == "retries":
-        return plan["load"].get("retries", {}).get(name, getattr(Retries(), name))
-    if part == "trial":
-        return plan.get({"sysctl": "sysctls", "host_sysctl": "host_sysctls"}.get(name, name))
-    return plan[part].get("name" if name == "server" else name)
 
 
 def write(runs: pd.DataFrame, path: Path) -> None:

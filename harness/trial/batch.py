@@ -109,9 +109,9 @@ def _why_not(trial: Trial, say: Say) -> str | None:
     files, most = trial.server.nofile_hard or trial.server.nofile, files_limit()[1]
     if files is not None and files > most:
         return f"it takes {files} open files; the hard limit here is {most}"
-    if trial.host_sysctls and os.geteuid() != 0:
+    if trial.kernel.host_sysctls and os.geteuid() != 0:
         return "it changes a setting of the host, which only root may"
-    if (trial.sysctls or loses) and not (isolation := namespace.available()).isolated:
+    if (trial.kernel.sysctls or loses) and not (isolation := namespace.available()).isolated:
         does = "loses packets on purpose" if loses else "has settings of a network of its own"
         return f"it {does}, and there is {isolation.reason}"
     try:

@@ -43,7 +43,7 @@ def run_trial(trial: Trial, data: Path, report: Report = lambda progress: None) 
         KeyboardInterrupt: interrupted before the storm, or when it was over. In the storm, the failed run is returned.
     """
     catalogue.provide(trial.server, lambda line: report({"notice": line}))
-    with host_settings.changed(dict(trial.host_sysctls)) as notice:
+    with host_settings.changed(dict(trial.kernel.host_sysctls)) as notice:
         if notice:
             report({"notice": notice})
         return _run(trial, data, report)

@@ -28,12 +28,12 @@ def enter_network(trial: Trial) -> dict[str, Any]:
     """
     settings = namespace.read_settings()
     isolation = namespace.enter()
-    if trial.sysctls and not isolation.isolated:
+    if trial.kernel.sysctls and not isolation.isolated:
         raise MachineError(
             f"--sysctl was asked for; there is no private namespace to set it in: {isolation.reason}",
             "allow user namespaces or run as root; see `stormlab doctor`",
         )
-    namespace.set_private(dict(trial.sysctls))
+    namespace.set_private(dict(trial.kernel.sysctls))
     own = namespace.read_settings()
     kept = {
         key: value

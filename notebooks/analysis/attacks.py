@@ -50,14 +50,14 @@ def record(
 
 
 def of_plan(plan: AttackPlan, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Those of a plan as a frame (see :func:`frame`), in its order, with its scenarios as ``variant``; of one host."""
+    """Those of a plan as a frame (see :func:`frame`), in its order, with ``variant``; of one host."""
     order = {attack.plan_hash: index for index, attack in enumerate(plan.attacks)}
     chosen = [kept for kept in records if kept["plan_hash"] in order]
     if not chosen:
         return pd.DataFrame()
-    names = dict(zip((attack.plan_hash for attack in plan.attacks), plan.names, strict=True))
+    names = dict(zip((attack.plan_hash for attack in plan.attacks), plan.variants, strict=True))
     runs = of_one_host(frame(sorted(chosen, key=lambda kept: order[kept["plan_hash"]]))).reset_index(drop=True)
-    variants = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.names)), ordered=True)
+    variants = pd.Categorical(runs["plan_hash"].map(names), categories=list(dict.fromkeys(plan.variants)), ordered=True)
     return runs.assign(variant=variants)
 
 

@@ -27,7 +27,7 @@ DOWN = np.where(np.arange(SECONDS) < PLAN.trials[0].faults.stall_at_s, WELL, 0).
 def answer(goodput: dict[str, np.ndarray], folder: Path) -> str:
     """The line on retries, where every storm of a policy had this goodput."""
     runs = results.read(store.REFERENCE / results.RUNS)
-    policies = dict(zip((trial.plan_hash for trial in PLAN.trials), PLAN.names, strict=True))
+    policies = dict(zip((trial.plan_hash for trial in PLAN.trials), PLAN.variants, strict=True))
     policy = runs["plan_hash"].map(policies)
     if policy.dropna().empty:
         pytest.skip("the reference data has no storms of plans/07-retries.toml; record them with `stormlab run --plan`")
@@ -43,12 +43,12 @@ def answer(goodput: dict[str, np.ndarray], folder: Path) -> str:
 
 
 def test_where_every_storm_recovers_no_policy_is_blamed(tmp_path: Path) -> None:
-    said = answer(dict.fromkeys(PLAN.names, WELL), tmp_path)
+    said = answer(dict.fromkeys(PLAN.variants, WELL), tmp_path)
     assert "in all storms of –;" in said
-    assert all(f"*{name}*" in said for name in PLAN.names)
+    assert all(f"*{name}*" in said for name in PLAN.variants)
 
 
 def test_the_policy_that_kept_the_server_down_is_named(tmp_path: Path) -> None:
-    said = answer({**dict.fromkeys(PLAN.names, WELL), "backoff": DOWN}, tmp_path)
+    said = answer({**dict.fromkeys(PLAN.variants, WELL), "backoff": DOWN}, tmp_path)
     assert "in all storms of *backoff*;" in said
     assert "*at once*" in said.partition(";")[2]

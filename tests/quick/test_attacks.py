@@ -45,10 +45,10 @@ def test_options_with_a_placeholder_that_nothing_stands_for_are_refused() -> Non
 def test_a_plan_names_its_scenarios_and_knows_published_servers(tmp_path: Path) -> None:
     plan = tmp_path / "p.toml"
     plan.write_text(
-        'repeats = 2\n[scenario.a]\nserver = "hyper-2024"\n[scenario.b]\nserver = "go"\n[vary]\nrate = [1, 2]\n'
+        'repeats = 2\n[variant.a]\nserver = "hyper-2024"\n[variant.b]\nserver = "go"\n[vary]\nrate = [1, 2]\n'
     )
     found = load_attacks(plan)
-    assert found.names == ("a", "a", "b", "b")
+    assert found.variants == ("a", "a", "b", "b")
     assert "published-2024" in str(found.attacks[0].server.command)
     assert (found.attacks[0].listen, found.attacks[2].listen) == ("127.0.0.1", "::")
     for wrong in (
@@ -64,7 +64,7 @@ def test_a_plan_names_its_scenarios_and_knows_published_servers(tmp_path: Path) 
         with pytest.raises(PlanError) as refused:
             load_attacks(plan)
         assert "\n" not in refused.value.line
-    plan.write_text("[scenario]\na = 5\n")
+    plan.write_text("[variant]\na = 5\n")
     with pytest.raises(PlanError, match=r"a in \S+ must be a table"):
         load_attacks(plan)
     plan.write_text('[base]\ntol = "hey"\n')

@@ -14,7 +14,7 @@ from harness.thought.effects import AGAIN, POOLED, comparisons, designed, effect
 
 PLAN = """
 question = "?"
-[scenario.storm]
+[variant.storm]
 clients = 10
 [vary]
 server = ["hyper", "python"]
@@ -138,7 +138,7 @@ def test_a_design_knows_what_it_can_see(runs: pd.DataFrame) -> None:
     assert effects(runs, ["peak_rss_bytes"]).smallest.between(1, 1.15).all()
 
 
-TWO_LOADS = PLAN.replace("[vary]", "[scenario.long]\nclients = 10\nrequests_per_client = 9\n[vary]")
+TWO_LOADS = PLAN.replace("[vary]", "[variant.long]\nclients = 10\nrequests_per_client = 9\n[vary]")
 
 
 def test_a_server_is_compared_as_a_whole_over_all_its_loads(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "lab": ("plan", "events", *LEFT, "thought"),
     "cli": ("plan", "events", *LEFT, "thought", "page", "lab"),
     "__main__": ("cli",),
-    "analysis": ("plan", "events", "thought", "page", "lab"),
+    "analysis": ("plan", "events", "thought", "page", "lab", "cli"),
 }
 """Folder → the folders it may import, beside itself; ``errors`` is open to all."""
 HEAVY = {"pandas", "matplotlib", "seaborn", "papermill", "rich", "scipy"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import PlanError
-from harness.plan import PLANS, Load, Server, Trial, load_plan, trial_from_options
+from harness.plan import OPTIONS, PLANS, Load, Server, Trial, load_plan, trial_from_options
 
 
 @pytest.mark.parametrize(
@@ -174,20 +175,20 @@ def test_a_control_is_held_twice_in_each_block(tmp_path: Path) -> None:
     }
     of_python = plan.of_servers(["python"])
     assert {trial.server.name for trial in of_python.block} == {"python"}
-    assert (len(of_python.trials), len(of_python.names), len(of_python.controls)) == (2, 2, 1)
+    assert (len(of_python.trials), len(of_python.variants), len(of_python.controls)) == (2, 2, 1)
     assert plan.of_servers([]) == plan
     assert load_plan(file, {"control": {"allocator": "jemalloc"}}).controls != plan.controls
     with pytest.raises(PlanError, match="control"):
         load_plan(file, {"control": {"allocator": "mimalloc"}})
 
 
-def test_a_control_may_be_a_scenario(tmp_path: Path) -> None:
+def test_a_control_may_be_a_variant(tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
-    file.write_text("[scenario.calm]\n[scenario.stormy]\nrate = 9000\n[control]\nscenario = 'calm'")
+    file.write_text("[variant.calm]\n[variant.stormy]\nrate = 9000\n[control]\nvariant = 'calm'")
     plan = load_plan(file)
     assert plan.controls == plan.trials[:1]
     with pytest.raises(PlanError, match="control"):
-        load_plan(file, {"control": {"scenario": "windy"}})
+        load_plan(file, {"control": {"variant": "windy"}})
 
 
 @pytest.mark.parametrize(
@@ -197,6 +198,53 @@ def test_a_plan_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) 
     file = tmp_path / "p.toml"
     file.write_text(text)
     with pytest.raises(PlanError):
+        load_plan(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("http2", "no"),
+        ("probe", "false"),
+        ("trace", "on"),
+        ("clients", True),
+        ("clients", 10.0),
+        ("clients", "7"),
+        ("front_maxconn", 10.5),
+        ("server", ["go"]),
+        ("server", {"name": "go"}),
+        ("sysctl", "net.a=1"),
+        ("server_cpus", "0"),
+        ("timeout_s", 0),
+        ("syn_loss", 1),
+        ("backlog", -1),
+    ],
+)
+def test_a_value_of_another_type_or_beyond_its_bounds_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
+    """Each of these once meant something: ``bool("false")`` is true, and a float counts as many as its integer."""
+    with pytest.raises(PlanError, match=OPTIONS[name].flag):
+        trial_from_options({name: value})
+    file = tmp_path / "p.toml"
+    file.write_text(f"[base]\n{name} = {json.dumps(value) if not isinstance(value, dict) else '{ name = 1 }'}\n")
+    with pytest.raises(PlanError, match=r"p\.toml"):
+        load_plan(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "says nothing of its storms"),
+        ("question = 'why?'", "says nothing of its storms"),
+        ("keep_rows = -1\n[base]\nclients = 7", "keep_rows"),
+        ("repeats = true\n[base]\nclients = 7", "repeats"),
+        ("[vary]\nserver = ['go', 'go']", "'go' twice"),
+        ("[scenario.a]\nclients = 7", "variant"),
+    ],
+)
+def test_a_plan_that_would_run_what_nobody_asked_for_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(text)
+    with pytest.raises(PlanError, match=said):
         load_plan(file)
 
 

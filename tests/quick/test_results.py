@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.events import store
-from harness.plan import load_plan
+from harness.plan import load_plan, trial_from_options
 from harness.thought import runs as results
 from harness.thought.cause import CAUSES
 
@@ -19,8 +19,8 @@ repeats = 2
 [base]
 clients = 100
 stall_ms = 50
-[scenario."as it is"]
-[scenario.calm]
+[variant."as it is"]
+[variant.calm]
 stall_ms = "default"
 """
 
@@ -63,3 +63,10 @@ def test_an_older_file_lacks_columns_and_can_be_read_and_written(tmp_path: Path)
     assert runs[added].isna().all(axis=None)
     results.write(runs, tmp_path / "new.parquet")
     pd.testing.assert_frame_equal(results.read(tmp_path / "new.parquet"), runs)
+
+
+def test_an_option_that_is_newer_than_a_run_is_at_its_default() -> None:
+    older = trial_from_options({"server": "go"}).to_json()
+    del older["load"]["spread_ms"], older["host_sysctls"], older["settle_s"]
+    found = results.with_options(pd.DataFrame({"plan": [older]}), "spread_ms", "host_sysctl", "settle_s", "server")
+    assert found[["spread_ms", "host_sysctl", "settle_s", "server"]].to_numpy().tolist() == [[0.0, (), 0.0, "go"]]

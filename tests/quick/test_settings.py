@@ -62,7 +62,7 @@ def found_in(storms: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_every_setting_is_a_scenario_of_the_plan_and_is_compared() -> None:
-    names = load_plan(PLANS / "06-kernel-settings.toml").names
+    names = load_plan(PLANS / "06-kernel-settings.toml").variants
     assert {setting.variant for setting in SETTINGS} | {AS_IT_IS, "searched ports"} == set(names)
     assert {setting.against for setting in SETTINGS} <= set(names)
 

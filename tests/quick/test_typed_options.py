@@ -15,8 +15,8 @@ from harness.plan import PLANS, load_plan, trial_from_options
 FILE = """
 [base]
 clients = 70
-[scenario."as it comes"]
-[scenario."a queue"]
+[variant."as it comes"]
+[variant."a queue"]
 front = "haproxy"
 front_server_maxconn = 16
 [vary]
@@ -58,7 +58,7 @@ def test_one_name_of_two_meanings_has_two_rows(tmp_path: Path) -> None:
     plans = []
     for number, option in enumerate(("accept_loops = 2", "workers = 2")):
         path = tmp_path / f"{number}.toml"
-        path.write_text(f'[base]\nserver = "{("hyper", "node")[number]}"\n[scenario."more hands"]\n{option}\n')
+        path.write_text(f'[base]\nserver = "{("hyper", "node")[number]}"\n[variant."more hands"]\n{option}\n')
         plans.append(load_plan(path))
     table = options_table({"storm": plans})
     assert table["options"].tolist() == ["as it comes", "--accept-loops 2", "--workers 2"]

@@ -489,9 +489,9 @@ nofile = [64, 1024]
 KERNEL = """
 [base]
 clients = 500
-[scenario."searched"]
+[variant."searched"]
 source_ports = "kernel"
-[scenario."searched, wider range"]
+[variant."searched, wider range"]
 source_ports = "kernel"
 sysctl = { "net.ipv4.ip_local_port_range" = "1024 65535" }
 """

@@ -53,7 +53,7 @@ def storms(
     read = [load_plan(PLANS / f"{name}.toml") for name in plans]
     runs = pd.concat([recorded(plan, STORMS, like, measured) for plan in read], ignore_index=True)
     runs["protocol"] = ["HTTP/2" if plan["load"]["http2"] else "HTTP/1.1" for plan in runs["plan"]]
-    names = {trial.plan_hash: name for plan in read for trial, name in zip(plan.trials, plan.names, strict=True)}
+    names = {trial.plan_hash: name for plan in read for trial, name in zip(plan.trials, plan.variants, strict=True)}
     shares = [(slow or {}).get(names[one], 0.0) for one in runs["plan_hash"]]
     steps = np.array(GRID_MS)
     runs["latency_shares"] = [np.where(steps < 1, 0, np.where(steps < 1_500, 1 - share, 1)) for share in shares]

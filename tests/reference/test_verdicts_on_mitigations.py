@@ -260,7 +260,7 @@ def searched(reference: Evidence, good: str, confirmed: int = 10, as_they_come: 
     rows = []
     for number, candidate in enumerate(search.candidates):
         found = candidate.name == good
-        plan = Plan(search.name, "", (candidate.trial,), names=("",))
+        plan = Plan(search.name, "", (candidate.trial,), variants=("",))
         p99_ms = 100.0 if found else as_they_come if not candidate.changes else 2000.0
         storms = search.runs + search.confirm if found or p99_ms <= search.target.p99_ms else search.may_miss + 1
         run = planted(reference, plan, lambda trial, name, p99_ms=p99_ms: {"p99_ms": p99_ms}, storms)
@@ -297,7 +297,7 @@ def test_searches_on_two_stacks_reproduce_it(
     monkeypatch.setattr(tuning, "SEARCHES", tmp_path)
     other = load_search(tmp_path / "other.toml")
     first = searched(reference, "backlog 4096")
-    second = Plan(other.name, "", (other.candidates[1].trial,), names=("",))
+    second = Plan(other.name, "", (other.candidates[1].trial,), variants=("",))
     more = planted(reference, second, lambda trial, name: {"p99_ms": 100.0}, other.runs + other.confirm)
     both = with_runs(first, pd.concat([first.runs, more]))  # its first candidate is Go as it comes
     assert judged("A4", both).verdict == "reproduced"

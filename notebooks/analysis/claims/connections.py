@@ -31,7 +31,7 @@ KNEE_WITHIN = 0.1
 SLOW_MS = 200
 """A request that waits for a stalled connection; in a calm storm of that plan none takes as long."""
 UNSHARED = "pool of 50"
-"""The scenario of :data:`HELD` in which a stalled connection has one request to itself."""
+"""The variant of :data:`HELD` in which a stalled connection has one request to itself."""
 _WAYS, _JOINED = {POOL: "a pool", HTTP2: "HTTP/2"}, {POOL: "of", HTTP2: "over"}
 _SWEEP = "in the sweep"
 _SIGNS: Mapping[Bound, str] = {"equal": "", "at most": "at most ", "at least": "at least "}

@@ -51,7 +51,7 @@ class Evidence:
     def of_plan(self, name: str, *options: str) -> pd.DataFrame:
         """The runs of a plan of the collection, none if there is no such plan; with options of their trials as columns.
 
-        And with ``variant``, the scenario, and ``wide``, whether this host's input queue was opened wide for the storm.
+        And with ``variant`` and ``wide``, whether this host's input queue was opened wide for the storm.
         """
         path = PLANS / f"{name}.toml"
         plan = load_plan(path) if path.exists() else Plan(name, "", ())

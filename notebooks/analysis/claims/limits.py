@@ -61,10 +61,10 @@ def f3(evidence: Evidence) -> Verdict:
     ports, settings = evidence.of_plan(PORTS), evidence.of_plan(SETTINGS)
     if ports.empty and settings.empty:
         return pending("F3")
-    exhausted = {PORTS_EXHAUSTED: _scenarios(ports, "success_rate", SEARCHED)}
+    exhausted = {PORTS_EXHAUSTED: _variants(ports, "success_rate", SEARCHED)}
     other = {
-        PORTS_TO_SPARE: _scenarios(settings, "success_rate", SEARCHED_IN_A_STORM),
-        FAST_OPEN_TRIED: _scenarios(settings, "first_try_share", FAST_OPEN),
+        PORTS_TO_SPARE: _variants(settings, "success_rate", SEARCHED_IN_A_STORM),
+        FAST_OPEN_TRIED: _variants(settings, "first_try_share", FAST_OPEN),
     }
     more_files = {condition: change for plan in files for condition, change in _files(plan).items()}
     changes = more_files | other
@@ -129,25 +129,25 @@ def _named(conditions: Sequence[str]) -> str:
 
 def _of_program(evidence: Evidence) -> list[pd.DataFrame]:
     """The storms on the published program, with this host's input queue as it is, and opened wide."""
-    # Its scenarios are its servers.
+    # Its variants are its servers.
     return [of_program(evidence, plan).assign(variant="") for plan in (FILES, FILES_WIDE)]
 
 
 def _files(runs: pd.DataFrame) -> dict[str, Change]:
-    """By stack, scenario and limit: what the highest limit brings over it."""
+    """By stack, variant and limit: what the highest limit brings over it."""
     found: dict[str, Change] = {}
-    for (clients, scenario, server), storms in runs.groupby(["clients", "variant", "server"], observed=True):
+    for (clients, variant, server), storms in runs.groupby(["clients", "variant", "server"], observed=True):
         most = storms["nofile"].max()
         queue = ", input queue opened wide" if storms["wide"].any() else ""
         for limit in sorted(set(storms["nofile"]) - {most}):
             condition = f"{title(str(server))}, {most:,.0f} files instead of {limit:,.0f}, {clients:,} clients"
-            condition += (f", {scenario}" if scenario else "") + queue
+            condition += (f", {variant}" if variant else "") + queue
             both = storms[storms["nofile"].isin([most, limit])]
             found[condition] = Change(difference(both, "success_rate", "nofile", most, limit), both)
     return found
 
 
-def _scenarios(runs: pd.DataFrame, measure: str, pair: tuple[str, str]) -> Change:
+def _variants(runs: pd.DataFrame, measure: str, pair: tuple[str, str]) -> Change:
     untouched, changed = pair
     both = runs[runs["variant"].isin(pair)]
     return Change(difference(both, measure, "variant", changed, untouched), both)

@@ -90,7 +90,7 @@ def recorded_storms(evidence: Evidence, plan: str) -> pd.DataFrame:
 
 
 def kinds_of(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(scenario, ``50,000 clients, timeout 10 s, 1,024 files``, the storms) of each kind in :func:`recorded_storms`."""
+    """(variant, ``50,000 clients, timeout 10 s, 1,024 files``, the storms) of each kind in :func:`recorded_storms`."""
     for _, storms in runs.groupby("plan_hash", sort=False):
         first = storms.iloc[0]
         files = f", {first['limit']:,.0f} files" if first["limit"] else ""

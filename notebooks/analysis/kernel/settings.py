@@ -1,7 +1,7 @@
 """Kernel settings that are recommended for storms of connections: what each is said to do, and what runs say of it.
 
-Each is a scenario of ``plans/06-kernel-settings.toml``, compared in blocks with the storm as it is, or with another
-scenario where it changes something only together with that one.
+Each is a variant of ``plans/06-kernel-settings.toml``, compared in blocks with the storm as it is, or with another
+variant where it changes something only together with that one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COUNTS = ("ListenOverflows", "lo_rx_dropped", "half_open_drops")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One change: its scenario, how it is written down, and what is commonly said of it."""
+    """One change: its variant, how it is written down, and what is commonly said of it."""
 
     variant: str
     change: str
@@ -82,10 +82,10 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     ``p50_or_more_ms`` and ``p99_or_more_ms`` are quantiles of all requests, the timeout where they lie among the
     unanswered; ``half_open_drops`` are SYNs that the listener dropped for another reason than a full accept queue.
     """
-    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.names, strict=True))
+    names = dict(zip((trial.plan_hash for trial in plan.trials), plan.variants, strict=True))
     made = results.with_counters(with_blocks(runs, plan), *COUNTERS)
     made = results.with_causes(results.with_options(made, "timeout_s"))
-    first, *others = dict.fromkeys(plan.names)
+    first, *others = dict.fromkeys(plan.variants)
     variants = [first, *([AGAIN] if plan.controls else []), *others]
     found = made["plan_hash"].map(names).mask(made["again"], AGAIN)
     timeout_ms = made["timeout_s"] * 1000

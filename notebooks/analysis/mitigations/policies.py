@@ -14,7 +14,7 @@ from harness.thought.stats import GRID_MS
 
 PLAIN, POOL, HTTP2 = "plain storm", "pool", "HTTP/2"
 NOTHING_HELD = ", nothing held"
-"""What the name of a scenario ends with in which no connection stalls."""
+"""What the name of a variant ends with in which no connection stalls."""
 KEPT_DOWN_S, RECOVERS_WITHIN_S = 30, 10
 """A failure outlasts its trigger if goodput is low for so long after it; a policy ends it within so long."""
 

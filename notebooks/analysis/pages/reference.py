@@ -8,6 +8,7 @@ from analysis.pages.dictionary import OUTCOMES
 from harness import PROJECT
 from harness.cli import commands
 from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError
+from harness.plan import OPTIONS
 from harness.thought import cause
 
 PAGE = PROJECT / "docs" / "reference.md"
@@ -25,11 +26,25 @@ def _listed(meanings: Iterable[tuple[object, str]]) -> str:
     return "\n".join(f"- `{name}`: {meaning}" for name, meaning in meanings)
 
 
+def _options() -> str:
+    """A table of all options of a storm, part by part."""
+    head = "| option | typed | takes | default | meaning |\n|---|---|---|---|---|\n"
+    return head + "\n".join(
+        f"| `{name}` | `{one.flag}` | {one.allowed} | {_default(one.default)} | {one.help} |"
+        for name, one in OPTIONS.items()
+    )
+
+
+def _default(value: object) -> str:
+    return "–" if value in (None, ()) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "outcomes": lambda: _listed((outcome.name, meaning) for outcome, meaning in OUTCOMES.items()),
     "phases": lambda: _listed(cause.PHASE_MEANINGS.items()),
     "causes": lambda: _listed(cause.MEANINGS.items()),
     "commands": lambda: _listed(commands().items()),
+    "options": _options,
     "codes": lambda: _listed(_CODES.items()),
 }
 
