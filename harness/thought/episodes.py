@@ -19,9 +19,18 @@ APART_US = 50_000
 """A queue that was not full for less than this between two samples has had no rest: it is one episode."""
 BEFORE_US = 100_000
 """What a server met with just before an episode began may be why it did not accept."""
-_ASLEEP = "asleep"
 IDLE_SHARE = 0.05
 """Running and waiting for a CPU less than a twentieth of the time is doing neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a server did in a stretch of time: one of :data:`DRIVERS`, and the numbers on which it rests."""
+
+    driver: str
+    because: str
+    asleep: bool = False
+    """Whether it waited for something of its own accord: neither running nor ready to, and not stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,8 @@ class Episode:
     """CPUs that the server used."""
     waiting_for_cpu: float | None
     """Threads that were ready and had no CPU, on average."""
+    asleep: bool = False
+    """Whether it waited for something of its own accord: neither running nor ready to, and not stopped."""
 
     @property
     def duration_ms(self) -> float:
@@ -56,15 +67,15 @@ def episodes(samples: pa.Table | None, out_of_files_lines: int = 0) -> list[Epis
     seen = _columns(samples)
     full = seen["accept_queue"] > seen["backlog"]
     found = [_episode(seen, first, last) for first, last in _stretches(seen["time_us"], full)]
-    asleep = [episode for episode in found if episode.because.endswith(_ASLEEP)]
-    if not asleep or out_of_files_lines < len(asleep):
+    asleep = sum(episode.asleep for episode in found)
+    if not asleep or out_of_files_lines < asleep:
         return found
-    says = f"{_ASLEEP}; its log says {out_of_files_lines} times that it ran out of files"
-    return [replace(one, driver="out_of_files", because=says) if one in asleep else one for one in found]
+    says = f"asleep; its log says {out_of_files_lines} times that it ran out of files"
+    return [replace(one, driver="out_of_files", because=says) if one.asleep else one for one in found]
 
 
-def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None) -> tuple[str, str] | None:
-    """What the server did in a stretch of time, in the words of :data:`DRIVERS` and in numbers; None if not sampled."""
+def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None) -> Activity | None:
+    """What the server did in a stretch of time; None if not sampled."""
     if samples is None or begin_us is None or end_us is None:
         return None
     seen = _columns(samples)
@@ -96,12 +107,13 @@ def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
     overflows = _change(seen["ListenOverflows"], first, last)
     running = _rate(times, seen["server_cpu_us"], first, last)
     waiting = _rate(times, seen.get("server_wait_us"), first, last)
-    driver, because = _driver(seen, first, last, running, waiting)
+    did = _driver(seen, first, last, running, waiting)
     return Episode(
         begin_us=int(times[first]),
         end_us=int(times[last]),
-        driver=driver,
-        because=because,
+        driver=did.driver,
+        because=did.because,
+        asleep=did.asleep,
         deepest=int(np.nanmax(seen["accept_queue"][first : last + 1])),
         overflows=None if overflows is None else int(overflows),
         running=running,
@@ -109,26 +121,26 @@ def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
     )
 
 
-def _driver(
-    seen: dict[str, Floats], first: int, last: int, running: float | None, waiting: float | None
-) -> tuple[str, str]:
+def _driver(seen: dict[str, Floats], first: int, last: int, running: float | None, waiting: float | None) -> Activity:
     before = int(np.searchsorted(seen["time_us"], seen["time_us"][first] - BEFORE_US))
     files, limits = (_within(seen[name], before, last) for name in ("server_files", "server_files_limit"))
     most, limit = files.max(initial=0), limits.max(initial=0) or np.inf
     if most >= limit:
-        return "out_of_files", f"{most:.0f} open files of {limit:.0f}"
+        return Activity("out_of_files", f"{most:.0f} open files of {limit:.0f}")
     if running is None or waiting is None:
         sampled = len(_within(seen.get("server_wait_us", np.empty(0)), 0, len(seen["time_us"]))) > 1
-        return "unknown", "too short for the samples of the server" if sampled else "the server was not sampled"
+        return Activity(
+            "unknown", "too short for the samples of the server" if sampled else "the server was not sampled"
+        )
     numbers = f"{running:.2f} CPUs used, {waiting:.2f} threads waiting for one"
     if running + waiting >= IDLE_SHARE:
-        return "cpu_starved" if waiting > running else "accept_bound", numbers
+        return Activity("cpu_starved" if waiting > running else "accept_bound", numbers)
     stopped, threads = (
         _within(seen[name], first, last) for name in ("server_threads_stopped", "server_threads") if name in seen
     )
     if len(stopped) and np.median(stopped) == np.median(threads) > 0:
-        return "stalled", f"{numbers}, stopped by a signal"
-    return "stalled", f"{numbers}, {_ASLEEP}"
+        return Activity("stalled", f"{numbers}, stopped by a signal")
+    return Activity("stalled", f"{numbers}, asleep", asleep=True)
 
 
 def _within(values: Floats, first: int, last: int) -> Floats:

@@ -146,7 +146,9 @@ def _facts(summary: Summary) -> Facts:
         most_waiting=most_waiting(summary.connections, summary.causes),
         target=manifest["target_address"],
         log=str(run.path / summary.met_log) + (f", and {SERVER_LOG} beside it" if has_front else ""),
-        idle=f"{met} was {idle[0]} meanwhile: {idle[1]}" if idle is not None else "it was not sampled meanwhile",
+        idle=f"{met} was {idle.driver} meanwhile: {idle.because}"
+        if idle is not None
+        else "it was not sampled meanwhile",
         has_ledger=summary.syn_evidence == "ledger",
         ended_without_files=ended and bool(run.log_lines(OUT_OF_FILES, summary.met_log)),
         tried_again=max(0, summary.attempts - summary.load.planned),

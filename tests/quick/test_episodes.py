@@ -211,7 +211,7 @@ def test_what_a_server_did_in_any_stretch_of_time(server: Server | None, driver:
     seen = watched(queue((0, 1_000, 3)), server)
     said = activity(seen, 200 * MS, 800 * MS)
     assert said is not None
-    assert said[0] == driver
+    assert said.driver == driver
 
 
 def test_nothing_is_said_of_a_stretch_that_was_not_sampled() -> None:

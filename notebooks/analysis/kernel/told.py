@@ -71,7 +71,7 @@ def happened(found: pd.DataFrame, variant: str) -> str:
     rows = found[found["variant"] == variant]
     if rows.empty:
         return NO_VALUE
-    told_of = rows[(rows["seen"] != "nothing") | (rows["low"] > 1) | (rows["high"] < 1)]
+    told_of = rows[_shown_or_suggested(rows)]
     if len(told_of):
         return "; ".join(moved(row) for row in told_of.to_dict("records"))
     widest = rows[rows["measure"].isin(FOR_CLIENTS)].sort_values("smallest").iloc[-1]
@@ -82,21 +82,28 @@ def happened(found: pd.DataFrame, variant: str) -> str:
     )
 
 
+def _shown_or_suggested(rows: pd.DataFrame) -> pd.Series:
+    """Which comparisons have an effect that is established, or that at least their own interval has."""
+    return (rows["seen"] != "nothing") | (rows["low"] > 1) | (rows["high"] < 1)
+
+
+NO_TOUCH, AT_ONCE, LATER = "no", "yes: who finds room at once", "only what is dropped later"
+"""How a setting can touch the overflow of the accept queue."""
+
+
 def touches(found: pd.DataFrame, variant: str) -> str:
     """Whether it changes who finds room in the accept queue, or how often that is full."""
     seen = seen_in(found, variant)
     at_queue = seen[seen["measure"].isin(AT_THE_QUEUE)]
     if at_queue.empty:
-        return "no"
-    if (at_queue["measure"] == "first_try_share").any():
-        return "yes: who finds room at once"
-    return "only what is dropped later"
+        return NO_TOUCH
+    return AT_ONCE if (at_queue["measure"] == "first_try_share").any() else LATER
 
 
 def headline(found: pd.DataFrame) -> str:
     """For a figure: how many of the settings change who finds room in the accept queue, or how often it is full."""
     there = [setting.variant for setting in SETTINGS if (found["variant"] == setting.variant).any()]
-    touching = [variant for variant in there if touches(found, variant) != "no"]
+    touching = [variant for variant in there if touches(found, variant) != NO_TOUCH]
     return f"{len(touching)} of {len(there)} changes touch the overflow of the accept queue"
 
 
@@ -128,10 +135,10 @@ def answers(found: pd.DataFrame) -> list[str]:
         ]
         return "; ".join(lines) or "none of them"
 
-    room = [one for one in settings if touches(found, one.variant).startswith("yes")]
+    room = [one for one in settings if touches(found, one.variant) == AT_ONCE]
     by_advice = {word: [one for one in settings if advice(found, one.variant) == word] for word in ADVICE}
     nothing = {one: happened(found, one.variant) for one in settings if seen_in(found, one.variant).empty}
-    silent = [one for one, words in nothing.items() if words.startswith("no difference")]
+    silent = [one for one in nothing if not _shown_or_suggested(found[found["variant"] == one.variant]).any()]
     suggested = [f"`{_name(one)}` ({words})" for one, words in nothing.items() if one not in silent]
     return [
         f"- **Who finds room in the accept queue** is changed by {len(room)} of {len(settings)}: "

@@ -277,7 +277,7 @@ def _counted(counts: pd.Series) -> str:
 
 
 def _listed(found: Sequence[Comparison]) -> str:
-    return ", ".join(named for one in found if not (named := _named(one)).endswith(" × 1")) or NO_VALUE
+    return ", ".join(_named(one) for one in found if f"{one.ratio:.2g}" != "1") or NO_VALUE
 
 
 def _named(one: Comparison) -> str:
