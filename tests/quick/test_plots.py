@@ -19,7 +19,7 @@ from analysis.mitigations.slowest import slower_than_in_panels
 from analysis.overflow.pulses import request_schedule
 from analysis.overflow.waits import waits_and_schedule
 from analysis.published.conditions_figure import answered_by_condition
-from harness.page.figures.interventions import interventions
+from harness.page.figures.rows import rows_and_panels
 from harness.thought.stats import GRID_MS
 
 
@@ -57,9 +57,9 @@ def test_a_sweep_in_which_all_was_answered_has_no_such_mark() -> None:
     assert "lies among the unanswered" not in legend(figure)
 
 
-def test_the_band_of_interventions_reaches_the_edge_where_a_storm_was_not_answered() -> None:
+def test_the_range_of_the_first_row_reaches_the_edge_where_a_storm_was_not_answered() -> None:
     runs = pd.DataFrame({"variant": ["as it is", "as it is", "changed"], "p50_ms": [1_000.0, np.nan, 500.0]})
-    figure = interventions(runs, {"p50_ms": ("median latency", "ms")}, "title")
+    figure = rows_and_panels(runs, {"p50_ms": ("median latency", "ms")}, "title", reference="range")
     (axes,) = figure.axes
     (band,) = axes.patches
     assert band.get_extents().x1 == pytest.approx(axes.get_window_extent().x1)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.page.figures.comparison import MEASURES
+from harness.page.figures.rows import PANELS
 from harness.page.style import headline, label_ms, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
 from harness.thought.stats import median_of_runs
 
@@ -21,7 +21,7 @@ _SPREAD = 1.06
 
 
 def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
-    """``measure`` (a name in :data:`MEASURES`) over ``backlog_effective``; rows by ``input_queue``, columns by ``cpu``.
+    """``measure`` (a name in :data:`PANELS`) over ``backlog_effective``; rows by ``input_queue``, columns by ``cpu``.
 
     A mark for each storm, hollow where the stack chose its backlog by itself (``asked`` is null), a filled cross where
     the server ended in the storm. A quantile that lies among the unanswered stands at the upper edge as a thin cross.
@@ -29,7 +29,7 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
     """
     queues, regimes = list(dict.fromkeys(runs["input_queue"])), list(dict.fromkeys(runs["cpu"]))
     servers = list(dict.fromkeys(runs["server"]))
-    label, _, _ = MEASURES[measure]
+    label, _ = PANELS[measure]
     with storm_style():
         figure, grid = plt.subplots(
             len(queues),
