@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.allocators import told as tell
+from analysis.allocators.effects import in_blocks
 from harness.events import store
 from harness.plan import PLANS, load_plan
 from harness.thought import runs as results
-from harness.thought.effects import in_blocks
 from tests.notebooks.test_notebooks import execute, words_of
 
 NOTEBOOK = "03-allocator-comparison"

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from analysis.allocators import told as tell
+from analysis.allocators.effects import AGAIN, POOLED, comparisons, designed, effects, in_blocks
 from harness.plan import Plan, load_plan
-from harness.thought.effects import AGAIN, POOLED, comparisons, designed, effects, fewest_blocks, in_blocks
+from harness.thought.comparing import fewest_blocks
 
 PLAN = """
 question = "?"

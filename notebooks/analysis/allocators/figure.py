@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from analysis.allocators.effects import AGAIN
 from harness.page.figures.rows import layout
 from harness.page.style import ALLOCATOR_LOOK, OTHER_LOOK, headline, storm_style
-from harness.thought.effects import AGAIN, DECIDED
+from harness.thought.comparing import DECIDED
 
 _MARKS = {"jemalloc": "o", "mimalloc": "s", AGAIN: "D"}
 _LEAST = 1.05
@@ -25,7 +26,7 @@ _MOST = 5.0
 
 
 def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title: str) -> Figure:
-    """``found`` as from :func:`harness.thought.effects.effects`; ``measures`` has the label of each.
+    """``found`` as from :func:`effects.effects`; ``measures`` has the label of each.
 
     Ratios to the untouched variant, 95 % intervals. A mark is full where the effect is established among all
     comparisons of its measure, hollow where it is not, crossed out where there is no answer.

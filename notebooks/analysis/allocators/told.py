@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.allocators.effects import AGAIN, UNTOUCHED, effects
 from harness.page.tables import NO_VALUE
-from harness.thought.effects import AGAIN, DECIDED, EFFECTS, UNTOUCHED, effects, fewest_blocks
+from harness.thought.comparing import DECIDED, EFFECTS, fewest_blocks
 from harness.thought.inference import CONFIDENCE, FEWEST_RUNS
 
 MEASURES: dict[str, tuple[str, str]] = {
@@ -27,7 +28,7 @@ _KIND = ["server", "load", "variant"]
 
 
 def compare(runs: pd.DataFrame) -> pd.DataFrame:
-    """:func:`harness.thought.effects.effects` of all measures."""
+    """:func:`effects.effects` of all measures."""
     return effects(runs, list(MEASURES))
 
 

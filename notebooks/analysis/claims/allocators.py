@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.allocators.effects import AGAIN, POOLED, UNTOUCHED, in_blocks
 from analysis.allocators.told import MEASURES, compare, where
 from analysis.claims.evidence import Evidence
 from analysis.claims.telling import PACED, decided, pending, title, undecided
 from analysis.claims.verdict import Finding, Verdict, told
 from harness.page.notebook import percent
 from harness.plan import PLANS, load_plan
-from harness.thought.effects import AGAIN, DECIDED, POOLED, UNTOUCHED, in_blocks
+from harness.thought.comparing import DECIDED, difference, gains
 from harness.thought.inference import Interval
-from harness.thought.paired import difference, gains
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
 """Without the pilot, which compares nothing."""

@@ -12,9 +12,7 @@ from analysis.claims.verdict import Finding, Verdict, Word, word
 from analysis.published.conditions import out_of_files
 from harness.page.audit import number
 from harness.page.numbers import Unit, points
-from harness.thought.clean_ground import on_clean_ground
-from harness.thought.effects import limited
-from harness.thought.paired import MATTERS, difference, gains
+from harness.thought.comparing import MATTERS, difference, gains, limited, without_drops
 from harness.thought.runs import with_counters
 
 SMALL, LARGE = 128, 4096
@@ -54,7 +52,7 @@ def c1(evidence: Evidence) -> Verdict:
     plane = evidence.of_plan("02-backlog-plane", "backlog", "stall_ms", "rate")
     if every.empty and plane.empty:
         return pending("C1")
-    stopped, overfull = on_clean_ground(every), on_clean_ground(plane[_overflows(plane)])
+    stopped, overfull = without_drops(every), without_drops(plane[_overflows(plane)])
     both = [difference(stopped, "success_rate", "variant", large, small) for small, large in PAIRS]
     changes = {
         STOPPED: next((change for change in both if change is not None), None),
@@ -99,8 +97,8 @@ def f1(evidence: Evidence) -> Verdict:
     hands = evidence.of_plan(HANDS, "backlog")
     if every.empty and hands.empty:
         return pending("F1")
-    used = on_clean_ground(every)
-    shared_out, left_out = _by_generator(on_clean_ground(hands[hands["wide"]]))
+    used = without_drops(every)
+    shared_out, left_out = _by_generator(without_drops(hands[hands["wide"]]))
     real, steady = used[used["rate"].isna()], used[used["rate"].notna()]
     groups = {f"storms on {cpu} CPUs": real[real["cpu"] == cpu] for cpu in ("shared", "disjoint")}
     groups["a stall that overfills 128"] = steady[_overflows(steady)]
@@ -149,7 +147,7 @@ def _refused(evidence: Evidence) -> tuple[bool | None, str, pd.DataFrame]:
 
     It is decided where the server lived, as nobody listens any more where it ended; that is counted beside it.
     """
-    runs = with_counters(on_clean_ground(evidence.runs), "ListenOverflows")
+    runs = with_counters(without_drops(evidence.runs), "ListenOverflows")
     runs = runs[runs["ListenOverflows"] > 0]
     lived, ended = runs[runs["status"] == "complete"], runs[runs["server_ended"].notna()]
     if lived.empty:

@@ -14,10 +14,18 @@ from analysis.claims.verdict import Finding, Verdict
 from analysis.mitigations.ways import BETTER, QUANTILES, compared, endings
 from analysis.mitigations.ways_told import COSTS_THE_TAIL, HELPS_THE_TAIL
 from harness.page.numbers import points, with_ends
-from harness.thought.clean_ground import clean
-from harness.thought.effects import limited
+from harness.thought.comparing import (
+    MATTERS,
+    beyond,
+    difference,
+    gains,
+    increases,
+    limited,
+    nothing_dropped,
+    ratio,
+    reduces,
+)
 from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval
-from harness.thought.paired import MATTERS, beyond, difference, gains, increases, ratio, reduces
 from harness.thought.runs import with_options
 
 OVERLOAD, BURST = "07-balancer", "07-mitigations"
@@ -94,7 +102,7 @@ def a3(evidence: Evidence) -> Verdict:
         )
         if these
     )
-    if any(finding.holds is None for finding in findings) and not all(clean(storms) for storms in weighed):
+    if any(finding.holds is None for finding in findings) and not all(nothing_dropped(storms) for storms in weighed):
         statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
     burst = runs[BURST]
     if len(burst) and burst["wide"].all():
@@ -181,7 +189,7 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     said = ", ".join(filter(None, (of_tail, of_median))) or points(answered.mean)
     if {tail, median} == {"better", "worse"}:
         trade_off = HELPS_THE_TAIL if tail == "better" else COSTS_THE_TAIL
-        both = clean(alone) and clean(changed)  # it is gain and harm at once
+        both = nothing_dropped(alone) and nothing_dropped(changed)  # it is gain and harm at once
         return Comparison(condition, False if both else None, said, answered.mean, trade_off if both else "")
     if "worse" in (tail, median):
         return Comparison(condition, _fair(False, alone, changed), said, answered.mean)
@@ -223,7 +231,7 @@ def _sooner(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> 
 
 def _fair(better: bool | None, alone: pd.DataFrame, changed: pd.DataFrame) -> bool | None:
     """What this host's input queue dropped may be what is mended; and what it dropped of twice the packets, no harm."""
-    return better if clean(alone if better else changed) else None
+    return better if nothing_dropped(alone if better else changed) else None
 
 
 def _overloaded(runs: pd.DataFrame) -> str:

@@ -16,8 +16,7 @@ from analysis.mitigations.policies import HTTP2, NOTHING_HELD, PLAIN, POOL, over
 from analysis.mitigations.policies_told import of_servers, out_of_files
 from harness.page.notebook import percent, span
 from harness.page.numbers import with_ends
-from harness.thought.effects import limited
-from harness.thought.paired import difference, gains, ratio
+from harness.thought.comparing import difference, gains, limited, ratio
 from harness.thought.runs import with_options
 
 FEW = "07-few-connections"

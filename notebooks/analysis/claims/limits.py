@@ -13,8 +13,8 @@ from analysis.claims.telling import decided, part, pending, title, undecided
 from analysis.claims.verdict import Finding, Part, Verdict
 from analysis.published.answers import ENDS
 from harness.page.numbers import Unit, points
+from harness.thought.comparing import difference, gains
 from harness.thought.inference import CONFIDENCE, Difference
-from harness.thought.paired import difference, gains
 
 USUAL, SHORT = "05-files-usual", "05-files-short"
 """Plans in which the server's limit of open files is varied: at the usual limit, and at one that is sure to be met."""

@@ -45,7 +45,7 @@ _VERDICTS = """\
 </details>
 """
 CLEAN = ("S3", "C1", "F1")
-"""Claims of a backlog, which are judged on clean ground alone (:func:`analysis.claims.evidence.on_clean_ground`)."""
+"""Claims of a backlog, which are judged on clean ground alone (:func:`comparing.without_drops`)."""
 _LEAD_CHARACTERS = 220
 """Of a statement in the table, which is to be read at a glance."""
 

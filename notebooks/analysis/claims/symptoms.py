@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from analysis.allocators.effects import UNTOUCHED, in_blocks
 from analysis.claims import published
 from analysis.claims.evidence import Evidence, kinds
 from analysis.claims.telling import decided, part, pending, quoted, title, undecided
@@ -18,10 +19,8 @@ from harness.page.notebook import percent
 from harness.page.numbers import Unit, with_ends
 from harness.page.tables import quantile
 from harness.plan import PLANS, load_plan
-from harness.thought.clean_ground import clean
-from harness.thought.effects import UNTOUCHED, in_blocks, limited
+from harness.thought.comparing import beyond, limited, nothing_dropped, ratio
 from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
-from harness.thought.paired import beyond, ratio
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
@@ -91,7 +90,7 @@ def s2(evidence: Evidence) -> Verdict:
     for kind, storms in [*kinds(hyper), *kinds(smaller)]:
         answered = measured[kind] = mean_of_runs(storms["success_rate"].to_list())
         little = beyond(-answered.high, -answered.low, -FAILING)
-        findings.append(Finding(kind, None if little and not clean(storms) else little))
+        findings.append(Finding(kind, None if little and not nothing_dropped(storms) else little))
         holding[kind] = tuple(storms["success_rate"])
     for regime, storms in runs.groupby("cpu", sort=False):
         slower = _of_hyper(storms, "p50_ms", "node")
@@ -143,7 +142,7 @@ def s3(evidence: Evidence) -> Verdict:
     findings, shares, said, used = [], {}, [], {}
     for variant, called in PULSE_KINDS.items():
         storms = runs[runs["variant"] == variant]
-        if len(storms) < FEWEST_RUNS or not clean(storms):
+        if len(storms) < FEWEST_RUNS or not nothing_dropped(storms):
             continue
         try:
             lives = [evidence.lives(run_id) for run_id in storms["run_id"]]
@@ -280,7 +279,7 @@ def _always(good: pd.Series, storms: pd.DataFrame) -> bool | None:
     """Whether all storms of a kind are good; against a server speaks only most of a kind, on clean ground."""
     if len(storms) < FEWEST_RUNS:
         return None
-    return True if good.all() else False if good.mean() < 0.5 and clean(storms) else None
+    return True if good.all() else False if good.mean() < 0.5 and nothing_dropped(storms) else None
 
 
 def _count(findings: list[Finding]) -> str:

@@ -19,8 +19,7 @@ from analysis.claims.verdict import Finding, Verdict
 from harness.page.search import PASSED, given_up_with_losses, held, walked, with_room
 from harness.page.tables import quantile
 from harness.plan.search import SEARCHES, Search, Tested, chosen, load_search
-from harness.thought.clean_ground import clean, on_clean_ground
-from harness.thought.effects import limited
+from harness.thought.comparing import limited, nothing_dropped, without_drops
 from harness.thought.inference import FEWEST_RUNS, share_of_runs
 
 SEARCH, AS_THEY_COME, ROOM = "07-cheapest", "07-as-they-come", "07-hands-or-room"
@@ -113,14 +112,14 @@ def _found_on_clean_ground(evidence: Evidence) -> set[str]:
         found = chosen(tested)
         if found is not None:
             storms = held(tested, runs)
-            if clean(storms[storms["plan_hash"] == found.candidate.trial.plan_hash]):
+            if nothing_dropped(storms[storms["plan_hash"] == found.candidate.trial.plan_hash]):
                 stacks.add(found.candidate.trial.server.name)
     return stacks
 
 
 def _wide(evidence: Evidence) -> pd.DataFrame:
     """Storms of the same demand on queues of several sizes, on clean ground with this host's input queue wide."""
-    runs = on_clean_ground(evidence.of_plan(ROOM))
+    runs = without_drops(evidence.of_plan(ROOM))
     return runs[runs["wide"]]
 
 

@@ -14,8 +14,7 @@ import pandas as pd
 
 from harness.plan import Plan
 from harness.thought import runs as results
-from harness.thought.effects import cpu_us_per_answer, judged, with_blocks
-from harness.thought.inference import FEWEST_RUNS, paired_ratio
+from harness.thought.comparing import cpu_us_per_answer, judged, ratio_in_blocks, with_blocks
 from harness.thought.stats import CONNECTS_PER_STEP
 
 AS_IT_IS, AGAIN = "as it is", "as it is, again"
@@ -111,27 +110,14 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
         shift = 1 if measure in COUNTS else 0
         values = storms.pivot(index="block", columns="variant", values=measure) + shift
         for variant, other in against.items():
-            both = values.reindex(columns=[other, variant]).dropna()
-            both = both[(both > 0).all(axis=1)]
-            if len(both) < FEWEST_RUNS:
+            compared = ratio_in_blocks(values, variant, other)
+            if compared is None:
                 continue
-            found = paired_ratio(both[variant].to_list(), both[other].to_list())
-            rows.append(
-                {
-                    "variant": variant,
-                    "against": other,
-                    "measure": measure,
-                    "before": both[other].median() - shift,
-                    "after": both[variant].median() - shift,
-                    "ratio": found.ratio.value,
-                    "low": found.ratio.low,
-                    "high": found.ratio.high,
-                    "p": found.p,
-                    "t_p": found.t_p,
-                    "smallest": found.smallest_detectable,
-                    "blocks": len(both),
-                }
-            )
+            found, both = compared
+            medians = (both[other].median() - shift, both[variant].median() - shift)
+            ratio = (found.ratio.value, found.ratio.low, found.ratio.high)
+            tests = (found.p, found.t_p, found.smallest_detectable)
+            rows.append((variant, other, measure, *medians, *ratio, *tests, len(both)))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -139,7 +125,7 @@ def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All contrasts of several experiments, named in ``experiment``, with ``corrected`` and ``seen``.
 
     ``corrected`` is p of a paired t-test, corrected (Holm) for the number of all of them; ``seen`` is ``more``,
-    ``less`` or ``nothing``, as in :func:`harness.thought.effects.effects`.
+    ``less`` or ``nothing``, as in :func:`analysis.allocators.effects.effects`.
     """
     there = [table.assign(experiment=name) for name, table in tables.items() if len(table)]
     if not there:

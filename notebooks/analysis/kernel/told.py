@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.allocators.told import change, interval
 from analysis.kernel.settings import AGAIN, AS_IT_IS, SETTINGS, Setting
 from harness.page.tables import NO_VALUE, quantile
-from harness.thought.effects import fewest_blocks
+from harness.thought.comparing import fewest_blocks
 from harness.thought.inference import FEWEST_RUNS
 
 AT_THE_QUEUE = ("first_try_share", "ListenOverflows")

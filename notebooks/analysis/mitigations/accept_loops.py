@@ -14,8 +14,7 @@ from analysis.mitigations.policies_told import times
 from analysis.mitigations.ways import ACCEPTING, compared
 from analysis.mitigations.ways_told import brought, not_told
 from harness.page import notebook as say
-from harness.thought.clean_ground import on_clean_ground
-from harness.thought.effects import limited
+from harness.thought.comparing import limited, without_drops
 from harness.thought.runs import with_options
 
 HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
@@ -152,7 +151,7 @@ def batches(runs: pd.DataFrame, untouched: str) -> str:
 
     ``runs`` have ``variant``, the size, and ``wide``. Where there are such storms with that queue opened wide, by them.
     """
-    clear = on_clean_ground(runs)
+    clear = without_drops(runs)
     clear = clear[clear["wide"]] if clear["wide"].any() else clear
     found = compared(clear, untouched, ACCEPTING)
     if not found:

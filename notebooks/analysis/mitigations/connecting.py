@@ -10,8 +10,7 @@ import pandas as pd
 from analysis.mitigations.policies import waited_out
 from harness.page.numbers import with_ends
 from harness.page.tables import quantile
-from harness.thought.effects import limited
-from harness.thought.paired import increases, ratio, reduces
+from harness.thought.comparing import increases, limited, ratio, reduces
 from harness.thought.stats import median_of_runs
 
 _TIME = "wanted_p99_ms"

@@ -12,9 +12,8 @@ from typing import Literal
 import pandas as pd
 
 from analysis.mitigations.policies import HTTP2, PLAIN, POOL, waited_out
-from harness.thought.effects import limited
+from harness.thought.comparing import difference, gains, limited, ratio, reduces
 from harness.thought.inference import Difference, Effect
-from harness.thought.paired import difference, gains, ratio, reduces
 
 TOLD: Mapping[str, int] = {POOL: 100, HTTP2: 10}
 """Of how many connections the numbers are told: fixed, so that no best one is picked from the data."""

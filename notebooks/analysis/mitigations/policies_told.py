@@ -13,7 +13,7 @@ from analysis.mitigations.policies import HTTP2, PLAIN, POOL, good_pools
 from harness.page import notebook as say
 from harness.page.numbers import points, with_ends
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
-from harness.thought.effects import limited
+from harness.thought.comparing import limited
 from harness.thought.stats import median_of_runs
 from harness.thought.summary import Summary
 

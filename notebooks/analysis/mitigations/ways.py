@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analysis.mitigations.policies import answers_worth
 from harness.errors import PlanError
 from harness.events.tables import OUTCOMES
-from harness.thought.effects import limited
+from harness.thought.comparing import limited
 from harness.thought.runs import documents, with_options
 from harness.thought.stats import TIMELINE_STEP_S
 

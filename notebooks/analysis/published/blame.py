@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from harness.thought.clean_ground import clean
+from harness.thought.comparing import beyond, nothing_dropped
 from harness.thought.inference import Interval
-from harness.thought.paired import beyond
 
 FAILING = 0.6
 """The article has 25 % answered. More is granted: half is what a generator leaves that picks one of two addresses, and
@@ -26,7 +25,7 @@ def blameless(storms: pd.DataFrame) -> list[float]:
 
     Storms of a kind are judged together: where none of them dropped packets, the shares are as they were measured.
     """
-    if clean(storms):
+    if nothing_dropped(storms):
         return [float(share) for share in storms["success_rate"]]
     return [1 - _servers_doing(outcomes) for outcomes in storms["outcomes"]]
 

@@ -12,23 +12,21 @@ import numpy as np
 import pandas as pd
 
 from harness.plan import Plan
-from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, holm, paired_ratio, smallest_detectable_ratio
+from harness.thought.comparing import (
+    EFFECTS,
+    LIMITED_TOO_OFTEN,
+    cpu_us_per_answer,
+    judged,
+    ratio_in_blocks,
+    with_blocks,
+)
+from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, smallest_detectable_ratio
 
 UNTOUCHED, AGAIN = "system", "system again"
 POOLED = "all loads"
 """What an experiment says of a server as a whole: geometric means over its loads, block by block."""
-EFFECTS = ("more", "less")
-DECIDED = (*EFFECTS, "nothing")
-"""What is seen where a comparison has an answer."""
 GENERATORS = ("throughput_per_s", "p99_ms")
 """Measures that are the generator's where it was the limit."""
-LIMITED_TOO_OFTEN = 0.5
-"""Share of the storms of a kind; from there on nothing is said of the speed of its server."""
-
-
-def limited(storms: pd.DataFrame) -> bool:
-    """Whether the generator was the limit so often that their speed is not the server's."""
-    return bool((storms["generator"] == "limiting").mean() >= LIMITED_TOO_OFTEN)
 
 
 def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -50,24 +48,6 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     ).drop(columns="again")
 
 
-def with_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The plan's runs in its order, with ``block``, from 0, and ``again``: of two equal storms, the one compared."""
-    twice = {trial.plan_hash for trial in plan.controls}
-    ordered = runs.sort_values("run_id", kind="stable", ignore_index=True)
-    number = ordered.groupby("plan_hash").cumcount()
-    doubled = ordered["plan_hash"].isin(twice)
-    block = number.where(~doubled, number // 2)
-    made = ordered.assign(block=block, again=doubled & ((number % 2) != (block % 2)))
-    place = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
-    return made.sort_values("plan_hash", key=lambda hashes: hashes.map(place), kind="stable", ignore_index=True)
-
-
-def cpu_us_per_answer(runs: pd.DataFrame) -> pd.Series:
-    """CPU time of the server for each answer, µs."""
-    per_answer: pd.Series = runs["server_cpu_s"] / (runs["success_rate"] * runs["planned"]) * 1e6
-    return per_answer
-
-
 def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
@@ -87,11 +67,10 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
         for measure in measures:
             values = of_kind.pivot(index="block", columns="compared", values=measure)
             for variant in values.columns.drop(UNTOUCHED, errors="ignore"):
-                both = values.reindex(columns=[UNTOUCHED, variant]).dropna()
-                both = both[(both > 0).all(axis=1)]
-                if len(both) < FEWEST_RUNS:
+                compared = ratio_in_blocks(values, variant, UNTOUCHED)
+                if compared is None:
                     continue
-                found = paired_ratio(both[variant].to_list(), both[UNTOUCHED].to_list())
+                found, both = compared
                 interval = (found.ratio.value, found.ratio.low, found.ratio.high)
                 share = max(limited[UNTOUCHED], limited[variant])
                 tests = (found.p, found.t_p, found.smallest_detectable)
@@ -100,19 +79,10 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
     control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
     table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
-    compared = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
-    unsteady = compared.isin(compared[control & table["seen"].isin(EFFECTS)])
+    kinds = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
+    unsteady = kinds.isin(kinds[control & table["seen"].isin(EFFECTS)])
     table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
     return table
-
-
-def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
-    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
-    counted = table["t_p"].mask(withheld).dropna()
-    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
-    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
-    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
-    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
 
 
 def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -151,14 +121,6 @@ def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> tuple[int, in
                 if len(set(plan.variants)) > 1:
                     wholes.update((plan.name, server.name, server.allocator, name) for name in had)
     return len(kinds), len(wholes)
-
-
-def fewest_blocks() -> int:
-    """How many blocks it takes for any effect to be established.
-
-    Without one the signs of the differences are coins: the permutation test's p is no less than 2 / 2 ** blocks.
-    """
-    return int(np.floor(np.log2(2 / (1 - CONFIDENCE)))) + 1
 
 
 def designed(
