@@ -98,7 +98,7 @@ def rows_and_panels(
     if row == "server" and series == "cpu":
         looks = Looks("server", Looks.of(runs, "server").colours, {})
     kinds = list(dict.fromkeys(runs[series])) if series is not None else [None]
-    by_regime = dict(zip(kinds, ("o", "D"), strict=False)) if looks.column != series else {}
+    by_regime = dict(zip(kinds, ("o", "D"), strict=False)) if series not in (None, looks.column) else {}
     with storm_style():
         figure, axes = layout(names, len(panels), width_in=max(7.2, 4.4 + 0.8 * len(panels)))
         for panel, (column, (label, kind)) in zip(axes, panels.items(), strict=True):
@@ -202,7 +202,7 @@ def _thousands(value: float, position: object) -> str:
 
 
 def _from_zero(panel: Axes, values: pd.Series, form: Callable[[float, object], str]) -> None:
-    most = max(float(values.max()) if len(values) else 0.0, 1e-9)
+    most = max(float(values.max()) if len(values) else 0.0, 1.0)
     panel.set_xlim(-0.06 * most, 1.12 * most)
     panel.locator_params(axis="x", nbins=3)
     panel.xaxis.set_major_formatter(form)
@@ -221,7 +221,7 @@ def _log(panel: Axes, values: pd.Series) -> None:
     if len(positive):
         panel.set_xscale("log")
         panel.set_xlim(float(positive.min()) / 1.5, float(positive.max()) * 1.5)
-        panel.xaxis.set_major_locator(LogLocator(numticks=4))
+        panel.xaxis.set_major_locator(LogLocator(numticks=3))
         panel.xaxis.set_major_formatter(_thousands)
         panel.xaxis.set_minor_formatter(NullFormatter())
 
