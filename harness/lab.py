@@ -35,6 +35,11 @@ def record(
 ) -> pd.DataFrame:
     """The runs of a plan, in its order: a frame with the columns of :data:`harness.thought.runs.COLUMNS`.
 
+    >>> from harness import load_plan
+    >>> from harness.plan import PLANS
+    >>> record(load_plan(PLANS / "00-tour.toml")).server.unique().tolist()
+    ['python']
+
     Raises:
         PlanError: ``source`` is neither word, or a trial means nothing.
         MachineError: there is not a single run, neither recorded nor to be had.
@@ -51,6 +56,16 @@ def record(
             f"no run of the plan {plan.name!r} can be had here", "see `stormlab servers` and `stormlab doctor`"
         )
     return results.frame(Summary(run) for run in runs)
+
+
+def runs(data: Path | None = None) -> pd.DataFrame:
+    """All runs recorded on this machine, a row each, oldest first; columns as in :data:`harness.thought.runs.COLUMNS`.
+
+    >>> from pathlib import Path
+    >>> len(runs(Path("nothing here")))
+    0
+    """
+    return results.frame(Summary(run) for run in store.runs(data or store.default_data()))
 
 
 def record_if_any(plan: Plan, source: Source = "reference", *, say: Callable[[str], None] = print) -> pd.DataFrame:
@@ -100,6 +115,12 @@ def attack(plan: AttackPlan, *, data: Path | None = None, say: Callable[[str], N
 
 def open_run(run_id: str, *, data: Path | None = None) -> Summary:
     """One of those runs with its tables: connections, causes, samples.
+
+    >>> from harness import load_plan
+    >>> from harness.plan import PLANS
+    >>> run = open_run(record(load_plan(PLANS / "00-tour.toml")).run_id[0])
+    >>> len(run.connections) == run.load.planned == sum(run.outcomes.values())
+    True
 
     Raises:
         PlanError: it is not recorded here, and the reference data keep no rows of it.

@@ -22,7 +22,13 @@ PLANS = PROJECT / "plans"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An experiment: trials that are compared with each other, each repeated."""
+    """An experiment: trials that are compared with each other, each repeated.
+
+    >>> from harness import Server
+    >>> backlogs = tuple(Trial(Server("hyper", backlog=asked)) for asked in (128, 4096))
+    >>> Plan("mine", "Does a larger backlog help?", backlogs, repeats=6).repeats
+    6
+    """
 
     name: str
     question: str
@@ -66,6 +72,9 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     of values; the trials are their product), ``[variant.NAME]`` (sets of options, each crossed with the product), and
     options, or the ``variant``, of trials that are run twice in each repeat (``[control]``) or alone keep their rows
     (``[keep]``).
+
+    >>> load_plan(PLANS / "00-tour.toml").question
+    'What happens to each of 4,000 connections when their server stands still for a second and a half?'
 
     Raises:
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
