@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.plan.option import MAX_MS, MAX_SECONDS, check, option, require
+from harness.plan.option import check, option, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,31 +15,14 @@ class Faults:
     1500
     """
 
-    stall_ms: float | None = option(
-        None,
-        "stop the server from before the first connect until D ms after",
-        above=0,
-        high=MAX_MS,
-        unit="ms",
-        metavar="D",
-    )
-    client_pause_ms: float | None = option(
-        None, "stop the agents for D ms when half the clients tried", above=0, high=MAX_MS, unit="ms", metavar="D"
-    )
+    stall_ms: float | None = option(None, "stop the server from before the first connect until D ms after", unit="ms")
+    client_pause_ms: float | None = option(None, "stop the agents for D ms when half the clients tried", unit="ms")
     client_nofile: int | None = option(None, "the agents' limit of open files (default: all there are)", low=16)
-    syn_loss: float | None = option(None, "lose this share of the SYNs on the way", above=0, below=1, metavar="SHARE")
-    stall_loop_ms: float | None = option(
-        None, "block the first accept loop until D ms after the start", above=0, high=MAX_MS, unit="ms", metavar="D"
-    )
-    stall_at_s: float | None = option(
-        None, "begin the stall S seconds after the start instead", above=0, high=MAX_SECONDS, unit="s", metavar="S"
-    )
-    hold_ms: float | None = option(
-        None, "lose all packets of one connection for D ms", above=0, high=MAX_MS, unit="ms", metavar="D"
-    )
-    hold_at_s: float | None = option(
-        None, "begin that S seconds after the start", above=0, high=MAX_SECONDS, unit="s", metavar="S"
-    )
+    syn_loss: float | None = option(None, "lose this share of the SYNs on the way", unit="share", above=0, below=1)
+    stall_loop_ms: float | None = option(None, "block the first accept loop until D ms after the start", unit="ms")
+    stall_at_s: float | None = option(None, "begin the stall S seconds after the start instead", unit="s")
+    hold_ms: float | None = option(None, "lose all packets of one connection for D ms", unit="ms")
+    hold_at_s: float | None = option(None, "begin that S seconds after the start", unit="s")
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from harness.plan.option import MAX_SECONDS, check, declared, option, require
+from harness.plan.option import check, declared, option, require
 
 FrontName = Literal["none", "haproxy", "nginx"]
 RateStatus = Literal[429, 503]
@@ -23,9 +23,7 @@ class Front:
 
     OPTION_PREFIX: ClassVar[str] = "front_"
 
-    name: FrontName = option(
-        "none", "haproxy or nginx before the server, started and ended with it", name="front", metavar="NAME"
-    )
+    name: FrontName = option("none", "haproxy or nginx before the server, started and ended with it", name="front")
     backlog: int | None = option(None, "what it asks of listen(2) (default: its own)", low=0, high=2**31 - 1)
     maxconn: int | None = option(
         None, "connections at a time (nginx: of each worker, both sides)", low=1, high=2**20, unit="connections"
@@ -34,17 +32,10 @@ class Front:
     server_maxconn: int | None = option(
         None, "requests that are at the server at a time", low=1, high=2**20, unit="requests"
     )
-    queue_s: float | None = option(
-        None,
-        "how long one may wait for that in HAProxy (then 503)",
-        above=0,
-        high=MAX_SECONDS,
-        unit="s",
-        metavar="S",
-    )
+    queue_s: float | None = option(None, "how long one may wait for that in HAProxy (then 503)", unit="s")
     reuse: bool = option(False, "keep-alive connections to the server, shared by all clients")
     rate: float | None = option(None, "let so many requests through", low=1, high=10**6, unit="per second")
-    rate_status: RateStatus = option(429, "what those beyond are told", metavar="N")
+    rate_status: RateStatus = option(429, "what those beyond are told")
 
     def __post_init__(self) -> None:
         check(self)

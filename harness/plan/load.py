@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.plan.option import MAX_MS, MAX_SECONDS, check, option, require
+from harness.plan.option import MAX_SECONDS, check, option, require
 from harness.plan.retries import Retries
 
 SourcePorts = Literal["assigned", "kernel"]
@@ -35,25 +35,16 @@ class Load:
     requests_per_client: int = option(1, "requests that each makes", low=1)
     concurrency: int | None = option(None, "closed loop: this many clients at a time", low=1)
     rate: float | None = option(None, "open loop: this many requests", above=0, high=1e6, unit="per second")
-    timeout_s: float = option(
-        10.0, "how long each request may take", flag="--timeout", above=0, high=MAX_SECONDS, unit="s", metavar="S"
-    )
+    timeout_s: float = option(10.0, "how long each request may take", flag="--timeout", unit="s")
     processes: int | None = option(None, "agents (default: as many as open files and cores ask for)", low=1, high=256)
-    target_host: TargetHost = option("127.0.0.1", "where the load goes", metavar="HOST")
-    path: str = option("/", "what is asked for", metavar="PATH")
-    source_ports: SourcePorts = option("assigned", "assigned, or searched by the kernel", metavar="HOW")
+    target_host: TargetHost = option("127.0.0.1", "where the load goes")
+    path: str = option("/", "what is asked for")
+    source_ports: SourcePorts = option("assigned", "assigned, or searched by the kernel")
     fast_open: bool = option(False, "requests in the SYN, once there is a cookie (TCP_FASTOPEN_CONNECT)")
     connections: int | None = option(
         None, "a pool of so many keep-alive connections for all clients (default: one per client)", low=1
     )
-    spread_ms: float = option(
-        0.0,
-        "open the pool's first connections over D ms, not at once",
-        low=0,
-        high=MAX_MS,
-        unit="ms",
-        metavar="D",
-    )
+    spread_ms: float = option(0.0, "open the pool's first connections over D ms, not at once", unit="ms", low=0)
     http2: bool = option(False, "HTTP/2 with prior knowledge, many requests a connection")
     retries: Retries = field(default_factory=Retries)
 

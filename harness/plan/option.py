@@ -17,7 +17,7 @@ from harness.errors import PlanError
 
 MAX_SECONDS = 600.0
 """Upper bound of a timeout, a stall, and the time an open loop takes to issue: a storm is bounded in time."""
-MAX_MS = MAX_SECONDS * 1000
+_LONGEST = {"s": MAX_SECONDS, "ms": MAX_SECONDS * 1000}
 Settings = tuple[tuple[str, str], ...]
 """Kernel settings, sorted by name."""
 Cpus = tuple[int, ...]
@@ -30,6 +30,9 @@ _KINDS: Mapping[Any, Kind] = {
     Cpus: "CPU list",
     Settings: "settings",
 }
+
+
+_METAVARS: Mapping[Kind, str] = {"settings": "KEY=VALUE", "CPU list": "LIST", "text": "TEXT"}
 
 
 def require(holds: bool, message: str) -> None:
@@ -99,18 +102,22 @@ class Option:
 def option(
     default: Any,
     help: str,
+    unit: str = "",
     *,
     name: str | None = None,
     flag: str | None = None,
-    metavar: str | None = None,
-    unit: str = "",
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A field of a plan's value that is an option of a storm; ``name`` where it is called otherwise than the field."""
-    said = {"help": help, "name": name, "flag": flag, "metavar": metavar, "unit": unit}
+    """A field of a plan's value that is an option of a storm; ``name`` where it is called otherwise than the field.
+
+    Of a time that has no bounds of its own, those are above 0 and :data:`MAX_SECONDS`.
+    """
+    if unit in _LONGEST:
+        above, high = (0 if low is None else None), high or _LONGEST[unit]
+    said = {"help": help, "name": name, "flag": flag, "unit": unit}
     bounds = {"low": low, "high": high, "above": above, "below": below}
     return dataclasses.field(default=default, metadata={"option": said | bounds})
 
@@ -134,7 +141,7 @@ def declared(part: Any) -> tuple[Option, ...]:
         negative = "--no-" if item.default is True else "--"
         flag = said.pop("flag") or negative + name.replace("_", "-")
         kind: Kind = "word" if words else _KINDS[hint]
-        metavar = said.pop("metavar") or {"settings": "KEY=VALUE", "CPU list": "LIST", "word": "WORD"}.get(kind, "N")
+        metavar = {"s": "S", "ms": "D", "share": "SHARE"}.get(said["unit"]) or _METAVARS.get(kind, "N")
         found.append(
             Option(
                 name=name,
@@ -144,7 +151,7 @@ def declared(part: Any) -> tuple[Option, ...]:
                 optional=optional,
                 words=words,
                 flag=flag,
-                metavar=metavar,
+                metavar="|".join(map(str, words)) or metavar,
                 **said,
             )
         )

@@ -14,7 +14,7 @@ Regime = Literal["shared", "disjoint"]
 class Placement:
     """Who runs on which CPUs. ``disjoint`` gives the server the first half of them and the clients the rest."""
 
-    cpu: Regime = option("shared", "disjoint: server and clients on different CPUs", metavar="HOW")
+    cpu: Regime = option("shared", "disjoint: server and clients on different CPUs")
     server_cpus: Cpus | None = option(None, "the server's, e.g. 0,2-3")
     client_cpus: Cpus | None = option(None, "the clients'")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.plan.option import MAX_MS, MAX_SECONDS, check, option, require
+from harness.plan.option import check, option, require
 
 Jitter = Literal["none", "full"]
 
@@ -22,26 +22,13 @@ class Retries:
 
     attempts: int = option(1, "how often a failed request is tried, in all", low=1, high=100, unit="attempts")
     attempt_timeout_s: float | None = option(
-        None,
-        "seconds each of them may take (default: as long as its request)",
-        flag="--attempt-timeout",
-        above=0,
-        high=MAX_SECONDS,
-        unit="s",
-        metavar="S",
+        None, "seconds each of them may take (default: as long as its request)", flag="--attempt-timeout", unit="s"
     )
-    backoff_ms: float = option(
-        0.0,
-        "wait before the second, twice as long before each further",
-        low=0,
-        high=MAX_MS,
-        unit="ms",
-        metavar="D",
-    )
-    backoff_cap_ms: float = option(30_000.0, "the longest such wait", low=0, high=MAX_MS, unit="ms", metavar="D")
-    jitter: Jitter = option("none", "full: a random part of each wait", metavar="HOW")
+    backoff_ms: float = option(0.0, "wait before the second, twice as long before each further", unit="ms", low=0)
+    backoff_cap_ms: float = option(30_000.0, "the longest such wait", low=0, unit="ms")
+    jitter: Jitter = option("none", "full: a random part of each wait")
     retry_budget: float | None = option(
-        None, "each request earns this much of a retry for all", low=0, high=10, metavar="SHARE"
+        None, "each request earns this much of a retry for all", unit="share", low=0, high=10
     )
 
     def __post_init__(self) -> None:

@@ -23,8 +23,8 @@ class Server:
     True
     """
 
-    name: str = option("python", "a server of the catalogue", name="server", metavar="NAME")
-    command: str | None = option(None, "a server of your own: 'CMD … {port}', also {host}, {backlog}, …", metavar="CMD")
+    name: str = option("python", "a server of the catalogue", name="server")
+    command: str | None = option(None, "a server of your own: 'CMD … {port}', also {host}, {backlog}, …")
     backlog: int | None = option(
         None, "what it asks of listen(2); default: what its stack asks for by itself", low=0, high=MAX_BACKLOG
     )
@@ -37,17 +37,15 @@ class Server:
     nofile_hard: int | None = option(
         None, "how far it may raise that by itself (default: not at all)", low=16, unit="files"
     )
-    ready: Ready = option(
-        "answered", "the storm begins when it answered a request, is listening, or at once", metavar="WHEN"
-    )
+    ready: Ready = option("answered", "the storm begins when it answered a request, is listening, or at once")
     stamps: bool = option(True, "no accept times from the server")
-    allocator: Allocator = option("system", "its malloc; system: whatever it comes with", metavar="NAME")
+    allocator: Allocator = option("system", "its malloc; system: whatever it comes with")
     accept_loops: int | None = option(None, "tasks that accept (default: one); hyper, tokio, go", low=1, high=1024)
     reuseport: bool = option(False, "each of them with a listener of its own (SO_REUSEPORT)")
     accept_batch: int | None = option(None, "accept at most so many in a row; hyper, tokio", low=1, high=1024)
     fast_open_queue: int | None = option(None, "TCP_FASTOPEN of its listening sockets", low=1, high=MAX_BACKLOG)
     defer_accept_s: int | None = option(
-        None, "TCP_DEFER_ACCEPT of its listening sockets", low=1, high=MAX_BACKLOG, unit="s", metavar="S"
+        None, "TCP_DEFER_ACCEPT of its listening sockets", low=1, high=MAX_BACKLOG, unit="s"
     )
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Trial:
     ledger: bool = option(True, "no SYNs and SYN-ACKs counted by nftables")
     trace: bool = option(False, "root only: follow the kernel's tracepoints as well")
     settle_s: float = option(
-        0.0, "watch the server for S seconds more when the storm is over", low=0, high=60, unit="s", metavar="S"
+        0.0, "watch the server for S seconds more when the storm is over", low=0, high=60, unit="s"
     )
     kernel: Kernel = field(default_factory=Kernel, metadata={"flat": True})
     front: Front = field(default_factory=Front)
