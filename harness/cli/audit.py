@@ -13,10 +13,11 @@ from harness.page import tables
 from harness.page.audit import accepts, number, out_of_files, yes
 from harness.page.exported import page
 from harness.page.progress import Progress
-from harness.servers.audit import building, strace, subjects
-from harness.servers.audit.chamber import RAISED, SOMAXCONN
+from harness.servers.audit import strace, subjects
+from harness.servers.audit.chamber import RAISED, somaxconn
 from harness.servers.audit.run import audit
 from harness.servers.audit.subjects import Subject
+from harness.servers.build import build_all
 
 WITHOUT_STRACE = (
     "what is passed to listen(2) is concluded from the kernel's value, with somaxconn raised; accepts a wake-up and "
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with Progress() as progress:
         if options.build:
-            building.build([subject.unit for subject in chosen if subject.unit is not None], progress.say)
+            build_all([unit for unit in (each.unit for each in chosen) if unit and not unit.is_built], progress.say)
         possible, left_out = _possible(chosen)
         notes = _notes(left_out)
         for note in notes:
@@ -90,9 +91,9 @@ def _notes(left_out: list[dict[str, str]]) -> list[str]:
     for reason in dict.fromkeys((out["reason"], out["next_step"]) for out in left_out):
         names = [out["name"] for out in left_out if (out["reason"], out["next_step"]) == reason]
         notes.append(f"left out: {', '.join(names)}: {reason[0]}; {reason[1]}")
-    untraced = strace.missing()
+    untraced = strace.missing_tracer()
     if untraced is not None:
-        notes.append(f"{untraced}: {WITHOUT_STRACE}")
+        notes.append(f"{untraced.reason}: {WITHOUT_STRACE}")
     isolation = namespace.available()
     if not isolation.isolated:
         notes.append(f"{isolation.reason}: somaxconn stays as it is, and nothing is said of uncapped backlogs")
@@ -120,7 +121,7 @@ def _conditions() -> dict[str, Any]:
     """What rows must have in common to stand in one table."""
     return {
         "host": this_host().caption,
-        "somaxconn": int(namespace.setting_path(SOMAXCONN).read_text()),
+        "somaxconn": somaxconn(),
         "somaxconn_raised": RAISED,
     }
 

@@ -40,7 +40,7 @@ def library(allocator: str) -> Path | None:
     return max((path for path in there if path.exists()), key=lambda path: path.name, default=None)
 
 
-def missing(allocator: str) -> Missing | None:
+def missing_library(allocator: str) -> Missing | None:
     """Why it cannot be preloaded here, or None where it can."""
     if library(allocator) is not None:
         return None

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness import PROJECT
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
 from harness.servers import allocators, build
+from harness.servers.build import Missing
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
@@ -56,16 +57,34 @@ class Entry:
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
     @property
-    def missing(self) -> build.Missing | None:
+    def missing(self) -> Missing | None:
         """Why it cannot be started here, or None."""
         if self.unit is not None:
-            return build.missing(self.unit)
+            unit, known = build.LAB.get(self.unit), ", ".join(build.LAB)
+            nowhere = Missing(f"its unit {self.unit!r} is not one of {known}", "leave `unit` out of your own entries")
+            return nowhere if unit is None else unit.missing
         program = absent_program(self.command)
         if program is None:
             return None
-        return build.Missing(
-            f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
-        )
+        return Missing(f"its program {program!r} is not found", "correct its command, or go to the folder it is in")
+
+    def missing_for(self, server: Server) -> Missing | None:
+        """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
+        if server.command is None and self.missing is not None:
+            return self.missing
+        if server.command is not None and "{build}" in server.command:
+            for word in argv(self, server, "127.0.0.1", 1):
+                if word.startswith(str(build.BUILT)) and not Path(word).exists():
+                    named = Path(word).relative_to(build.BUILT)
+                    return Missing(f"{named} is not built", "`python -m harness.trial.foreign` builds it")
+        if server.allocator == "system":
+            return None
+        if self.own_allocator:
+            reason = f"its runtime has an allocator of its own and cannot take {server.allocator}"
+            return Missing(reason, "leave --allocator out")
+        if not self.has_variants:
+            return allocators.missing_library(server.allocator)
+        return build.VARIANTS[server.allocator].missing if self.unit else None
 
     @property
     def may_speak_http2(self) -> bool:
@@ -80,7 +99,8 @@ class Entry:
     @property
     def version(self) -> str:
         """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
-        locked = build.locked_versions(self.unit)
+        unit = build.LAB.get(self.unit or "")
+        locked = {} if unit is None else unit.versions
         return ", ".join(f"{package.split()[-1]} {locked[package]}" for package in self.packages if package in locked)
 
 
@@ -112,31 +132,10 @@ def find(server: Server) -> Entry:
         MachineError: it is known, but could not be built here, or cannot have the allocator.
     """
     entry = known(server)
-    why_not = missing(entry, server)
+    why_not = entry.missing_for(server)
     if why_not is not None:
         raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
-
-
-def missing(entry: Entry, server: Server) -> build.Missing | None:
-    """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
-    if server.command is None and entry.missing is not None:
-        return entry.missing
-    if server.command is not None and "{build}" in server.command:
-        for word in argv(entry, server, "127.0.0.1", 1):
-            if word.startswith(str(build.BUILT)) and not Path(word).exists():
-                return build.Missing(
-                    f"{Path(word).relative_to(build.BUILT)} is not built", "`python -m harness.trial.foreign` builds it"
-                )
-    if server.allocator == "system":
-        return None
-    if entry.own_allocator:
-        return build.Missing(
-            f"its runtime has an allocator of its own and cannot take {server.allocator}", "leave --allocator out"
-        )
-    if not entry.has_variants:
-        return allocators.missing(server.allocator)
-    return build.missing_variant(server.allocator) if entry.unit else None
 
 
 def provide(server: Server, say: Callable[[str], None]) -> Entry:
@@ -147,8 +146,10 @@ def provide(server: Server, say: Callable[[str], None]) -> Entry:
     """
     entry = find(server)
     if server.allocator != "system" and entry.has_variants and entry.unit:
-        build.build_variant(server.allocator, say)
-        return find(server)
+        variant = build.VARIANTS[server.allocator]
+        why_not = variant.build(lambda line: say(f"servers: {line}"))
+        if why_not is not None:
+            raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
 
 
@@ -224,11 +225,20 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
                 f"{flag} was asked for; the command of {entry.name!r} has no {{{option}}} to pass it on",
                 f"write {{{option}}} where the command takes it, or leave {flag} out",
             )
+    return filled_in(entry.name, command, values)
+
+
+def filled_in(name: str, command: str, values: Mapping[str, str]) -> list[str]:
+    """The words of a command line whose placeholders are filled with ``values``.
+
+    Raises:
+        PlanError: it is malformed.
+    """
     try:
         return [word.format_map(values) for word in shlex.split(command)]
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise PlanError(
-            f"the command of {entry.name!r} cannot be read ({error}): {entry.command}",
+            f"the command of {name!r} cannot be read ({error}): {command}",
             f"quote it as for a shell; placeholders are {', '.join('{' + name + '}' for name in values)}",
         ) from error
 

@@ -18,7 +18,6 @@ from harness.servers.catalogue import (
     find,
     identity_hash,
     known,
-    missing,
     preloaded,
 )
 
@@ -155,7 +154,7 @@ def test_what_is_preloaded_is_part_of_what_a_server_is(monkeypatch: pytest.Monke
 
 
 def test_a_runtime_with_an_allocator_of_its_own_takes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "missing", lambda unit: None)
+    monkeypatch.setattr(build.Unit, "missing", None)
     assert find(Server("go")).own_allocator
     with pytest.raises(MachineError, match=r"go.* allocator of its own"):
         find(Server("go", allocator="jemalloc"))
@@ -173,13 +172,11 @@ def test_a_library_that_is_not_there_is_named_with_its_package(server: Server, m
 
 def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(build, "BUILT", tmp_path)
-    monkeypatch.setattr(build, "missing", lambda unit: None)
-    server = Server("tokio", allocator="jemalloc")
     for program in ("cargo", "make"):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    reason = missing(known(server), server)
+    reason = build.VARIANTS["jemalloc"].missing
     assert reason is not None
-    assert reason.reason.startswith("cc, which builds jemalloc")
-    assert "gcc" in reason.next_step
+    assert reason.reason.startswith("cc is not installed")
+    assert "gcc, which allocators are built with" in reason.next_step

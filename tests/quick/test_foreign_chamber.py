@@ -12,6 +12,7 @@ import pytest
 from harness.errors import MachineError
 from harness.plan import Server
 from harness.plan.attack import Attack
+from harness.servers import build
 from harness.thought.said import read
 from harness.trial.foreign import chamber, run, tools
 from harness.trial.foreign.chamber import OUTPUT, Chamber, Job
@@ -50,7 +51,7 @@ def test_results_that_a_tool_cannot_read_itself_are_a_line(
     wrote: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / OUTPUT).write_text(wrote)
-    monkeypatch.setattr(tools.building, "PLACE", tmp_path)
+    monkeypatch.setattr(build, "BUILT", tmp_path)
     attack = Attack(Server(name="python"), "vegeta-12.13.0", "-durations=1s")
     program = tools.find(attack.tool).path
     program.parent.mkdir(parents=True)

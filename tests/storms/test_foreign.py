@@ -15,6 +15,8 @@ from harness.machine import namespace
 from harness.plan import Server
 from harness.plan import attack as attacks
 from harness.plan.attack import Attack, load_attacks
+from harness.servers import build
+from harness.thought.said import read
 from harness.trial.foreign import run, tools
 
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
@@ -30,7 +32,7 @@ def require(*names: str) -> None:
     isolation = namespace.available()
     if not isolation.isolated:
         pytest.skip(isolation.reason)
-    lacking = [lack.reason for name in names if (lack := tools.missing(tools.units()[name])) is not None]
+    lacking = [lack.reason for name in names if (lack := tools.units()[name].missing) is not None]
     if lacking:
         pytest.skip("; ".join(lacking))
 
@@ -47,7 +49,7 @@ def test_a_private_hosts_file_is_seen_by_its_process_alone(tmp_path: Path) -> No
 
 def test_the_old_vegeta_is_refused_on_the_address_where_nobody_listens(tmp_path: Path) -> None:
     require("vegeta-12.11.1")
-    kept = run.run_attack(Attack(Server(name="python"), "vegeta-12.11.1", BRIEF), tmp_path)
+    kept = run.run_attack(Attack(Server(name="python"), "vegeta-12.11.1", BRIEF), tmp_path, read)
     said, seen = kept["said"], kept["observed"]
     assert kept["tool"]["version"] == "v12.11.1"
     assert said["requests"] == said["answered"] + sum(said["kinds"].values())
@@ -62,7 +64,7 @@ def test_the_old_vegeta_is_refused_on_the_address_where_nobody_listens(tmp_path:
 
 def test_at_the_literal_address_it_is_not(tmp_path: Path) -> None:
     require("vegeta-12.11.1")
-    kept = run.run_attack(Attack(Server(name="python"), "vegeta-12.11.1", BRIEF, target="127.0.0.1"), tmp_path)
+    kept = run.run_attack(Attack(Server(name="python"), "vegeta-12.11.1", BRIEF, target="127.0.0.1"), tmp_path, read)
     assert kept["said"]["answered"] == kept["said"]["requests"] > 0
     if kept["observed"]["syns"] is not None:
         assert kept["observed"]["syns"]["syns_ipv6"] == 0
@@ -81,9 +83,9 @@ def test_a_plan_is_measured_once_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_is_not_here_is_left_out_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools.building, "PLACE", tmp_path / "nothing")
+    monkeypatch.setattr(build, "BUILT", tmp_path / "nothing")
     with pytest.raises(MachineError, match=r"vegeta-12\.13\.0: it is not built"):
-        run.run_attack(Attack(Server(name="python")), tmp_path)
+        run.run_attack(Attack(Server(name="python")), tmp_path, read)
     said: list[str] = []
     plan = attacks.AttackPlan("p", "", (Attack(Server(name="python")),), 1, ("",))
     with pytest.raises(MachineError, match="no record of the plan"):

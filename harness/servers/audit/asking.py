@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
 import httptools
 
@@ -29,8 +28,6 @@ class Reply:
     answered: bool
     closed: bool
     """Whether the server closed the connection after its answer."""
-    after_ms: float
-    """From before connect(2) to the answer."""
 
 
 def ask(host: str, port: int, *, close: bool, patience_s: float = ANSWERS_WITHIN_S) -> Reply:
@@ -46,17 +43,16 @@ def ask(host: str, port: int, *, close: bool, patience_s: float = ANSWERS_WITHIN
             connection.settimeout(max(0.001, begun + patience_s - time.monotonic()))
             data = connection.recv(1 << 16)
             if not data:
-                return Reply(answer.ends_with_stream, True, _since_ms(begun))
+                return Reply(answer.ends_with_stream, True)
             answer.feed(memoryview(data))
-        after_ms = _since_ms(begun)
         connection.settimeout(CLOSES_WITHIN_S if close else KEEPS_FOR_S)
         try:
-            return Reply(True, connection.recv(1) == b"", after_ms)
+            return Reply(True, connection.recv(1) == b"")
         except TimeoutError:
-            return Reply(True, False, after_ms)
+            return Reply(True, False)
         except ConnectionResetError:
-            return Reply(True, True, after_ms)
-    return Reply(answer.complete, False, _since_ms(begun))
+            return Reply(True, True)
+    return Reply(answer.complete, False)
 
 
 def answered_after_ms(host: str, port: int, patience_s: float) -> float | None:
@@ -64,7 +60,7 @@ def answered_after_ms(host: str, port: int, patience_s: float) -> float | None:
     begun = time.monotonic()
     while (left_s := begun + patience_s - time.monotonic()) > 0:
         if ask(host, port, close=True, patience_s=left_s).answered:
-            return _since_ms(begun)
+            return round((time.monotonic() - begun) * 1000, 1)
         time.sleep(AGAIN_AFTER_S)
     return None
 
@@ -90,22 +86,11 @@ def has_ipv6() -> bool:
 
 
 class Idle:
-    """Connections that are opened and left alone; use as a context manager."""
+    """Connections that are opened and left alone until :meth:`close`."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._open: list[socket.socket] = []
-
-    def __enter__(self) -> Idle:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def add(self) -> None:
         """Begin one more, without waiting for anybody."""
@@ -151,7 +136,3 @@ class Idle:
         for connection in self._open:
             connection.close()
         self._open.clear()
-
-
-def _since_ms(begun: float) -> float:
-    return round((time.monotonic() - begun) * 1000, 1)

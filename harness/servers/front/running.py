@@ -42,7 +42,7 @@ def program_path(name: str) -> str | None:
     return shutil.which(PROGRAMS[name].PROGRAM, path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")
 
 
-def missing(name: str) -> Missing | None:
+def missing_program(name: str) -> Missing | None:
     """Why it cannot be started here, or None where it can, as ``none`` always can."""
     if name not in PROGRAMS or program_path(name) is not None:
         return None
@@ -55,7 +55,7 @@ def programs(front: Front) -> list[str]:
     Raises:
         MachineError: it is not installed.
     """
-    why_not = missing(front.name)
+    why_not = missing_program(front.name)
     if why_not is not None:
         raise MachineError(f"--front {front.name} was asked for; {why_not.reason}", why_not.next_step)
     return [str(program_path(front.name))] if front.asked else []
