@@ -201,14 +201,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
     values = {
         "host": host,
         "port": str(port),
-        "backlog": "default" if server.backlog is None else str(server.backlog),
-        "body_bytes": str(server.body_bytes),
-        "work_us": str(server.work_us),
-        "stamps": "on" if server.stamps else "off",
-        "workers": "default" if server.workers is None else str(server.workers),
-        "accept_loops": "default" if server.accept_loops is None else str(server.accept_loops),
-        "reuseport": "on" if server.reuseport else "off",
-        "accept_batch": "default" if server.accept_batch is None else str(server.accept_batch),
+        **{option: _word(getattr(server, option)) for option in _OPTIONAL},
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
@@ -226,6 +219,13 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
                 f"write {{{option}}} where the command takes it, or leave {flag} out",
             )
     return filled_in(entry.name, command, values)
+
+
+def _word(value: int | bool | None) -> str:
+    """As it stands on a command line."""
+    if value is None:
+        return "default"
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def filled_in(name: str, command: str, values: Mapping[str, str]) -> list[str]:
@@ -281,11 +281,17 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    known = {"title", "command", "unit", "packages", "own_allocator", "accept_stamp", "http2"}
+    texts, flags = dict.fromkeys(("title", "command", "unit", "accept_stamp"), str), ("own_allocator", "http2")
+    known: dict[str, type] = {**texts, **dict.fromkeys(flags, bool), "packages": list}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
-    if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
+    if (
+        not named
+        or not isinstance(fields, dict)
+        or "command" not in fields
+        or any(not isinstance(value, known.get(key, ())) for key, value in fields.items())
+    ):
         raise PlanError(
-            f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known - {'command'}))}",
+            f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known))}",
             f'write [{name}] and below it command = "program --port {{port}}"',
         )
     try:
@@ -296,13 +302,5 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
             f"the command of {name!r} in {path} is no use: {fields['command']!r}",
             "it must contain {port} or {options}, and be quoted as for a shell",
         ) from error
-    return Entry(
-        name=name,
-        title=str(fields.get("title", fields["command"])),
-        command=fields["command"],
-        unit=fields.get("unit"),
-        packages=tuple(fields.get("packages", ())),
-        http2=bool(fields.get("http2", False)),
-        own_allocator=bool(fields.get("own_allocator", False)),
-        accept_stamp=str(fields.get("accept_stamp", "handed_over")),
-    )
+    packages = tuple(fields.get("packages", ()))
+    return Entry(**{"name": name, "title": fields["command"], **fields, "packages": packages})

@@ -40,7 +40,11 @@ def examine(data: Path) -> list[Finding]:
         _private_network(),
         _sock_diag(),
         _input_queue(),
-        _nftables(),
+        _had(
+            "nftables",
+            None if nft_path() else Missing(MISSING, "install it to have the SYNs of each connection counted"),
+            "the SYNs of each connection can be counted",
+        ),
         *(
             _had(f"front_{name}", balancers.missing_program(name), f"{name} can be put before a server: --front {name}")
             for name in balancers.PROGRAMS
@@ -110,12 +114,6 @@ def _input_queue() -> Finding:
         return Finding("input_queue", "unknown", "net.core.netdev_max_backlog cannot be read")
     detail = f"loopback's input queue holds {packets} packets; bursts of more connections lose retransmitted SYNs there"
     return Finding("input_queue", "pass", detail)
-
-
-def _nftables() -> Finding:
-    if nft_path() is None:
-        return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
-    return Finding("nftables", "pass", "the SYNs of each connection can be counted")
 
 
 def _had(name: str, missing: Missing | None, detail: str) -> Finding:

@@ -15,7 +15,7 @@ from harness.plan.attack import Attack
 from harness.servers import build
 from harness.thought.said import read
 from harness.trial.foreign import chamber, run, tools
-from harness.trial.foreign.chamber import OUTPUT, Chamber, Job
+from harness.trial.foreign.chamber import OUTPUT, Chamber
 
 OBSERVED: dict[str, Any] = {"tool_ended": "exit status 2", "announced": ""}
 
@@ -35,7 +35,7 @@ def test_a_tool_that_does_not_end_in_its_time_is_ended_and_has_no_record(
 ) -> None:
     monkeypatch.setattr(chamber, "MARGIN_S", -0.9)
     attack = Attack(Server(name="python"), seconds=1)
-    attacking = Chamber(Job(attack, str(tmp_path)))
+    attacking = Chamber(attack, tmp_path)
     monkeypatch.setattr(attacking, "tool", Sleeper())
     begun = time.monotonic()
     with pytest.raises(MachineError, match=r"vegeta-12\.13\.0 was given 1 s and -0\.9 more; it had not ended"):

@@ -7,59 +7,28 @@ import select
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-import httptools
-
-from harness.load.python.http1 import Answer, request_bytes
+from harness.load.python.http1 import request_bytes
+from harness.servers.readiness import WITHIN_S, Reply, ask
 
 PATH = "/"
 KEEPS_FOR_S = 0.4
 """A connection that is still open this long after its answer is kept."""
 CLOSES_WITHIN_S = 1.0
-ANSWERS_WITHIN_S = 2.0
 AGAIN_AFTER_S = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of one request."""
-
-    answered: bool
-    closed: bool
-    """Whether the server closed the connection after its answer."""
-
-
-def ask(host: str, port: int, *, close: bool, patience_s: float = ANSWERS_WITHIN_S) -> Reply:
-    """One request on a connection of its own; then wait and see whether the server closes it."""
-    answer = Answer()
-    begun = time.monotonic()
-    with (
-        contextlib.suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
-        socket.create_connection((host, port), timeout=patience_s) as connection,
-    ):
-        connection.sendall(request_bytes(host, port, PATH, close=close))
-        while not answer.complete:
-            connection.settimeout(max(0.001, begun + patience_s - time.monotonic()))
-            data = connection.recv(1 << 16)
-            if not data:
-                return Reply(answer.ends_with_stream, True)
-            answer.feed(memoryview(data))
-        connection.settimeout(CLOSES_WITHIN_S if close else KEEPS_FOR_S)
-        try:
-            return Reply(True, connection.recv(1) == b"")
-        except TimeoutError:
-            return Reply(True, False)
-        except ConnectionResetError:
-            return Reply(True, True)
-    return Reply(answer.complete, False)
+def reply(host: str, port: int, *, close: bool, patience_s: float = WITHIN_S) -> Reply:
+    """What comes of one request, and whether the connection is closed after it."""
+    waits_s = CLOSES_WITHIN_S if close else KEEPS_FOR_S
+    return ask(host, port, PATH, close=close, patience_s=patience_s, closes_within_s=waits_s)
 
 
 def answered_after_ms(host: str, port: int, patience_s: float) -> float | None:
     """How long it takes to get an answer from now on, with as many tries as that needs; None: not so soon."""
     begun = time.monotonic()
     while (left_s := begun + patience_s - time.monotonic()) > 0:
-        if ask(host, port, close=True, patience_s=left_s).answered:
+        if reply(host, port, close=True, patience_s=left_s).answered:
             return round((time.monotonic() - begun) * 1000, 1)
         time.sleep(AGAIN_AFTER_S)
     return None

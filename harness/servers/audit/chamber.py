@@ -61,10 +61,10 @@ class Chamber:
         with self.running() as server:
             self.announced = server.announced_version()
             listening = server.listeners(self.port)
-            kept = asking.ask(self.host, self.port, close=False)
-            closing = asking.ask(self.host, self.port, close=True)
-            ipv4 = asking.ask("127.0.0.1", self.port, close=True)
-            ipv6 = asking.ask("::1", self.port, close=True) if asking.has_ipv6() else None
+            kept = asking.reply(self.host, self.port, close=False)
+            closing = asking.reply(self.host, self.port, close=True)
+            ipv4 = asking.reply("127.0.0.1", self.port, close=True)
+            ipv6 = asking.reply("::1", self.port, close=True) if asking.has_ipv6() else None
         trace, burst = self.traced()
         return Observed(
             somaxconn=limit,
@@ -106,7 +106,7 @@ class Chamber:
             addresses = [listener.address for listener in server.listeners(self.port)]
             candidates = [self.host] if self.host else asking.loopback_of(addresses)
             for host in candidates[:-1]:
-                if asking.ask(host, self.port, close=True).answered:
+                if asking.reply(host, self.port, close=True).answered:
                     return host
             server.wait_until_ready("answered", candidates[-1], self.port, asking.PATH)
         except ServerError as error:

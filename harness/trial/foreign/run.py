@@ -21,7 +21,7 @@ from harness.plan.attack import Attack, AttackPlan
 from harness.servers import catalogue
 from harness.servers.build import BuildError, Missing, run_step
 from harness.trial.foreign import tools
-from harness.trial.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG, Job
+from harness.trial.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG
 
 LOG_KEPT = 400
 Reader = Callable[[str, str, str], dict[str, Any] | None]
@@ -43,7 +43,8 @@ def run_attack(attack: Attack, data: Path, read: Reader) -> dict[str, Any]:
     now = dt.datetime.now(dt.UTC)
     with chamber.folder("stormlab-attack-") as folder:
         folder.chmod(0o755)
-        seen = chamber.call("harness.trial.foreign.chamber", Job(attack, str(folder)).to_json(), attack.tool)
+        job = {"attack": attack.to_json(), "folder": str(folder)}
+        seen = chamber.call("harness.trial.foreign.chamber", job, attack.tool)
         record = _record(attack, now, seen, folder, read)
     path = data / FOLDER / f"{record['run_id']}.json"
     try:
