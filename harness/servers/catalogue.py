@@ -38,6 +38,8 @@ _ACCEPTING = "--accept-loops {accept_loops} --reuseport {reuseport} --accept-bat
 """What ``{accepting}`` stands for: who accepts, of those that can be told."""
 _HTTP2 = " --http 2"
 """And with it, where HTTP/2 is asked for."""
+_MOVED = ("{servers}/../foreign/", "{servers}/../trial/foreign/")
+"""A place as recorded plans name it, whose hashes hold the text, and where it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
     }
     default = Server()
     contract = _CONTRACT + (_HTTP2 if http2 else "")
-    command = entry.command.replace("{options}", contract).replace("{accepting}", _ACCEPTING)
+    command = entry.command.replace(*_MOVED).replace("{options}", contract).replace("{accepting}", _ACCEPTING)
     for option in _OPTIONAL:
         if getattr(server, option) != getattr(default, option) and f"{{{option}}}" not in command:
             flag = "--" + option.replace("_", "-")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from harness.errors import MachineError, PlanError
-from harness.plan import Server
+from harness.plan import Server, load_plan
+from harness.plan.attack import collection
 from harness.servers import allocators, build
 from harness.servers.catalogue import (
     argv,
@@ -106,6 +108,15 @@ def test_a_malformed_command_is_refused(command: str) -> None:
     server = Server(command=command)
     with pytest.raises(PlanError, match="cannot be read"):
         argv(find(server), server, "127.0.0.1", 81)
+
+
+def test_what_plans_start_from_the_checkout_is_there() -> None:
+    """Commands are in the plans' hashes and stay as they were recorded, also where a file has moved."""
+    planned = {trial.server for path in (PROJECT / "plans").glob("*.toml") for trial in load_plan(path).trials}
+    planned |= {attack.server for plan in collection() for attack in plan.attacks}
+    for server in (one for one in planned if one.command is not None):
+        words = argv(known(server), server, "127.0.0.1", 81)
+        assert not [word for word in words if word.startswith(str(build.SOURCES)) and not Path(word).exists()]
 
 
 def test_an_unknown_name_lists_the_known() -> None:
