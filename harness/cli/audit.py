@@ -10,7 +10,7 @@ from harness.errors import MachineError, PlanError, ServerError, StormLabError
 from harness.machine import namespace
 from harness.machine.host import this_host
 from harness.page import tables
-from harness.page.audit import accepts, number, out_of_files, yes
+from harness.page.audit import NUMBERS, cells
 from harness.page.exported import page
 from harness.page.progress import Progress
 from harness.servers.audit import strace, subjects
@@ -128,23 +128,6 @@ def _conditions() -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     traced = any(row["evidence"] == "strace" for row in rows)
-    numbers = ("asked", "effective", "uncapped")
-    columns = ("stack", "version", *numbers, "dual stack", "close", "out of files")
-    tables.print_rows(
-        (*columns, "a wake-up") if traced else columns,
-        [
-            (
-                row["stack"],
-                row["version"],
-                number(row["backlog_asked"]),
-                number(row["backlog_effective"]),
-                number(row["backlog_uncapped"]),
-                yes(row["dual_stack"]),
-                yes(row["honours_close"]),
-                out_of_files(row),
-                *([accepts(row)] if traced else []),
-            )
-            for row in rows
-        ],
-        right=numbers,
-    )
+    columns = ["stack", "version", *NUMBERS, "dual stack", "close", "out of files", *(["a wake-up"] if traced else [])]
+    told = [cells(row) for row in rows]
+    tables.print_rows(columns, [[said[column] for column in columns] for said in told], right=NUMBERS)

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.pages import audit as page
 from harness.errors import PlanError
-from harness.page.audit import OUT_OF_FILES, findings, named
+from harness.page.audit import OUT_OF_FILES, accepts, findings, named, out_of_files
 from harness.servers import build
 from harness.servers.audit import run
 from harness.servers.audit.asking import loopback_of
@@ -32,13 +32,14 @@ SEEN = Observed(
     honours_close=True,
     trace=Trace(asked=(128,), runs=(1,)),
     burst=129,
+    announced="thing 1.2",
     out_of_files=OUT,
 )
 SUBJECT = Subject("thing", "Thing", "thing {port}")
 
 
 def made(**seen: Any) -> dict[str, Any]:
-    return run.row(SUBJECT, replace(SEEN, **seen).columns(), "thing 1.2")
+    return run.row(SUBJECT, replace(SEEN, **seen).columns())
 
 
 # ---- the word for what happens without files --------------------------------------------------------------------
@@ -266,18 +267,18 @@ UNTRACED_ROW = {"evidence": "kernel", "accepts_per_wakeup": None, "burst": None,
     ],
 )
 def test_accepts_a_wakeup_as_the_table_says_them(fields: dict[str, Any], said: str) -> None:
-    assert page.accepts({**made(), **fields}) == said
+    assert accepts({**made(), **fields}) == said
 
 
 def test_what_happens_without_files_is_said_with_how_much() -> None:
     def said(seen: Seen) -> str:
-        return page.out_of_files(made(out_of_files=seen))
+        return out_of_files(made(out_of_files=seen))
 
     assert said(replace(OUT, resumed_after_ms=(3.0, 640.0), longest_pause_ms=1001.0)) == "pauses, up to 1,001 ms"
     assert said(replace(OUT, busy_share=1.0)) == "spins"
     assert said(replace(OUT, busy_share=1.0, log_lines_per_s=1234.5)) == "spins, 1,234 lines of log/s"
     assert said(replace(OUT, most_files=9)) == "not reached"
-    assert page.out_of_files(made(out_of_files=None)) == "unknown"
+    assert out_of_files(made(out_of_files=None)) == "unknown"
 
 
 def test_findings_say_only_what_the_rows_bear() -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,12 @@ class Chamber:
         """Where it answers, once that is known."""
         self.trace_file = folder / "strace"
         self.log = folder / "log"
-        self.announced = ""
-        """What it says of its version."""
 
     def observe(self) -> Observed:
         """Raises: ServerError: it cannot be started, or does not answer."""
         limit = somaxconn()
         with self.running() as server:
-            self.announced = server.announced_version()
+            announced = server.announced_version()
             listening = server.listeners(self.port)
             kept = asking.reply(self.host, self.port, close=False)
             closing = asking.reply(self.host, self.port, close=True)
@@ -78,6 +76,7 @@ class Chamber:
             honours_close=closing.answered and closing.closed,
             trace=trace,
             burst=burst,
+            announced=announced,
             out_of_files=self.out_of_files(traced=bool(trace.asked)),
         )
 
@@ -173,33 +172,31 @@ class Chamber:
 
     def run_out(self, server: RunningServer, limit: int) -> Seen:
         most_files, closed, restarted = 0, 0, False
-        used, busy, log_rates = [], [], []
+        shares, log_rates = [], []
         freed: list[float | None] = []
         resumed: list[float | None] = []
         for round_number in range(ROUNDS):
             with self.idle() as clients:
-                fullest = self.fill(server, clients, limit)
+                filled, fullest = self.fill(server, clients, limit)
                 # The second round lets go at another moment of a timer's second.
                 time.sleep(STARTING_TO_RUN_OUT_S + 0.35 * round_number)
                 lines_before, begun = _count_lines(self.log), time.monotonic()
-                cpu_share, busy_share = _watch(server, WATCHED_S)
-                used.append(cpu_share)
-                busy.append(busy_share)
+                shares.append(_watch(server, WATCHED_S))
                 log_rates.append((_count_lines(self.log) - lines_before) / (time.monotonic() - begun))
-                most_files = max(most_files, fullest.files, _fullest(server.pid).files)
+                most_files = max(most_files, filled, _most_files(server.pid)[0])
                 closed = max(closed, clients.closed_by_server())
             if server.exit_status is not None or not server.listeners(self.port):
                 ended = server.exit_status or "it closed its listener"
                 return Seen(limit, most_files, ended=ended, log=self.log_says())
             freed.append(_freed_after_ms(server.pid, limit))
             resumed.append(asking.answered_after_ms(self.host, self.port, PATIENCE_S))
-            restarted = restarted or fullest.pid not in children.members(server.pid)
+            restarted = restarted or fullest not in children.members(server.pid)
         return Seen(
             limit,
             most_files,
             restarted=restarted,
-            cpu_share=round(max(used), 2),
-            busy_share=round(max(busy), 2),
+            cpu_share=round(max(used for used, _ in shares), 2),
+            busy_share=round(max(busy for _, busy in shares), 2),
             closed=closed,
             freed_after_ms=tuple(freed),
             resumed_after_ms=tuple(resumed),
@@ -207,14 +204,14 @@ class Chamber:
             log_lines_per_s=round(max(log_rates), 1),
         )
 
-    def fill(self, server: RunningServer, clients: Idle, limit: int) -> _Files:
-        """Open connections until its last file is used, and a few more; returns which process had how many open."""
-        fullest = _Files(server.pid, 0)
+    def fill(self, server: RunningServer, clients: Idle, limit: int) -> tuple[int, int]:
+        """Open connections until its last file is used, and a few more; returns the :func:`_most_files` seen."""
+        fullest = (0, server.pid)
         for _ in range(limit + BEYOND):
             clients.add()
             time.sleep(0.003)
-            fullest = max(fullest, _fullest(server.pid), key=lambda found: found.files)
-            if fullest.files >= limit or server.exit_status is not None:
+            fullest = max(fullest, _most_files(server.pid), key=lambda each: each[0])
+            if fullest[0] >= limit or server.exit_status is not None:
                 break
         for _ in range(BEYOND):
             clients.add()
@@ -250,28 +247,20 @@ def somaxconn() -> int:
     return int(namespace.setting_path(SOMAXCONN).read_text())
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """A process and how many files it has open."""
-
-    pid: int
-    files: int
-
-
-def _fullest(group: int) -> _Files:
-    """That process of a group which has most files open."""
-    found = [_Files(group, 0)]
+def _most_files(group: int) -> tuple[int, int]:
+    """(open files, process) of that process of a group which has most of them open."""
+    found = [(0, group)]
     for pid in children.members(group):
         with contextlib.suppress(OSError):
-            found.append(_Files(pid, sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())))
-    return max(found, key=lambda each: each.files)
+            found.append((sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()), pid))
+    return max(found, key=lambda each: each[0])
 
 
 def _freed_after_ms(group: int, limit: int) -> float | None:
     """How long until no process of a group has all its files open any more; some keep those of clients long gone."""
     begun = time.monotonic()
     while (lasted_s := time.monotonic() - begun) < FREED_WITHIN_S:
-        if _fullest(group).files < limit:
+        if _most_files(group)[0] < limit:
             return round(lasted_s * 1000, 1)
         time.sleep(0.002)
     return None
@@ -303,8 +292,8 @@ def _let_go() -> None:
 def observe(document: dict[str, Any]) -> dict[str, Any]:
     os.environ.update(document["environment"])
     isolated = namespace.enter().isolated
-    chamber = Chamber(document["argv"], document["port"], Path(document["folder"]), Path(document["cwd"]), isolated)
-    return {"columns": chamber.observe().columns(), "announced": chamber.announced}
+    folder, cwd = Path(document["folder"]), Path(document["cwd"])
+    return Chamber(document["argv"], document["port"], folder, cwd, isolated).observe().columns()
 
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ class Observed:
     """Of its system calls; no server listens without one."""
     burst: int | None
     """How many connections met it when it woke."""
+    announced: str
+    """The version that it says it has."""
     out_of_files: Seen | None
 
     @property
@@ -142,6 +144,7 @@ class Observed:
         """
         traced = bool(self.trace.asked)
         return {
+            "version": self.announced or "unknown",
             "backlog_asked": self.asked,
             "backlog_effective": self.backlog,
             "backlog_uncapped": self.backlog_raised,

@@ -22,16 +22,16 @@ def audit(subject: Subject) -> dict[str, Any]:
     """
     with chamber.folder("stormlab-audit-") as folder:
         seen = chamber.call("harness.servers.audit.chamber", _job(subject, folder), subject.name)
-    return row(subject, seen["columns"], seen["announced"])
+    return row(subject, seen)
 
 
-def row(subject: Subject, columns: Mapping[str, Any], announced: str) -> dict[str, Any]:
-    """A row of the table; ``announced`` is the version that the server says of itself, if it does."""
+def row(subject: Subject, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table: what a subject is, and the columns of what was seen of it."""
     return {
         "name": subject.name,
         "stack": subject.stack,
-        "version": subject.version or announced or "unknown",
-        **columns,
+        **seen,
+        "version": subject.version or seen["version"],
         "address_told": subject.told,
         "own": list(subject.own),
         "lab": subject.lab,
