@@ -9,13 +9,12 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.servers.build import Missing
+from harness.servers.build import Missing, said_by
 
 LIBRARIES = {"jemalloc": ("libjemalloc.so", "libjemalloc2"), "mimalloc": ("libmimalloc.so", "libmimalloc2.0")}
 """What the library's name begins with, and Debian's package of it."""
@@ -102,7 +101,4 @@ def _cached_by_the_loader() -> list[Path]:
     program = shutil.which("ldconfig", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
     if program is None:
         return []
-    with suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run([program, "-p"], capture_output=True, text=True, timeout=10).stdout
-        return [Path(line.rpartition(" => ")[2]) for line in listed.splitlines() if " => " in line]
-    return []
+    return [Path(line.rpartition(" => ")[2]) for line in said_by([program, "-p"]).splitlines() if " => " in line]

@@ -68,18 +68,15 @@ def examine(data: Path) -> list[Finding]:
 
 
 def _system() -> Finding:
-    linux = sys.platform == "linux"
     detail = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
-    return Finding(
-        "system", "pass" if linux else "fail", detail, "" if linux else "storms need Linux; the notebooks do not"
-    )
+    elsewhere = None if sys.platform == "linux" else Missing(detail, "storms need Linux; the notebooks do not")
+    return _had("system", elsewhere, detail)
 
 
 def _cpus() -> Finding:
     cpus = host.this_host().cpus
-    if cpus < 2:
-        return Finding("cpus", "fail", "1 usable CPU: no run with --cpu disjoint", "use a machine with two")
-    return Finding("cpus", "pass", f"{cpus} usable CPUs")
+    few = Missing("1 usable CPU: no run with --cpu disjoint", "use a machine with two") if cpus < 2 else None
+    return _had("cpus", few, f"{cpus} usable CPUs")
 
 
 def _open_files() -> Finding:
@@ -90,14 +87,12 @@ def _open_files() -> Finding:
 
 def _private_network() -> Finding:
     isolation = namespace.available()
-    if isolation.isolated:
-        return Finding("private_network", "pass", "each storm gets a network namespace of its own")
-    return Finding(
-        "private_network",
-        "fail",
+    shared = Missing(
         f"{isolation.reason}: storms run on the host's loopback, without --sysctl",
         "allow unprivileged user namespaces, or run as root",
     )
+    detail = "each storm gets a network namespace of its own"
+    return _had("private_network", None if isolation.isolated else shared, detail)
 
 
 def _sock_diag() -> Finding:
