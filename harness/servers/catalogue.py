@@ -20,7 +20,7 @@ from harness import PROJECT
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
 from harness.servers import allocators, build
-from harness.servers.build import Missing
+from harness.servers.build import Missing, Unit
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
@@ -38,18 +38,25 @@ _ACCEPTING = "--accept-loops {accept_loops} --reuseport {reuseport} --accept-bat
 """What ``{accepting}`` stands for: who accepts, of those that can be told."""
 _HTTP2 = " --http 2"
 """And with it, where HTTP/2 is asked for."""
+_FIELDS: Mapping[str, type] = {
+    **dict.fromkeys(("command", "title", "accept_stamp"), str),
+    **dict.fromkeys(("own_allocator", "http2"), bool),
+    "packages": list,
+    "unit": str,
+}
+"""What an entry may have."""
 _MOVED = ("{servers}/../foreign/", "{servers}/../trial/foreign/")
 """A place as recorded plans name it, whose hashes hold the text, and where it is now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A server as the catalogue describes it; ``unit`` names what has to be built for it, if anything."""
+    """A server as the catalogue describes it; ``unit`` is what has to be built for it, if anything."""
 
     name: str
     title: str
     command: str
-    unit: str | None = None
+    unit: Unit | None = None
     packages: tuple[str, ...] = ()
     own_allocator: bool = False
     """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
@@ -62,9 +69,7 @@ class Entry:
     def missing(self) -> Missing | None:
         """Why it cannot be started here, or None."""
         if self.unit is not None:
-            unit, known = build.LAB.get(self.unit), ", ".join(build.LAB)
-            nowhere = Missing(f"its unit {self.unit!r} is not one of {known}", "leave `unit` out of your own entries")
-            return nowhere if unit is None else unit.missing
+            return self.unit.missing
         program = absent_program(self.command)
         if program is None:
             return None
@@ -101,8 +106,7 @@ class Entry:
     @property
     def version(self) -> str:
         """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
-        unit = build.LAB.get(self.unit or "")
-        locked = {} if unit is None else unit.versions
+        locked = {} if self.unit is None else self.unit.versions
         return ", ".join(f"{package.split()[-1]} {locked[package]}" for package in self.packages if package in locked)
 
 
@@ -283,17 +287,16 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    texts, flags = dict.fromkeys(("title", "command", "unit", "accept_stamp"), str), ("own_allocator", "http2")
-    known: dict[str, type] = {**texts, **dict.fromkeys(flags, bool), "packages": list}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
     if (
         not named
         or not isinstance(fields, dict)
         or "command" not in fields
-        or any(not isinstance(value, known.get(key, ())) for key, value in fields.items())
+        or any(not isinstance(value, _FIELDS.get(key, ())) for key, value in fields.items())
+        or fields.get("unit", "go") not in build.LAB
     ):
         raise PlanError(
-            f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known))}",
+            f"entry {name!r} in {path} needs a command and may have {', '.join(_FIELDS)} ({' or '.join(build.LAB)})",
             f'write [{name}] and below it command = "program --port {{port}}"',
         )
     try:
@@ -304,5 +307,5 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
             f"the command of {name!r} in {path} is no use: {fields['command']!r}",
             "it must contain {port} or {options}, and be quoted as for a shell",
         ) from error
-    packages = tuple(fields.get("packages", ()))
-    return Entry(**{"name": name, "title": fields["command"], **fields, "packages": packages})
+    unit, packages = build.LAB.get(fields.get("unit", "")), tuple(fields.get("packages", ()))
+    return Entry(**{"name": name, "title": fields["command"], **fields, "unit": unit, "packages": packages})

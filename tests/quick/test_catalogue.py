@@ -79,7 +79,13 @@ def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "text", ["[mine]\n", '[mine]\ncommand = "no port"\n', "mine = 3", '[mine]\ncommand = "{port}"\nx = 1']
+    "text",
+    [
+        "[mine]\n",
+        '[mine]\ncommand = "no port"\n',
+        "mine = 3",
+        *(f'[mine]\ncommand = "{{port}}"\n{line}' for line in ("x = 1", 'unit = "cobol"', 'http2 = "no"', "title = 3")),
+    ],
 )
 def test_a_users_entry_that_cannot_be_meant_is_refused(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
