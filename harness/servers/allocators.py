@@ -25,7 +25,7 @@ MARKS = {"jemalloc": b"mallctl\0", "mimalloc": b"mi_free\0"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the processes of a server have for a malloc, and how that is known."""
+    """Which allocator the processes of a server use, and how that is known."""
 
     allocator: str
     evidence: str
@@ -69,13 +69,9 @@ def found(pids: Sequence[int], announced: str) -> Found:
             if announced.startswith(allocator):
                 return Found(allocator, f"fresh memory belongs to {announced}; …{name} is in the program{many}")
             return Found("system", f"…{name} is in the program, but nothing says that fresh memory belongs to it")
-    return Found("system", "no other allocator is mapped or in the program" + _whose(mapped))
-
-
-def _whose(mapped: Sequence[frozenset[str]]) -> str:
-    """Of whom the malloc is then."""
     libc = sorted({name for files in mapped for name in files if name.startswith(("libc.so", "libc-", "ld-musl"))})
-    return f"; {', '.join(libc)} is mapped" if libc else "; the program is linked statically"
+    whose = f"{', '.join(libc)} is mapped" if libc else "the program is linked statically"
+    return Found("system", f"no other allocator is mapped or in the program; {whose}")
 
 
 def _mapped(pid: int) -> frozenset[str]:

@@ -219,16 +219,12 @@ def _cargo(project: Path, target: Path, run: Run, *words: str) -> None:
 
 
 def _lab_rust(unit: Unit, run: Run) -> None:
+    """The Rust servers; of a variant those with the allocator that is its package, and no others."""
     project, target = unit.sources / "rust", BUILT / "rust"
-    _cargo(project, target, run, "--release")
-    http2 = (f"--bin={program}-http2" for program in HTTP2_PROGRAMS)
-    _cargo(project, target, run, "--release", "--features", "http2", *http2)
-
-
-def _lab_rust_variant(unit: Unit, run: Run) -> None:
-    """The Rust servers with the allocator that is the unit's package; their other programs stay as they are."""
-    programs = (f"--bin={program}-{unit.package}" for program in RUST_PROGRAMS)
-    _cargo(unit.sources / "rust", BUILT / "rust", run, "--release", "--features", str(unit.package), *programs)
+    if unit.package is None:
+        _cargo(project, target, run, "--release")
+    feature, programs = ("http2", HTTP2_PROGRAMS) if unit.package is None else (unit.package, RUST_PROGRAMS)
+    _cargo(project, target, run, "--release", "--features", feature, *(f"--bin={each}-{feature}" for each in programs))
 
 
 def _lab_node(unit: Unit, run: Run) -> None:
@@ -304,7 +300,7 @@ _PROJECT = "rust/{name}"
 KINDS: Mapping[str, Kind] = {
     "lab-python": Kind(),
     "lab-rust": Kind(_lab_rust, _RUST, ("rust",), "rust/Cargo.lock", _MINUTES),
-    "lab-rust-variant": Kind(_lab_rust_variant, _RUST | _C, ("rust",), duration=_MINUTES, on_demand=True),
+    "lab-rust-variant": Kind(_lab_rust, _RUST | _C, ("rust",), duration=_MINUTES, on_demand=True),
     "lab-node": Kind(_lab_node, _NODE, ("node",), runs_it=True),
     "cargo": Kind(_project, _RUST, ("rust/src", _PROJECT), f"{_PROJECT}/Cargo.lock"),
     "crate": Kind(_crate, _RUST),
