@@ -9,11 +9,15 @@ PLAN := plans/01-stack-comparison.toml
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
+# What a step takes, in seconds since $$begun.
+TOOK = echo "done in $$(($$(date +%s) - begun)) s"
+
 .venv/installed: pyproject.toml constraints.txt
-	@echo "setup: Python packages into .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Storm Lab needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "setup: $(PYTHON) cannot make virtual environments; install your distribution's python3-venv"; exit 1; }
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -x .venv/bin/pip || { begun=$$(date +%s); printf 'setup: virtual environment in .venv … '; \
+	  $(PYTHON) -m venv .venv && $(TOOK) || { rm -rf .venv; echo failed; echo "setup: $(PYTHON) cannot make virtual environments; install your distribution's python3-venv"; exit 1; }; }
+	@begun=$$(date +%s); printf 'setup: Python packages into .venv (about a minute) … '; \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' && $(TOOK)
 	@touch $@
 
 setup: .venv/installed ## virtual environment in .venv, and every server that can be built

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from harness.errors import MachineError, PlanError, ServerError, StormLabError
 from harness.machine import namespace
 from harness.machine.host import this_host
 from harness.page import tables
-from harness.page.audit import accepts, number, out_of_files, yes
+from harness.page.audit import NUMBERS, cells
 from harness.page.exported import page
 from harness.page.progress import Progress
-from harness.servers.audit import building, strace, subjects
-from harness.servers.audit.chamber import RAISED, SOMAXCONN
+from harness.servers.audit import strace, subjects
+from harness.servers.audit.chamber import RAISED, somaxconn
 from harness.servers.audit.run import audit
 from harness.servers.audit.subjects import Subject
+from harness.servers.build import Missing, build_all
 
 WITHOUT_STRACE = (
     "what is passed to listen(2) is concluded from the kernel's value, with somaxconn raised; accepts a wake-up and "
@@ -34,8 +37,12 @@ def run(options: argparse.Namespace) -> int:
         )
     with Progress() as progress:
         if options.build:
-            building.build([subject.unit for subject in chosen if subject.unit is not None], progress.say)
-        possible, left_out = _possible(chosen)
+            build_all([unit for unit in (each.unit for each in chosen) if unit and not unit.is_built], progress.say)
+        left_out = {each.name: missing for each in chosen if (missing := each.missing) is not None}
+        possible = [subject for subject in chosen if subject.name not in left_out]
+        if not possible:
+            name, missing = next(iter(left_out.items()))
+            raise MachineError(f"{name} cannot be audited here: {missing.reason}", missing.next_step)
         notes = _notes(left_out)
         for note in notes:
             progress.say(note)
@@ -44,11 +51,11 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             raise StormLabError.interrupted("nothing was written") from None
     if options.export:
-        page("audit").export(
-            [row for row in rows if row["name"] in {s.name for s in chosen if s.described}], conditions
-        )
+        described = {subject.name for subject in chosen if subject.described}
+        page("audit").export([row for row in rows if row["name"] in described], conditions)
     if options.json:
-        tables.print_json({"stacks": rows, "left_out": [*left_out, *failed], "notes": notes})
+        without = [{"name": name, **asdict(missing)} for name, missing in (left_out | failed).items()]
+        tables.print_json({"stacks": rows, "left_out": without, "notes": notes})
     else:
         _print(rows)
     return ServerError.exit_code if failed else 0
@@ -64,44 +71,24 @@ def _chosen(options: argparse.Namespace) -> list[Subject]:
     return [subjects.of_command(options.server_command)]
 
 
-def _possible(chosen: list[Subject]) -> tuple[list[Subject], list[dict[str, str]]]:
-    """Those that can be started here; of the others, why not.
-
-    Raises:
-        MachineError: none can be.
-    """
-    possible, left_out = [], []
-    for subject in chosen:
-        missing = subject.missing
-        if missing is None:
-            possible.append(subject)
-        else:
-            left_out.append({"name": subject.name, "reason": missing.reason, "next_step": missing.next_step})
-    if not possible:
-        raise MachineError(
-            f"{left_out[0]['name']} cannot be audited here: {left_out[0]['reason']}", left_out[0]["next_step"]
-        )
-    return possible, left_out
-
-
-def _notes(left_out: list[dict[str, str]]) -> list[str]:
+def _notes(left_out: Mapping[str, Missing]) -> list[str]:
     """What this audit will not say, and why: a line for each reason."""
     notes = []
-    for reason in dict.fromkeys((out["reason"], out["next_step"]) for out in left_out):
-        names = [out["name"] for out in left_out if (out["reason"], out["next_step"]) == reason]
-        notes.append(f"left out: {', '.join(names)}: {reason[0]}; {reason[1]}")
-    untraced = strace.missing()
+    for reason in dict.fromkeys(left_out.values()):
+        names = [name for name, missing in left_out.items() if missing == reason]
+        notes.append(f"left out: {', '.join(names)}: {reason.line}")
+    untraced = strace.missing_tracer()
     if untraced is not None:
-        notes.append(f"{untraced}: {WITHOUT_STRACE}")
+        notes.append(f"{untraced.reason}: {WITHOUT_STRACE}")
     isolation = namespace.available()
     if not isolation.isolated:
         notes.append(f"{isolation.reason}: somaxconn stays as it is, and nothing is said of uncapped backlogs")
     return notes
 
 
-def _audit(possible: list[Subject], progress: Progress) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _audit(possible: list[Subject], progress: Progress) -> tuple[list[dict[str, Any]], dict[str, Missing]]:
     """The rows, and those that failed. Raises: ServerError: the only one failed."""
-    rows, failed = [], []
+    rows, failed = [], {}
     begun = time.monotonic()
     for done, subject in enumerate(possible):
         left = f", about {(time.monotonic() - begun) / done * (len(possible) - done):.0f} s left" if done else ""
@@ -112,7 +99,7 @@ def _audit(possible: list[Subject], progress: Progress) -> tuple[list[dict[str, 
             if error.exit_code != ServerError.exit_code or len(possible) == 1:
                 raise
             progress.say(f"failed: {subject.name}: {error.message}")
-            failed.append({"name": subject.name, "reason": error.message, "next_step": error.next_step})
+            failed[subject.name] = Missing(error.message, error.next_step)
     return rows, failed
 
 
@@ -120,30 +107,13 @@ def _conditions() -> dict[str, Any]:
     """What rows must have in common to stand in one table."""
     return {
         "host": this_host().caption,
-        "somaxconn": int(namespace.setting_path(SOMAXCONN).read_text()),
+        "somaxconn": somaxconn(),
         "somaxconn_raised": RAISED,
     }
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
     traced = any(row["evidence"] == "strace" for row in rows)
-    numbers = ("asked", "effective", "uncapped")
-    columns = ("stack", "version", *numbers, "dual stack", "close", "out of files")
-    tables.print_rows(
-        (*columns, "a wake-up") if traced else columns,
-        [
-            (
-                row["stack"],
-                row["version"],
-                number(row["backlog_asked"]),
-                number(row["backlog_effective"]),
-                number(row["backlog_uncapped"]),
-                yes(row["dual_stack"]),
-                yes(row["honours_close"]),
-                out_of_files(row),
-                *([accepts(row)] if traced else []),
-            )
-            for row in rows
-        ],
-        right=numbers,
-    )
+    columns = ["stack", "version", *NUMBERS, "dual stack", "close", "out of files", *(["a wake-up"] if traced else [])]
+    told = [cells(row) for row in rows]
+    tables.print_rows(columns, [[said[column] for column in columns] for said in told], right=NUMBERS)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from harness.page import tables
 from harness.plan import Allocator, Server
-from harness.servers.catalogue import catalogue, missing
+from harness.servers.catalogue import catalogue
 
 
 def run(options: argparse.Namespace) -> int:
@@ -16,11 +16,11 @@ def run(options: argparse.Namespace) -> int:
             "name": entry.name,
             "title": entry.title,
             "version": entry.version or None,
-            "available": entry.missing is None,
-            "reason": None if entry.missing is None else entry.missing.reason,
-            "next_step": None if entry.missing is None else entry.missing.next_step,
+            "available": (missing := entry.missing) is None,
+            "reason": None if missing is None else missing.reason,
+            "next_step": None if missing is None else missing.next_step,
             "allocators": [
-                name for name in get_args(Allocator) if missing(entry, Server(entry.name, allocator=name)) is None
+                name for name in get_args(Allocator) if entry.missing_for(Server(entry.name, allocator=name)) is None
             ],
         }
         for entry in catalogue().values()

@@ -8,6 +8,8 @@ from typing import Any
 from harness.page.tables import NO_VALUE
 
 MUCH_LOG_PER_S = 100.0
+NUMBERS = ("asked", "effective", "uncapped")
+"""Columns that hold numbers."""
 Row = Mapping[str, Any]
 OUT_OF_FILES: Mapping[str, str] = {
     "ends": "the process ends, and every client after that is refused",
@@ -138,6 +140,22 @@ def _close(rows: Sequence[Row]) -> Iterable[str]:
         yield f"**No kept connections by default**: {named(keeping)}: there every request is a short connection."
 
 
+def cells(row: Row) -> dict[str, str]:
+    """Column → what a table says there."""
+    return {
+        "stack": row["stack"],
+        "version": row["version"],
+        "asked": number(row["backlog_asked"]),
+        "effective": number(row["backlog_effective"]),
+        "uncapped": number(row["backlog_uncapped"]),
+        "dual stack": yes(row["dual_stack"]),
+        "close": yes(row["honours_close"]),
+        "kept": yes(row["keeps_alive"]),
+        "a wake-up": accepts(row),
+        "out of files": out_of_files(row),
+    }
+
+
 def accepts(row: Mapping[str, Any]) -> str:
     """How many connections a wake-up brings, as a table says it."""
     if row["accepts_per_wakeup"] is None:
@@ -151,7 +169,7 @@ def accepts(row: Mapping[str, Any]) -> str:
 
 def out_of_files(row: Mapping[str, Any]) -> str:
     """What it does without a file, as a table says it."""
-    word, seen = row["on_emfile"].replace("_", " "), row["emfile"] or {}
+    word, seen = row["on_emfile"], row["emfile"] or {}
     details = []
     if word == "pauses":
         again = [after for after in seen["resumed_after_ms"] if after is not None]
@@ -159,7 +177,7 @@ def out_of_files(row: Mapping[str, Any]) -> str:
         details.append(f"up to {longest:,.0f} ms")
     if word in ("spins", "pauses") and (seen["log_lines_per_s"] or 0) >= MUCH_LOG_PER_S:
         details.append(f"{seen['log_lines_per_s']:,.0f} lines of log/s")
-    return f"{word}, {', '.join(details)}" if details else word
+    return ", ".join([word.replace("_", " "), *details])
 
 
 def yes(value: bool | None) -> str:

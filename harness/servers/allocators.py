@@ -9,13 +9,12 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.servers.build import Missing
+from harness.servers.build import Missing, said_by
 
 LIBRARIES = {"jemalloc": ("libjemalloc.so", "libjemalloc2"), "mimalloc": ("libmimalloc.so", "libmimalloc2.0")}
 """What the library's name begins with, and Debian's package of it."""
@@ -26,7 +25,7 @@ MARKS = {"jemalloc": b"mallctl\0", "mimalloc": b"mi_free\0"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the processes of a server have for a malloc, and how that is known."""
+    """Which allocator the processes of a server use, and how that is known."""
 
     allocator: str
     evidence: str
@@ -40,7 +39,7 @@ def library(allocator: str) -> Path | None:
     return max((path for path in there if path.exists()), key=lambda path: path.name, default=None)
 
 
-def missing(allocator: str) -> Missing | None:
+def missing_library(allocator: str) -> Missing | None:
     """Why it cannot be preloaded here, or None where it can."""
     if library(allocator) is not None:
         return None
@@ -70,13 +69,9 @@ def found(pids: Sequence[int], announced: str) -> Found:
             if announced.startswith(allocator):
                 return Found(allocator, f"fresh memory belongs to {announced}; …{name} is in the program{many}")
             return Found("system", f"…{name} is in the program, but nothing says that fresh memory belongs to it")
-    return Found("system", "no other allocator is mapped or in the program" + _whose(mapped))
-
-
-def _whose(mapped: Sequence[frozenset[str]]) -> str:
-    """Of whom the malloc is then."""
     libc = sorted({name for files in mapped for name in files if name.startswith(("libc.so", "libc-", "ld-musl"))})
-    return f"; {', '.join(libc)} is mapped" if libc else "; the program is linked statically"
+    whose = f"{', '.join(libc)} is mapped" if libc else "the program is linked statically"
+    return Found("system", f"no other allocator is mapped or in the program; {whose}")
 
 
 def _mapped(pid: int) -> frozenset[str]:
@@ -102,7 +97,4 @@ def _cached_by_the_loader() -> list[Path]:
     program = shutil.which("ldconfig", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
     if program is None:
         return []
-    with suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run([program, "-p"], capture_output=True, text=True, timeout=10).stdout
-        return [Path(line.rpartition(" => ")[2]) for line in listed.splitlines() if " => " in line]
-    return []
+    return [Path(line.rpartition(" => ")[2]) for line in said_by([program, "-p"]).splitlines() if " => " in line]

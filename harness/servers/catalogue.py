@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from harness import PROJECT
 from harness.errors import MachineError, PlanError
 from harness.plan import Server
 from harness.servers import allocators, build
+from harness.servers.build import Missing, Unit
 
 OWN = Path(__file__).with_name("catalogue.toml")
 USERS = "servers.toml"
@@ -37,16 +38,25 @@ _ACCEPTING = "--accept-loops {accept_loops} --reuseport {reuseport} --accept-bat
 """What ``{accepting}`` stands for: who accepts, of those that can be told."""
 _HTTP2 = " --http 2"
 """And with it, where HTTP/2 is asked for."""
+_FIELDS: Mapping[str, type] = {
+    **dict.fromkeys(("command", "title", "accept_stamp"), str),
+    **dict.fromkeys(("own_allocator", "http2"), bool),
+    "packages": list,
+    "unit": str,
+}
+"""What an entry may have."""
+_MOVED = ("{servers}/../foreign/", "{servers}/../trial/foreign/")
+"""A place as recorded plans name it, whose hashes hold the text, and where it is now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A server as the catalogue describes it; ``unit`` names what has to be built for it, if anything."""
+    """A server as the catalogue describes it; ``unit`` is what has to be built for it, if anything."""
 
     name: str
     title: str
     command: str
-    unit: str | None = None
+    unit: Unit | None = None
     packages: tuple[str, ...] = ()
     own_allocator: bool = False
     """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
@@ -56,16 +66,32 @@ class Entry:
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
     @property
-    def missing(self) -> build.Missing | None:
+    def missing(self) -> Missing | None:
         """Why it cannot be started here, or None."""
         if self.unit is not None:
-            return build.missing(self.unit)
+            return self.unit.missing
         program = absent_program(self.command)
         if program is None:
             return None
-        return build.Missing(
-            f"its program {program!r} is not found", "correct its command, or go to the folder it is in"
-        )
+        return Missing(f"its program {program!r} is not found", "correct its command, or go to the folder it is in")
+
+    def missing_for(self, server: Server) -> Missing | None:
+        """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
+        if server.command is None and self.missing is not None:
+            return self.missing
+        if server.command is not None and "{build}" in server.command:
+            for word in argv(self, server, "127.0.0.1", 1):
+                if word.startswith(str(build.BUILT)) and not Path(word).exists():
+                    named = Path(word).relative_to(build.BUILT)
+                    return Missing(f"{named} is not built", "`python -m harness.trial.foreign` builds it")
+        if server.allocator == "system":
+            return None
+        if self.own_allocator:
+            reason = f"its runtime has an allocator of its own and cannot take {server.allocator}"
+            return Missing(reason, "leave --allocator out")
+        if not self.has_variants:
+            return allocators.missing_library(server.allocator)
+        return build.VARIANTS[server.allocator].missing if self.unit else None
 
     @property
     def may_speak_http2(self) -> bool:
@@ -80,7 +106,7 @@ class Entry:
     @property
     def version(self) -> str:
         """Versions of what it is built from, where a lock file pins them; the rest say theirs when they start."""
-        locked = build.locked_versions(self.unit)
+        locked = {} if self.unit is None else self.unit.versions
         return ", ".join(f"{package.split()[-1]} {locked[package]}" for package in self.packages if package in locked)
 
 
@@ -112,31 +138,10 @@ def find(server: Server) -> Entry:
         MachineError: it is known, but could not be built here, or cannot have the allocator.
     """
     entry = known(server)
-    why_not = missing(entry, server)
+    why_not = entry.missing_for(server)
     if why_not is not None:
         raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
-
-
-def missing(entry: Entry, server: Server) -> build.Missing | None:
-    """Why a planned server cannot be started here, or None where it can, if need be after :func:`provide`."""
-    if server.command is None and entry.missing is not None:
-        return entry.missing
-    if server.command is not None and "{build}" in server.command:
-        for word in argv(entry, server, "127.0.0.1", 1):
-            if word.startswith(str(build.BUILT)) and not Path(word).exists():
-                return build.Missing(
-                    f"{Path(word).relative_to(build.BUILT)} is not built", "`python -m harness.trial.foreign` builds it"
-                )
-    if server.allocator == "system":
-        return None
-    if entry.own_allocator:
-        return build.Missing(
-            f"its runtime has an allocator of its own and cannot take {server.allocator}", "leave --allocator out"
-        )
-    if not entry.has_variants:
-        return allocators.missing(server.allocator)
-    return build.missing_variant(server.allocator) if entry.unit else None
 
 
 def provide(server: Server, say: Callable[[str], None]) -> Entry:
@@ -147,8 +152,10 @@ def provide(server: Server, say: Callable[[str], None]) -> Entry:
     """
     entry = find(server)
     if server.allocator != "system" and entry.has_variants and entry.unit:
-        build.build_variant(server.allocator, say)
-        return find(server)
+        variant = build.VARIANTS[server.allocator]
+        why_not = variant.build(lambda line: say(f"servers: {line}"))
+        if why_not is not None:
+            raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
 
 
@@ -200,14 +207,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
     values = {
         "host": host,
         "port": str(port),
-        "backlog": "default" if server.backlog is None else str(server.backlog),
-        "body_bytes": str(server.body_bytes),
-        "work_us": str(server.work_us),
-        "stamps": "on" if server.stamps else "off",
-        "workers": "default" if server.workers is None else str(server.workers),
-        "accept_loops": "default" if server.accept_loops is None else str(server.accept_loops),
-        "reuseport": "on" if server.reuseport else "off",
-        "accept_batch": "default" if server.accept_batch is None else str(server.accept_batch),
+        **{option: _word(getattr(server, option)) for option in _OPTIONAL},
         "python": sys.executable,
         "servers": str(build.SOURCES),
         "build": str(build.BUILT),
@@ -216,7 +216,7 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
     }
     default = Server()
     contract = _CONTRACT + (_HTTP2 if http2 else "")
-    command = entry.command.replace("{options}", contract).replace("{accepting}", _ACCEPTING)
+    command = entry.command.replace(*_MOVED).replace("{options}", contract).replace("{accepting}", _ACCEPTING)
     for option in _OPTIONAL:
         if getattr(server, option) != getattr(default, option) and f"{{{option}}}" not in command:
             flag = "--" + option.replace("_", "-")
@@ -224,11 +224,27 @@ def argv(entry: Entry, server: Server, host: str, port: int, *, http2: bool = Fa
                 f"{flag} was asked for; the command of {entry.name!r} has no {{{option}}} to pass it on",
                 f"write {{{option}}} where the command takes it, or leave {flag} out",
             )
+    return filled_in(entry.name, command, values)
+
+
+def _word(value: int | bool | None) -> str:
+    """As it stands on a command line."""
+    if value is None:
+        return "default"
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+def filled_in(name: str, command: str, values: Mapping[str, str]) -> list[str]:
+    """The words of a command line whose placeholders are filled with ``values``.
+
+    Raises:
+        PlanError: it is malformed.
+    """
     try:
         return [word.format_map(values) for word in shlex.split(command)]
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise PlanError(
-            f"the command of {entry.name!r} cannot be read ({error}): {entry.command}",
+            f"the command of {name!r} cannot be read ({error}): {command}",
             f"quote it as for a shell; placeholders are {', '.join('{' + name + '}' for name in values)}",
         ) from error
 
@@ -271,11 +287,16 @@ def _read(path: Path) -> dict[str, Entry]:
 
 
 def _entry(path: Path, name: str, fields: Any) -> Entry:
-    known = {"title", "command", "unit", "packages", "own_allocator", "accept_stamp", "http2"}
     named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)  # it becomes part of the names of folders
-    if not named or not isinstance(fields, dict) or not isinstance(fields.get("command"), str) or set(fields) - known:
+    if (
+        not named
+        or not isinstance(fields, dict)
+        or "command" not in fields
+        or any(not isinstance(value, _FIELDS.get(key, ())) for key, value in fields.items())
+        or fields.get("unit", "go") not in build.LAB
+    ):
         raise PlanError(
-            f"entry {name!r} in {path} needs a command and may have {', '.join(sorted(known - {'command'}))}",
+            f"entry {name!r} in {path} needs a command and may have {', '.join(_FIELDS)} ({' or '.join(build.LAB)})",
             f'write [{name}] and below it command = "program --port {{port}}"',
         )
     try:
@@ -286,13 +307,5 @@ def _entry(path: Path, name: str, fields: Any) -> Entry:
             f"the command of {name!r} in {path} is no use: {fields['command']!r}",
             "it must contain {port} or {options}, and be quoted as for a shell",
         ) from error
-    return Entry(
-        name=name,
-        title=str(fields.get("title", fields["command"])),
-        command=fields["command"],
-        unit=fields.get("unit"),
-        packages=tuple(fields.get("packages", ())),
-        http2=bool(fields.get("http2", False)),
-        own_allocator=bool(fields.get("own_allocator", False)),
-        accept_stamp=str(fields.get("accept_stamp", "handed_over")),
-    )
+    unit, packages = build.LAB.get(fields.get("unit", "")), tuple(fields.get("packages", ()))
+    return Entry(**{"name": name, "title": fields["command"], **fields, "unit": unit, "packages": packages})

@@ -1,4 +1,4 @@
-"""Whether a server answers a real request, in the protocol in which it will be asked."""
+"""One request to a server, in the protocol in which it will be asked: whether it answers, and what it does then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import httptools
 
@@ -17,30 +18,47 @@ CLOSES_WITHIN_S = 0.5
 """How long the server may take to close that connection after its answer, before the lab does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one request."""
+
+    answered: bool
+    """With whatever status; of a stream without end the head is enough."""
+    closed: bool
+    """Whether the server closed the connection after its answer."""
+
+
 def answers(host: str, port: int, path: str, *, http2: bool = False) -> bool:
-    """Whether it is answered, with whatever status; of a stream without end the head is enough."""
-    try:
-        with socket.create_connection((host, port), timeout=WITHIN_S) as connection:
-            return (_in_frames if http2 else _in_text)(connection, host, port, path)
-    except OSError:
-        return False
+    """Whether it is answered."""
+    return _in_frames(host, port, path) if http2 else ask(host, port, path).answered
 
 
-def _in_text(connection: socket.socket, host: str, port: int, path: str) -> bool:
+def ask(
+    host: str,
+    port: int,
+    path: str,
+    *,
+    close: bool = True,
+    patience_s: float = WITHIN_S,
+    closes_within_s: float = CLOSES_WITHIN_S,
+) -> Reply:
+    """Send one request in HTTP/1.1 on a connection of its own; then wait and see whether the server closes it."""
     answer = Answer()
-    with suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
-        connection.sendall(request_bytes(host, port, path, close=True))
-        for data in _received(connection):
+    with (
+        suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
+        socket.create_connection((host, port), timeout=patience_s) as connection,
+    ):
+        connection.sendall(request_bytes(host, port, path, close=close))
+        for data in _received(connection, patience_s):
             if not data:
-                return answer.ends_with_stream
+                return Reply(answer.ends_with_stream, True)
             answer.feed(memoryview(data))
             if answer.complete:
-                _let_it_close(connection)
-                return True
-    return answer.headers_complete
+                return Reply(True, _closes(connection, closes_within_s))
+    return Reply(answer.headers_complete, False)
 
 
-def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bool:
+def _in_frames(host: str, port: int, path: str) -> bool:
     from h2.config import H2Configuration
     from h2.connection import H2Connection
     from h2.events import Event, ResponseReceived
@@ -51,9 +69,12 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
     frames = H2Connection(H2Configuration(client_side=True, header_encoding=None))
     frames.initiate_connection()
     frames.send_headers(1, request_headers(host, port, path), end_stream=True)
-    with suppress(OSError, H2Error):
+    with (
+        suppress(OSError, H2Error),
+        socket.create_connection((host, port), timeout=WITHIN_S) as connection,
+    ):
         connection.sendall(frames.data_to_send())
-        for data in _received(connection):
+        for data in _received(connection, WITHIN_S):
             if not data:
                 return False
             found: list[Event] = frames.receive_data(data)
@@ -61,20 +82,22 @@ def _in_frames(connection: socket.socket, host: str, port: int, path: str) -> bo
                 with suppress(OSError, H2Error):
                     frames.close_connection()  # GOAWAY, after which a server closes, net/http a second later
                     connection.sendall(frames.data_to_send())
-                    _let_it_close(connection)
+                    _closes(connection, CLOSES_WITHIN_S)
                 return True
     return False
 
 
-def _let_it_close(connection: socket.socket) -> None:
-    """Who closes first keeps the port for a minute, and the storm may need each of them."""
-    with suppress(OSError):
-        for data in _received(connection, CLOSES_WITHIN_S):
-            if not data:
-                return
+def _closes(connection: socket.socket, within_s: float) -> bool:
+    """Whether it does; who closes first keeps the port for a minute, and the storm may need each of them."""
+    try:
+        return any(not data for data in _received(connection, within_s))
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
-def _received(connection: socket.socket, within_s: float = WITHIN_S) -> Iterator[bytes]:
+def _received(connection: socket.socket, within_s: float) -> Iterator[bytes]:
     """What comes until the time is over; empty at the end of the stream."""
     deadline = time.monotonic() + within_s
     while (left_s := deadline - time.monotonic()) > 0:

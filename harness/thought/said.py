@@ -106,9 +106,8 @@ def hey(output: str) -> Said:
     """From the summary that hey and oha print in the end."""
     statuses = [(int(status), int(count)) for status, count in re.findall(r"\[(\d{3})\]\s+(\d+) responses", output)]
     errors: Counter[str] = Counter()
-    for count, message in re.findall(
-        r"^\s*\[(\d+)\]\s+(.+)$", output.partition("Error distribution:")[2], re.MULTILINE
-    ):
+    distribution = output.partition("Error distribution:")[2]
+    for count, message in re.findall(r"^\s*\[(\d+)\]\s+(.+)$", distribution, re.MULTILINE):
         errors[without_ports(message.strip())] += int(count)
     answered = sum(count for status, count in statuses if 200 <= status < 300)
     for status, count in statuses:
@@ -125,10 +124,7 @@ READERS: Mapping[str, Callable[[str], Said]] = {"vegeta": vegeta, "hey": hey, "o
 
 def shortened(output: str) -> str:
     """A tool's own output as it is kept: long distributions cut, with a line that says so."""
-    seen: Counter[str] = Counter()
-    for line in output.splitlines():
-        seen[without_ports(line.rstrip())[:LINE_LENGTH]] += 1
-    lines = list(seen)
+    lines = list(dict.fromkeys(without_ports(line.rstrip())[:LINE_LENGTH] for line in output.splitlines()))
     if len(lines) > OUTPUT_LINES:
         lines = [*lines[:OUTPUT_LINES], f"… and {len(lines) - OUTPUT_LINES:,} lines more"]
     return "\n".join(lines).strip()

@@ -96,7 +96,7 @@ def runnable(trials: Sequence[Trial], say: Say) -> list[Trial]:
 def _why_not(trial: Trial, say: Say) -> str | None:
     """Why a trial cannot be run here; what can be built for it is built. Raises: PlanError: its server is unknown."""
     entry = catalogue.known(trial.server)
-    missing = catalogue.missing(entry, trial.server) or balancers.missing(trial.front.name)
+    missing = entry.missing_for(trial.server) or balancers.missing_program(trial.front.name)
     if missing is not None:
         return f"{missing.reason}; {missing.next_step}"
     if trial.load.http2 and not entry.may_speak_http2:

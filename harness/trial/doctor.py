@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from harness.machine.nft import MISSING, nft_path
 from harness.plan import Load
 from harness.plan.slices import FILES_RESERVED
 from harness.servers import allocators, build
+from harness.servers.build import Missing
 from harness.servers.catalogue import catalogue
 from harness.servers.front import running as balancers
 
@@ -39,28 +40,43 @@ def examine(data: Path) -> list[Finding]:
         _private_network(),
         _sock_diag(),
         _input_queue(),
-        _nftables(),
-        *(_front(name) for name in balancers.PROGRAMS),
-        *(_preloadable(allocator) for allocator in allocators.LIBRARIES),
+        _had(
+            "nftables",
+            None if nft_path() else Missing(MISSING, "install it to have the SYNs of each connection counted"),
+            "the SYNs of each connection can be counted",
+        ),
+        *(
+            _had(f"front_{name}", balancers.missing_program(name), f"{name} can be put before a server: --front {name}")
+            for name in balancers.PROGRAMS
+        ),
+        *(  # Rust servers have them built in and do not need this.
+            _had(
+                f"preload_{allocator}",
+                allocators.missing_library(allocator),
+                f"{allocator} can be preloaded into servers: --allocator {allocator}",
+            )
+            for allocator in allocators.LIBRARIES
+        ),
         _data(data),
-        *(_toolchain(name) for name, unit in build.UNITS.items() if unit.program is not None),
+        *(
+            _had(f"toolchain_{name}", unit.missing, f"{unit.program} found, its servers are built")
+            for name, unit in build.LAB.items()
+            if unit.program is not None
+        ),
         _servers(),
     ]
 
 
 def _system() -> Finding:
-    linux = sys.platform == "linux"
     detail = f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
-    return Finding(
-        "system", "pass" if linux else "fail", detail, "" if linux else "storms need Linux; the notebooks do not"
-    )
+    elsewhere = None if sys.platform == "linux" else Missing(detail, "storms need Linux; the notebooks do not")
+    return _had("system", elsewhere, detail)
 
 
 def _cpus() -> Finding:
     cpus = host.this_host().cpus
-    if cpus < 2:
-        return Finding("cpus", "fail", "1 usable CPU: no run with --cpu disjoint", "use a machine with two")
-    return Finding("cpus", "pass", f"{cpus} usable CPUs")
+    few = Missing("1 usable CPU: no run with --cpu disjoint", "use a machine with two") if cpus < 2 else None
+    return _had("cpus", few, f"{cpus} usable CPUs")
 
 
 def _open_files() -> Finding:
@@ -71,14 +87,12 @@ def _open_files() -> Finding:
 
 def _private_network() -> Finding:
     isolation = namespace.available()
-    if isolation.isolated:
-        return Finding("private_network", "pass", "each storm gets a network namespace of its own")
-    return Finding(
-        "private_network",
-        "fail",
+    shared = Missing(
         f"{isolation.reason}: storms run on the host's loopback, without --sysctl",
         "allow unprivileged user namespaces, or run as root",
     )
+    detail = "each storm gets a network namespace of its own"
+    return _had("private_network", None if isolation.isolated else shared, detail)
 
 
 def _sock_diag() -> Finding:
@@ -97,45 +111,29 @@ def _input_queue() -> Finding:
     return Finding("input_queue", "pass", detail)
 
 
-def _nftables() -> Finding:
-    if nft_path() is None:
-        return Finding("nftables", "fail", MISSING, "install it to have the SYNs of each connection counted")
-    return Finding("nftables", "pass", "the SYNs of each connection can be counted")
-
-
-def _front(name: str) -> Finding:
-    missing = balancers.missing(name)
-    if missing is not None:
-        return Finding(f"front_{name}", "fail", missing.reason, missing.next_step)
-    return Finding(f"front_{name}", "pass", f"{name} can be put before a server: --front {name}")
-
-
-def _preloadable(allocator: str) -> Finding:
-    """Rust servers have it built in and do not need this."""
-    missing = allocators.missing(allocator)
-    if missing is not None:
-        return Finding(f"preload_{allocator}", "fail", missing.reason, missing.next_step)
-    return Finding(
-        f"preload_{allocator}", "pass", f"{allocator} can be preloaded into servers: --allocator {allocator}"
-    )
+def _had(name: str, missing: Missing | None, detail: str) -> Finding:
+    """What can be done with something that is here, or why it is not."""
+    if missing is None:
+        return Finding(name, "pass", detail)
+    return Finding(name, "fail", missing.reason, missing.next_step)
 
 
 def _data(data: Path) -> Finding:
-    existing = next(folder for folder in (data, *data.parents) if folder.exists())
-    free_mib = 0
-    with contextlib.suppress(OSError):
-        free_mib = shutil.disk_usage(existing).free // 2**20
+    """Of the folder, or of the one that it would be made in."""
+    free_mib, existing = 0, data
+    for existing in (data, *data.parents):
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                free_mib = shutil.disk_usage(existing).free // 2**20
+                break
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = f"{existing} cannot be written to: {error.strerror}"
+            return Finding("data", "fail", reason, "choose another folder with --data")
     if free_mib < 200:
         return Finding("data", "fail", f"{free_mib} MiB free in {existing}", "free some, or use --data")
     return Finding("data", "pass", f"{free_mib // 1024} GiB free for {data}")
-
-
-def _toolchain(name: str) -> Finding:
-    missing = build.missing(name)
-    program = build.UNITS[name].program
-    if missing is None:
-        return Finding(f"toolchain_{name}", "pass", f"{program} found, its servers are built")
-    return Finding(f"toolchain_{name}", "fail", missing.reason, missing.next_step)
 
 
 def _servers() -> Finding:

@@ -3,7 +3,7 @@
 Every run of the collection's plans that was held to its end becomes a line of ``data/reference/runs.parquet``. Lines of
 plans that were not run here stay; those of no plan any more go, and those of a plan that another machine has more of,
 or as much and later. Where a plan says so, the rows of a few runs are kept too. What other generators said
-(:mod:`harness.foreign`) becomes lines of ``attacks.jsonl``.
+(:mod:`harness.trial.foreign`) becomes lines of ``attacks.jsonl``.
 """
 
 from __future__ import annotations

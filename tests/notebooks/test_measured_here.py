@@ -117,7 +117,7 @@ FOREIGN = {"vegeta-12.11.1", "vegeta-12.13.0", "hey-0.1.5", "oha-1.16.0", "publi
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path) -> None:
     needed = [unit for name, unit in tools.units().items() if name in FOREIGN]
-    lacking = [lack.reason for unit in needed if (lack := tools.missing(unit)) is not None]
+    lacking = [lack.reason for unit in needed if (lack := unit.missing) is not None]
     if notebook.stem == "08-original-benchmark" and lacking:
         pytest.skip("; ".join(lacking))
     small = [word for name, value in SMALL[notebook.stem].items() for word in ("-p", name, value)]

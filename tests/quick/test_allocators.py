@@ -35,7 +35,7 @@ def asleep(*names: str, **environment: str) -> Iterator[int]:
 
 
 def require_library(allocator: str) -> Path:
-    reason = allocators.missing(allocator)
+    reason = allocators.missing_library(allocator)
     if reason is not None:
         pytest.skip(f"{reason.reason}; {reason.next_step}")
     library = allocators.library(allocator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -10,31 +11,27 @@ import pytest
 
 from analysis.pages import audit as page
 from harness.errors import PlanError
-from harness.page.audit import OUT_OF_FILES, findings, named
-from harness.servers.audit import building
+from harness.page.audit import OUT_OF_FILES, accepts, findings, named, out_of_files
+from harness.servers import build
+from harness.servers.audit import run
 from harness.servers.audit.asking import loopback_of
-from harness.servers.audit.log import lines_on_files
-from harness.servers.audit.observed import Job, Observed
-from harness.servers.audit.out_of_files import Seen, Word, verdict
-from harness.servers.audit.row import row
-from harness.servers.audit.subjects import Subject, find, of_command, subjects
+from harness.servers.audit.row import Observed, Seen, Word, lines_on_files, verdict
+from harness.servers.audit.strace import Trace
+from harness.servers.audit.subjects import SOURCES, Subject, find, of_command, subjects
 
 OUT = Seen(limit=64, most_files=64, cpu_share=0.01, busy_share=0.02, resumed_after_ms=(3.0, 4.0))
 SEEN = Observed(
-    isolated=True,
     somaxconn=4096,
     somaxconn_raised=1_000_000,
     addresses=("127.0.0.1",),
     backlog=128,
     backlog_raised=128,
-    asked=(128,),
     answers_ipv4=True,
     answers_ipv6=False,
     keeps_alive=True,
     honours_close=True,
+    trace=Trace(asked=(128,), runs=(1,)),
     burst=129,
-    accepts=1,
-    accepts_blocking=False,
     announced="thing 1.2",
     out_of_files=OUT,
 )
@@ -42,7 +39,7 @@ SUBJECT = Subject("thing", "Thing", "thing {port}")
 
 
 def made(**seen: Any) -> dict[str, Any]:
-    return row(SUBJECT, replace(SEEN, **seen))
+    return run.row(SUBJECT, replace(SEEN, **seen).columns())
 
 
 # ---- the word for what happens without files --------------------------------------------------------------------
@@ -91,11 +88,11 @@ def test_a_row_has_what_the_contract_names() -> None:
 
 
 def test_what_the_trace_says_was_asked_is_believed() -> None:
-    found = made(asked=(64, -1), backlog=4096, backlog_raised=1_000_000)
+    found = made(trace=Trace(asked=(64, -1)), backlog=4096, backlog_raised=1_000_000)
     assert (found["backlog_asked"], found["evidence"], found["follows_somaxconn"]) == (-1, "strace", True)
 
 
-UNTRACED = {"asked": (), "accepts": None, "burst": None}
+UNTRACED: dict[str, Any] = {"trace": Trace(), "burst": None}
 
 
 @pytest.mark.parametrize(
@@ -125,11 +122,8 @@ def test_where_there_is_no_ipv6_nothing_is_said_of_two_stacks() -> None:
     assert made(answers_ipv4=False, answers_ipv6=True)["dual_stack"] is False
 
 
-def test_observations_and_jobs_come_through_json_unchanged() -> None:
-    assert Observed.from_json(SEEN.to_json()) == SEEN
-    assert Observed.from_json(replace(SEEN, out_of_files=None).to_json()).out_of_files is None
-    job = Job(("a", "b"), 80, "/f", {"c.conf": "listen 80"}, {"X": "y"}, None, trace=True)
-    assert Job.from_json(job.to_json()) == job
+def test_a_row_comes_through_json_unchanged() -> None:
+    assert json.loads(json.dumps(made(out_of_files=None))) == made(out_of_files=None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +164,7 @@ def test_every_subject_can_be_started_as_it_is_described() -> None:
     for subject in (known for known in subjects().values() if known.described):
         words = subject.argv(8080, "/folder")
         assert not [word for word in words if "{" in word], subject.name
-        assert "8080" in " ".join(words) or "{port}" in (building.SOURCES / str(subject.config)).read_text()
+        assert "8080" in " ".join(words) or "{port}" in (SOURCES / str(subject.config)).read_text()
         assert set(subject.own) <= {"accept loop", "HTTP"}, subject.name
         assert subject.why, f"{subject.name}: where its values come from is not said"
 
@@ -212,14 +206,14 @@ def test_a_command_needs_a_place_for_the_port() -> None:
 def test_a_unit_is_missing_until_it_is_built_from_these_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "PLACE", tmp_path)
-    unit = building.Unit("python", "pip")
-    lacking = building.missing(unit)
-    assert lacking is not None
-    assert "--build" in lacking.next_step
-    (tmp_path / "python").mkdir()
-    (tmp_path / "python" / "built.json").write_text('{"sources": "of something older"}')
-    assert building.missing(unit) is not None
+    monkeypatch.setattr(build, "BUILT", tmp_path)
+    unit = subjects()["uvicorn"].unit
+    assert unit is not None and unit.missing is not None
+    assert "--build" in unit.missing.next_step
+    stamp = unit.folder / "built.json"
+    stamp.parent.mkdir(parents=True)
+    stamp.write_text('{"sources": "of something older"}')
+    assert unit.missing is not None
 
 
 # ---- the page -----------------------------------------------------------------------------------------------------
@@ -273,18 +267,18 @@ UNTRACED_ROW = {"evidence": "kernel", "accepts_per_wakeup": None, "burst": None,
     ],
 )
 def test_accepts_a_wakeup_as_the_table_says_them(fields: dict[str, Any], said: str) -> None:
-    assert page.accepts({**made(), **fields}) == said
+    assert accepts({**made(), **fields}) == said
 
 
 def test_what_happens_without_files_is_said_with_how_much() -> None:
     def said(seen: Seen) -> str:
-        return page.out_of_files(made(out_of_files=seen))
+        return out_of_files(made(out_of_files=seen))
 
     assert said(replace(OUT, resumed_after_ms=(3.0, 640.0), longest_pause_ms=1001.0)) == "pauses, up to 1,001 ms"
     assert said(replace(OUT, busy_share=1.0)) == "spins"
     assert said(replace(OUT, busy_share=1.0, log_lines_per_s=1234.5)) == "spins, 1,234 lines of log/s"
     assert said(replace(OUT, most_files=9)) == "not reached"
-    assert page.out_of_files(made(out_of_files=None)) == "unknown"
+    assert out_of_files(made(out_of_files=None)) == "unknown"
 
 
 def test_findings_say_only_what_the_rows_bear() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.servers.audit.strace import Trace, calls, missing, read
+from harness.servers.audit.strace import Trace, calls, missing_tracer, read
 
 LISTENS = """\
 100 10.000001 bind(3, {sa_family=AF_INET, sin_port=htons(8080), sin_addr=inet_addr("127.0.0.1")}, 16) = 0
@@ -130,8 +130,9 @@ def test_a_tracer_that_may_not_trace_is_as_good_as_none(
     (tmp_path / "strace").write_text(f"#!/bin/sh\nexit {int(fails)}\n")
     (tmp_path / "strace").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    missing.cache_clear()
+    missing_tracer.cache_clear()
     try:
-        assert missing() == reason
+        found = missing_tracer()
+        assert (found and found.reason) == reason
     finally:
-        missing.cache_clear()
+        missing_tracer.cache_clear()

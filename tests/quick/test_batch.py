@@ -117,7 +117,7 @@ def test_what_takes_a_private_network_that_cannot_be_had_is_left_out(
 
 
 def test_what_a_server_cannot_be_told_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "missing", lambda unit: None)
+    monkeypatch.setattr(build.Unit, "missing", None)
     trials = [trial_from_options({"server": name, "accept_loops": 2}) for name in ("python", "go")]
     said: list[str] = []
     assert batch.runnable([*trials, *PYTHON], said.append) == [trials[1], *PYTHON]
@@ -126,7 +126,7 @@ def test_what_a_server_cannot_be_told_is_left_out_and_said(monkeypatch: pytest.M
 
 
 def test_a_server_without_http2_is_left_out_of_a_plan_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "missing", lambda unit: None)
+    monkeypatch.setattr(build.Unit, "missing", None)
     trials = [trial_from_options({"server": name, "http2": True}) for name in ("python", "tokio")]
     said: list[str] = []
     assert batch.runnable(trials, said.append) == trials[:1]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import PROJECT
 from harness.errors import MachineError, PlanError
-from harness.plan import Server
+from harness.plan import Server, load_plan
+from harness.plan.attack import collection
 from harness.servers import allocators, build
 from harness.servers.catalogue import (
     argv,
@@ -18,7 +20,6 @@ from harness.servers.catalogue import (
     find,
     identity_hash,
     known,
-    missing,
     preloaded,
 )
 
@@ -78,7 +79,13 @@ def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "text", ["[mine]\n", '[mine]\ncommand = "no port"\n', "mine = 3", '[mine]\ncommand = "{port}"\nx = 1']
+    "text",
+    [
+        "[mine]\n",
+        '[mine]\ncommand = "no port"\n',
+        "mine = 3",
+        *(f'[mine]\ncommand = "{{port}}"\n{line}' for line in ("x = 1", 'unit = "cobol"', 'http2 = "no"', "title = 3")),
+    ],
 )
 def test_a_users_entry_that_cannot_be_meant_is_refused(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +114,15 @@ def test_a_malformed_command_is_refused(command: str) -> None:
     server = Server(command=command)
     with pytest.raises(PlanError, match="cannot be read"):
         argv(find(server), server, "127.0.0.1", 81)
+
+
+def test_what_plans_start_from_the_checkout_is_there() -> None:
+    """Commands are in the plans' hashes and stay as they were recorded, also where a file has moved."""
+    planned = {trial.server for path in (PROJECT / "plans").glob("*.toml") for trial in load_plan(path).trials}
+    planned |= {attack.server for plan in collection() for attack in plan.attacks}
+    for server in (one for one in planned if one.command is not None):
+        words = argv(known(server), server, "127.0.0.1", 81)
+        assert not [word for word in words if word.startswith(str(build.SOURCES)) and not Path(word).exists()]
 
 
 def test_an_unknown_name_lists_the_known() -> None:
@@ -155,7 +171,7 @@ def test_what_is_preloaded_is_part_of_what_a_server_is(monkeypatch: pytest.Monke
 
 
 def test_a_runtime_with_an_allocator_of_its_own_takes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "missing", lambda unit: None)
+    monkeypatch.setattr(build.Unit, "missing", None)
     assert find(Server("go")).own_allocator
     with pytest.raises(MachineError, match=r"go.* allocator of its own"):
         find(Server("go", allocator="jemalloc"))
@@ -173,13 +189,11 @@ def test_a_library_that_is_not_there_is_named_with_its_package(server: Server, m
 
 def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(build, "BUILT", tmp_path)
-    monkeypatch.setattr(build, "missing", lambda unit: None)
-    server = Server("tokio", allocator="jemalloc")
     for program in ("cargo", "make"):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    reason = missing(known(server), server)
+    reason = build.VARIANTS["jemalloc"].missing
     assert reason is not None
-    assert reason.reason.startswith("cc, which builds jemalloc")
-    assert "gcc" in reason.next_step
+    assert reason.reason.startswith("cc is not installed")
+    assert "gcc, which allocators are built with" in reason.next_step

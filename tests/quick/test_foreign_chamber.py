@@ -12,9 +12,10 @@ import pytest
 from harness.errors import MachineError
 from harness.plan import Server
 from harness.plan.attack import Attack
+from harness.servers import build
 from harness.thought.said import read
 from harness.trial.foreign import chamber, run, tools
-from harness.trial.foreign.chamber import OUTPUT, Chamber, Job
+from harness.trial.foreign.chamber import OUTPUT, Chamber
 
 OBSERVED: dict[str, Any] = {"tool_ended": "exit status 2", "announced": ""}
 
@@ -34,7 +35,7 @@ def test_a_tool_that_does_not_end_in_its_time_is_ended_and_has_no_record(
 ) -> None:
     monkeypatch.setattr(chamber, "MARGIN_S", -0.9)
     attack = Attack(Server(name="python"), seconds=1)
-    attacking = Chamber(Job(attack, str(tmp_path)))
+    attacking = Chamber(attack, tmp_path)
     monkeypatch.setattr(attacking, "tool", Sleeper())
     begun = time.monotonic()
     with pytest.raises(MachineError, match=r"vegeta-12\.13\.0 was given 1 s and -0\.9 more; it had not ended"):
@@ -50,7 +51,7 @@ def test_results_that_a_tool_cannot_read_itself_are_a_line(
     wrote: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / OUTPUT).write_text(wrote)
-    monkeypatch.setattr(tools.building, "PLACE", tmp_path)
+    monkeypatch.setattr(build, "BUILT", tmp_path)
     attack = Attack(Server(name="python"), "vegeta-12.13.0", "-durations=1s")
     program = tools.find(attack.tool).path
     program.parent.mkdir(parents=True)

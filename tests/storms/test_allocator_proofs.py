@@ -11,7 +11,7 @@ import pytest
 
 from harness.plan import Server
 from harness.servers import allocators, build
-from harness.servers.catalogue import known, missing
+from harness.servers.catalogue import known
 from tests.calling import Result, require_server
 
 Call = Callable[..., Result]
@@ -20,7 +20,7 @@ Call = Callable[..., Result]
 def require(server: str, allocator: str) -> None:
     """Skip where it cannot be had, with a line that names what is missing."""
     planned = Server(server, allocator=allocator)  # type: ignore[arg-type]
-    reason = missing(known(planned), planned)
+    reason = known(planned).missing_for(planned)
     if reason is not None:
         pytest.skip(f"{server} with {allocator}: {reason.reason}; {reason.next_step}")
 

@@ -120,9 +120,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., str])
 
 
 def require_strace() -> None:
-    reason = strace.missing()
-    if reason is not None:
-        pytest.skip(reason)
+    missing = strace.missing_tracer()
+    if missing is not None:
+        pytest.skip(missing.line)
 
 
 def require_namespace() -> None:

@@ -15,6 +15,7 @@ from harness.machine import namespace
 from harness.plan import Server
 from harness.plan import attack as attacks
 from harness.plan.attack import Attack, load_attacks
+from harness.servers import build
 from harness.thought.said import read
 from harness.trial.foreign import run, tools
 
@@ -31,7 +32,7 @@ def require(*names: str) -> None:
     isolation = namespace.available()
     if not isolation.isolated:
         pytest.skip(isolation.reason)
-    lacking = [lack.reason for name in names if (lack := tools.missing(tools.units()[name])) is not None]
+    lacking = [lack.reason for name in names if (lack := tools.units()[name].missing) is not None]
     if lacking:
         pytest.skip("; ".join(lacking))
 
@@ -82,7 +83,7 @@ def test_a_plan_is_measured_once_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_is_not_here_is_left_out_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tools.building, "PLACE", tmp_path / "nothing")
+    monkeypatch.setattr(build, "BUILT", tmp_path / "nothing")
     with pytest.raises(MachineError, match=r"vegeta-12\.13\.0: it is not built"):
         run.run_attack(Attack(Server(name="python")), tmp_path, read)
     said: list[str] = []

@@ -28,7 +28,7 @@ FRONTS = sorted(running.PROGRAMS)
 @pytest.fixture(params=FRONTS)
 def front(request: pytest.FixtureRequest) -> str:
     """Each load balancer that is installed."""
-    why_not = running.missing(request.param)
+    why_not = running.missing_program(request.param)
     if why_not is not None:
         pytest.skip(f"{why_not.reason}; {why_not.next_step}")
     return str(request.param)

@@ -7,64 +7,29 @@ import select
 import socket
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from types import TracebackType
 
-import httptools
-
-from harness.load.python.http1 import Answer, request_bytes
+from harness.load.python.http1 import request_bytes
+from harness.servers.readiness import WITHIN_S, Reply, ask
 
 PATH = "/"
 KEEPS_FOR_S = 0.4
 """A connection that is still open this long after its answer is kept."""
 CLOSES_WITHIN_S = 1.0
-ANSWERS_WITHIN_S = 2.0
 AGAIN_AFTER_S = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came of one request."""
-
-    answered: bool
-    closed: bool
-    """Whether the server closed the connection after its answer."""
-    after_ms: float
-    """From before connect(2) to the answer."""
-
-
-def ask(host: str, port: int, *, close: bool, patience_s: float = ANSWERS_WITHIN_S) -> Reply:
-    """One request on a connection of its own; then wait and see whether the server closes it."""
-    answer = Answer()
-    begun = time.monotonic()
-    with (
-        contextlib.suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
-        socket.create_connection((host, port), timeout=patience_s) as connection,
-    ):
-        connection.sendall(request_bytes(host, port, PATH, close=close))
-        while not answer.complete:
-            connection.settimeout(max(0.001, begun + patience_s - time.monotonic()))
-            data = connection.recv(1 << 16)
-            if not data:
-                return Reply(answer.ends_with_stream, True, _since_ms(begun))
-            answer.feed(memoryview(data))
-        after_ms = _since_ms(begun)
-        connection.settimeout(CLOSES_WITHIN_S if close else KEEPS_FOR_S)
-        try:
-            return Reply(True, connection.recv(1) == b"", after_ms)
-        except TimeoutError:
-            return Reply(True, False, after_ms)
-        except ConnectionResetError:
-            return Reply(True, True, after_ms)
-    return Reply(answer.complete, False, _since_ms(begun))
+def reply(host: str, port: int, *, close: bool, patience_s: float = WITHIN_S) -> Reply:
+    """What comes of one request, and whether the connection is closed after it."""
+    waits_s = CLOSES_WITHIN_S if close else KEEPS_FOR_S
+    return ask(host, port, PATH, close=close, patience_s=patience_s, closes_within_s=waits_s)
 
 
 def answered_after_ms(host: str, port: int, patience_s: float) -> float | None:
     """How long it takes to get an answer from now on, with as many tries as that needs; None: not so soon."""
     begun = time.monotonic()
     while (left_s := begun + patience_s - time.monotonic()) > 0:
-        if ask(host, port, close=True, patience_s=left_s).answered:
-            return _since_ms(begun)
+        if reply(host, port, close=True, patience_s=left_s).answered:
+            return round((time.monotonic() - begun) * 1000, 1)
         time.sleep(AGAIN_AFTER_S)
     return None
 
@@ -90,22 +55,11 @@ def has_ipv6() -> bool:
 
 
 class Idle:
-    """Connections that are opened and left alone; use as a context manager."""
+    """Connections that are opened and left alone until :meth:`close`."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._open: list[socket.socket] = []
-
-    def __enter__(self) -> Idle:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def add(self) -> None:
         """Begin one more, without waiting for anybody."""
@@ -151,7 +105,3 @@ class Idle:
         for connection in self._open:
             connection.close()
         self._open.clear()
-
-
-def _since_ms(begun: float) -> float:
-    return round((time.monotonic() - begun) * 1000, 1)

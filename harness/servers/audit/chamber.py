@@ -1,7 +1,7 @@
 """One server under audit, in a private network: ``python -m harness.servers.audit.chamber``.
 
-The job is a JSON document on standard input, the observations one on standard output (``observed.py``). The server is
-started several times: once to look at its listener and its manners, once under strace, once with a raised
+The job is a JSON document on standard input, what was seen one on standard output (:meth:`Observed.columns`). The
+server is started several times: once to look at its listener and to ask it, once under strace, once with a raised
 ``net.core.somaxconn``, and with few open files, with and without strace. Whatever happens, all of it is ended.
 """
 
@@ -12,18 +12,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ServerError
 from harness.machine import children, host, namespace
 from harness.machine.chamber import answer
+from harness.machine.listeners import Listener
 from harness.servers.audit import asking, strace
 from harness.servers.audit.asking import Idle
-from harness.servers.audit.log import lines_on_files
-from harness.servers.audit.observed import Job, Observed
-from harness.servers.audit.out_of_files import Seen
+from harness.servers.audit.row import Observed, Seen, lines_on_files
 from harness.servers.process import RunningServer
 
 SOMAXCONN = "net.core.somaxconn"
@@ -39,7 +38,6 @@ BEYOND = 3
 STARTING_TO_RUN_OUT_S, WATCHED_S, TRACED_S = 0.3, 1.0, 3.2
 ROUNDS = 2
 PATIENCE_S, FREED_WITHIN_S = 5.0, 10.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 WHAT_IS_AUDITED = (
     "what is audited must stay in the foreground and speak HTTP/1.1 on {port} of 127.0.0.1, ::1 or all addresses"
 )
@@ -48,46 +46,36 @@ WHAT_IS_AUDITED = (
 class Chamber:
     """The audit of one server, in the order of :meth:`observe`."""
 
-    def __init__(self, job: Job, isolated: bool) -> None:
-        self.job, self.isolated = job, isolated
-        folder = Path(job.folder)
-        self.port = job.port
-        self.host: str | None = None
+    def __init__(self, argv: list[str], port: int, folder: Path, cwd: Path, isolated: bool) -> None:
+        self.argv, self.port, self.cwd, self.isolated = argv, port, cwd, isolated
+        self.host = ""
         """Where it answers, once that is known."""
         self.trace_file = folder / "strace"
         self.log = folder / "log"
-        self.own = folder / "own"
 
     def observe(self) -> Observed:
         """Raises: ServerError: it cannot be started, or does not answer."""
-        self.own.mkdir()
-        for name, text in self.job.files.items():
-            (self.own / name).write_text(text)
-        somaxconn = _somaxconn()
+        limit = somaxconn()
         with self.running() as server:
-            assert self.host is not None
             announced = server.announced_version()
             listening = server.listeners(self.port)
-            kept = asking.ask(self.host, self.port, close=False)
-            closing = asking.ask(self.host, self.port, close=True)
-            ipv4 = asking.ask("127.0.0.1", self.port, close=True)
-            ipv6 = asking.ask("::1", self.port, close=True) if asking.has_ipv6() else None
+            kept = asking.reply(self.host, self.port, close=False)
+            closing = asking.reply(self.host, self.port, close=True)
+            ipv4 = asking.reply("127.0.0.1", self.port, close=True)
+            ipv6 = asking.reply("::1", self.port, close=True) if asking.has_ipv6() else None
         trace, burst = self.traced()
         return Observed(
-            isolated=self.isolated,
-            somaxconn=somaxconn,
+            somaxconn=limit,
             somaxconn_raised=RAISED if self.isolated else None,
             addresses=tuple(sorted({listener.address for listener in listening})),
-            backlog=min((listener.backlog for listener in listening), default=None),
+            backlog=_smallest_backlog(listening),
             backlog_raised=self.backlog_with_raised_somaxconn(),
-            asked=trace.asked,
             answers_ipv4=ipv4.answered,
             answers_ipv6=None if ipv6 is None else ipv6.answered,
             keeps_alive=kept.answered and not kept.closed,
             honours_close=closing.answered and closing.closed,
+            trace=trace,
             burst=burst,
-            accepts=trace.longest_run,
-            accepts_blocking=trace.blocking,
             announced=announced,
             out_of_files=self.out_of_files(traced=bool(trace.asked)),
         )
@@ -95,13 +83,10 @@ class Chamber:
     @contextlib.contextmanager
     def running(self, *, files: int | None = None, trace: bool = False) -> Iterator[RunningServer]:
         """The server, from its first answer on; traced if asked to."""
-        argv = list(self.job.argv)
-        if trace:
-            self.trace_file.unlink(missing_ok=True)
-            argv = [*strace.prefix(self.trace_file), *argv]
+        self.trace_file.unlink(missing_ok=True)
+        argv = [*strace.prefix(self.trace_file), *self.argv] if trace else self.argv
         limits = host.files_limit() if files is None else (files, files)
-        cwd = self.own if self.job.cwd is None else Path(self.job.cwd)
-        server = RunningServer(argv, self.log, cwd, host.usable_cpus(), limits)
+        server = RunningServer(argv, self.log, self.cwd, host.usable_cpus(), limits)
         try:
             self.host = self.wait_for_answer(server)
             yield server
@@ -117,9 +102,10 @@ class Chamber:
         """
         try:
             server.wait_until_ready("listening", "127.0.0.1", self.port, asking.PATH)
-            candidates = [self.host] if self.host else asking.loopback_of(_addresses(server, self.port))
+            addresses = [listener.address for listener in server.listeners(self.port)]
+            candidates = [self.host] if self.host else asking.loopback_of(addresses)
             for host in candidates[:-1]:
-                if asking.ask(host, self.port, close=True).answered:
+                if asking.reply(host, self.port, close=True).answered:
                     return host
             server.wait_until_ready("answered", candidates[-1], self.port, asking.PATH)
         except ServerError as error:
@@ -128,7 +114,7 @@ class Chamber:
 
     def traced(self) -> tuple[strace.Trace, int | None]:
         """What the trace of its system calls says, and how many connections met it when it woke; nothing without."""
-        if not self.job.trace:
+        if strace.missing_tracer() is not None:
             return strace.Trace(), None
         try:
             with self.running(trace=True) as server:
@@ -137,9 +123,8 @@ class Chamber:
             return strace.Trace(), None
         return self.read_trace(resumed_s), burst
 
-    def idle(self) -> Idle:
-        assert self.host is not None
-        return Idle(self.host, self.port)
+    def idle(self) -> contextlib.closing[Idle]:
+        return contextlib.closing(Idle(self.host, self.port))
 
     def read_trace(self, since_s: float) -> strace.Trace:
         if not self.trace_file.exists():
@@ -164,11 +149,11 @@ class Chamber:
     def backlog_with_raised_somaxconn(self) -> int | None:
         if not self.isolated:
             return None
-        before = _somaxconn()
+        before = somaxconn()
         namespace.set_private({SOMAXCONN: str(RAISED)})
         try:
             with self.running() as server:
-                return min((listener.backlog for listener in server.listeners(self.port)), default=None)
+                return _smallest_backlog(server.listeners(self.port))
         finally:
             namespace.set_private({SOMAXCONN: str(before)})
 
@@ -186,35 +171,32 @@ class Chamber:
         return None
 
     def run_out(self, server: RunningServer, limit: int) -> Seen:
-        assert self.host is not None
         most_files, closed, restarted = 0, 0, False
-        used, busy, log_rates = [], [], []
+        shares, log_rates = [], []
         freed: list[float | None] = []
         resumed: list[float | None] = []
         for round_number in range(ROUNDS):
             with self.idle() as clients:
-                fullest = self.fill(server, clients, limit)
+                filled, fullest = self.fill(server, clients, limit)
                 # The second round lets go at another moment of a timer's second.
                 time.sleep(STARTING_TO_RUN_OUT_S + 0.35 * round_number)
                 lines_before, begun = _count_lines(self.log), time.monotonic()
-                cpu_share, busy_share = _watch(server.pid, WATCHED_S)
-                used.append(cpu_share)
-                busy.append(busy_share)
+                shares.append(_watch(server, WATCHED_S))
                 log_rates.append((_count_lines(self.log) - lines_before) / (time.monotonic() - begun))
-                most_files = max(most_files, fullest.files, _fullest(server.pid).files)
+                most_files = max(most_files, filled, _most_files(server.pid)[0])
                 closed = max(closed, clients.closed_by_server())
             if server.exit_status is not None or not server.listeners(self.port):
                 ended = server.exit_status or "it closed its listener"
                 return Seen(limit, most_files, ended=ended, log=self.log_says())
             freed.append(_freed_after_ms(server.pid, limit))
             resumed.append(asking.answered_after_ms(self.host, self.port, PATIENCE_S))
-            restarted = restarted or fullest.pid not in children.members(server.pid)
+            restarted = restarted or fullest not in children.members(server.pid)
         return Seen(
             limit,
             most_files,
             restarted=restarted,
-            cpu_share=round(max(used), 2),
-            busy_share=round(max(busy), 2),
+            cpu_share=round(max(used for used, _ in shares), 2),
+            busy_share=round(max(busy for _, busy in shares), 2),
             closed=closed,
             freed_after_ms=tuple(freed),
             resumed_after_ms=tuple(resumed),
@@ -222,14 +204,14 @@ class Chamber:
             log_lines_per_s=round(max(log_rates), 1),
         )
 
-    def fill(self, server: RunningServer, clients: Idle, limit: int) -> _Files:
-        """Open connections until its last file is used, and a few more; returns which process had how many open."""
-        fullest = _Files(server.pid, 0)
+    def fill(self, server: RunningServer, clients: Idle, limit: int) -> tuple[int, int]:
+        """Open connections until its last file is used, and a few more; returns the :func:`_most_files` seen."""
+        fullest = (0, server.pid)
         for _ in range(limit + BEYOND):
             clients.add()
             time.sleep(0.003)
-            fullest = max(fullest, _fullest(server.pid), key=lambda found: found.files)
-            if fullest.files >= limit or server.exit_status is not None:
+            fullest = max(fullest, _most_files(server.pid), key=lambda each: each[0])
+            if fullest[0] >= limit or server.exit_status is not None:
                 break
         for _ in range(BEYOND):
             clients.add()
@@ -256,58 +238,42 @@ class Chamber:
             return lines_on_files(log)
 
 
-def _addresses(server: RunningServer, port: int) -> list[str]:
-    return [listener.address for listener in server.listeners(port)]
+def _smallest_backlog(listening: list[Listener]) -> int | None:
+    return min((listener.backlog for listener in listening), default=None)
 
 
-def _somaxconn() -> int:
+def somaxconn() -> int:
+    """The most that a backlog can be in this network."""
     return int(namespace.setting_path(SOMAXCONN).read_text())
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """A process and how many files it has open."""
-
-    pid: int
-    files: int
-
-
-def _fullest(group: int) -> _Files:
-    """That process of a group which has most files open."""
-    found = [_Files(group, 0)]
+def _most_files(group: int) -> tuple[int, int]:
+    """(open files, process) of that process of a group which has most of them open."""
+    found = [(0, group)]
     for pid in children.members(group):
         with contextlib.suppress(OSError):
-            found.append(_Files(pid, sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())))
-    return max(found, key=lambda each: each.files)
+            found.append((sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()), pid))
+    return max(found, key=lambda each: each[0])
 
 
 def _freed_after_ms(group: int, limit: int) -> float | None:
     """How long until no process of a group has all its files open any more; some keep those of clients long gone."""
     begun = time.monotonic()
     while (lasted_s := time.monotonic() - begun) < FREED_WITHIN_S:
-        if _fullest(group).files < limit:
+        if _most_files(group)[0] < limit:
             return round(lasted_s * 1000, 1)
         time.sleep(0.002)
     return None
 
 
-def _watch(group: int, for_s: float) -> tuple[float, float]:
-    """(share of one CPU used, share of moments in which a thread of the group ran or waited for a CPU)."""
-    begun, before = time.monotonic(), _cpu_s(group)
+def _watch(server: RunningServer, for_s: float) -> tuple[float, float]:
+    """(share of one CPU used, share of moments in which a thread of the server's ran or waited for a CPU)."""
+    begun, before = time.monotonic(), server.usage().cpu_s or 0.0
     seen_running = []
     while (lasted_s := time.monotonic() - begun) < for_s:
-        seen_running.append("R" in children.states(group))
+        seen_running.append("R" in children.states(server.pid))
         time.sleep(0.02)
-    return (_cpu_s(group) - before) / lasted_s, sum(seen_running) / len(seen_running)
-
-
-def _cpu_s(group: int) -> float:
-    total = 0
-    for pid in children.members(group):
-        with contextlib.suppress(OSError, ValueError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    return ((server.usage().cpu_s or 0.0) - before) / lasted_s, sum(seen_running) / len(seen_running)
 
 
 def _count_lines(path: Path) -> int:
@@ -324,9 +290,10 @@ def _let_go() -> None:
 
 
 def observe(document: dict[str, Any]) -> dict[str, Any]:
-    job = Job.from_json(document)
-    os.environ.update(job.environment)
-    return Chamber(job, namespace.enter().isolated).observe().to_json()
+    os.environ.update(document["environment"])
+    isolated = namespace.enter().isolated
+    folder, cwd = Path(document["folder"]), Path(document["cwd"])
+    return Chamber(document["argv"], document["port"], folder, cwd, isolated).observe().columns()
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.machine import chamber, namespace
 from harness.machine.ports import PRIVATE_PORT, free_port, ports_in_use
-from harness.servers.audit import strace
-from harness.servers.audit.building import SOURCES
-from harness.servers.audit.observed import Job, Observed
-from harness.servers.audit.row import row
-from harness.servers.audit.subjects import Subject
+from harness.servers.audit.subjects import SOURCES, Subject
 
 
 def audit(subject: Subject) -> dict[str, Any]:
-    """The row of one subject, measured now.
+    """The row of one subject, measured now: its own columns, and those of :meth:`Observed.columns`.
 
     Raises:
         ServerError: it could not be started.
@@ -23,23 +21,39 @@ def audit(subject: Subject) -> dict[str, Any]:
         KeyboardInterrupt: interrupted; everything is ended.
     """
     with chamber.folder("stormlab-audit-") as folder:
-        return row(subject, _observe(subject, job_of(subject, str(folder))))
+        seen = chamber.call("harness.servers.audit.chamber", _job(subject, folder), subject.name)
+    return row(subject, seen)
 
 
-def job_of(subject: Subject, folder: str) -> Job:
+def row(subject: Subject, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table: what a subject is, and the columns of what was seen of it."""
+    return {
+        "name": subject.name,
+        "stack": subject.stack,
+        **seen,
+        "version": subject.version or seen["version"],
+        "address_told": subject.told,
+        "own": list(subject.own),
+        "lab": subject.lab,
+        "why": subject.why,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _job(subject: Subject, folder: Path) -> dict[str, Any]:
     """How a subject is started; what it writes by itself goes to a folder in ``folder``."""
-    isolated = namespace.available().isolated
-    port = PRIVATE_PORT if isolated else free_port(ports_in_use())
-    own = f"{folder}/own"
-    return Job(
-        argv=tuple(subject.argv(port, own)),
-        port=port,
-        folder=folder,
-        files=subject.files(port, own),
-        environment=_environment(subject, folder),
-        cwd=str(Path.cwd()) if subject.entry is not None else None,
-        trace=strace.missing() is None,
-    )
+    port = PRIVATE_PORT if namespace.available().isolated else free_port(ports_in_use())
+    own = folder / "own"
+    own.mkdir()
+    for name, text in subject.files(port, str(own)).items():
+        (own / name).write_text(text)
+    return {
+        "argv": subject.argv(port, str(own)),
+        "port": port,
+        "folder": str(folder),
+        "cwd": str(Path.cwd() if subject.entry is not None else own),
+        "environment": _environment(subject, str(folder)),
+    }
 
 
 def _environment(subject: Subject, folder: str) -> dict[str, str]:
@@ -53,7 +67,3 @@ def _environment(subject: Subject, folder: str) -> dict[str, str]:
     if subject.unit is not None:
         said |= {"HOME": folder, "XDG_CACHE_HOME": folder}
     return said
-
-
-def _observe(subject: Subject, job: Job) -> Observed:
-    return Observed.from_json(chamber.call("harness.servers.audit.chamber", job.to_json(), subject.name))

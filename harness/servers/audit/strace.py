@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from harness.servers.build import Missing
+
 WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6")
 """Calls that wait until something happens to a descriptor."""
 ACCEPTS = ("accept", "accept4")
@@ -63,12 +65,12 @@ class Trace:
 
 
 @functools.cache
-def missing() -> str | None:
+def missing_tracer() -> Missing | None:
     """Why nothing can be traced here, or None where it can: some machines have strace and do not let it trace."""
     if shutil.which("strace") is None:
-        return "strace is not installed"
+        return Missing("strace is not installed", "install Debian's package strace")
     tried = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, stdin=subprocess.DEVNULL)
-    return None if tried.returncode == 0 else "strace may not trace here"
+    return None if tried.returncode == 0 else Missing("strace may not trace here", "allow ptrace(2)")
 
 
 def prefix(output: Path) -> list[str]:

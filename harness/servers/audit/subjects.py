@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -15,10 +14,9 @@ from typing import Any
 from harness.errors import PlanError
 from harness.plan import Server
 from harness.servers import catalogue
-from harness.servers.audit import building
-from harness.servers.audit.building import SOURCES, Unit
-from harness.servers.build import BuildError, Missing, run_step
+from harness.servers.build import Missing, Unit, described, said_by
 
+SOURCES = Path(__file__).parent
 DESCRIBED = SOURCES / "subjects.toml"
 COMMAND = "command"
 """The name of what ``--command`` gives."""
@@ -57,7 +55,7 @@ class Subject:
         if self.entry is not None:
             return self.entry.missing
         if self.unit is not None:
-            return building.missing(self.unit)
+            return self.unit.missing
         program = catalogue.absent_program(self.command)
         return None if program is None else Missing(f"{program} is not installed", f"install {program}")
 
@@ -72,7 +70,7 @@ class Subject:
             return ""
         if not self.versions:
             return self.unit.version or ""
-        known = building.package_versions(self.unit)
+        known = self.unit.versions
         own, *others = (known.get(package, "?") for package in self.versions)
         beside = ", ".join(f"{name} {version}" for name, version in zip(self.versions[1:], others, strict=True))
         return f"{own} ({beside})" if beside else own
@@ -85,13 +83,7 @@ class Subject:
         """
         if self.entry is not None:
             return catalogue.argv(self.entry, Server(name=self.name), "127.0.0.1", port)
-        values = {**self._places(folder), "port": str(port)}
-        try:
-            return [word.format_map(values) for word in shlex.split(self.command)]
-        except (ValueError, KeyError, IndexError, AttributeError) as error:
-            raise PlanError(
-                f"the command of {self.name!r} cannot be read ({error}): {self.command}", "quote it as for a shell"
-            ) from error
+        return catalogue.filled_in(self.name, self.command, {**self._places(folder), "port": str(port)})
 
     def files(self, port: int, folder: str) -> dict[str, str]:
         """What has to lie in ``folder`` before it is started, name → text: its configuration, if it has one."""
@@ -106,7 +98,7 @@ class Subject:
             "folder": folder,
             "config": f"{folder}/{self.config}",
             "lab_python": sys.executable,
-            "unit": "" if self.unit is None else str(building.place(self.unit)),
+            "unit": "" if self.unit is None else str(self.unit.programs),
         }
 
 
@@ -123,7 +115,7 @@ def subjects() -> dict[str, Subject]:
         lab = entry.command == own.get(name, {}).get("command")  # else the user has put another in its place
         said = _plain(document["lab"].get(name, {}) if lab else {})
         known[name] = Subject(name, entry.title, entry.command, told=lab, entry=entry, lab=lab, **said)
-    units = building.units(document["units"])
+    units = described(document["units"], SOURCES, "run `stormlab audit --build`")
     for name, fields in document["subjects"].items():
         unit = units[fields["unit"]] if "unit" in fields else None
         known.setdefault(name, Subject(name, **{**_plain(fields), "unit": unit}))
@@ -170,9 +162,5 @@ def find(names: list[str]) -> list[Subject]:
 @functools.cache
 def _said(command: str) -> str:
     """The version in what a command says; some say it on standard error."""
-    try:
-        said = run_step(["sh", "-c", f"{command} 2>&1"], Path("/"))
-    except BuildError:
-        return ""
-    found = _VERSION.search(said)
+    found = _VERSION.search(said_by(["sh", "-c", f"{command} 2>&1"]))
     return found[0] if found else ""

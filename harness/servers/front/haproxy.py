@@ -12,8 +12,6 @@ from pathlib import Path
 from harness.plan import Front
 from harness.servers.front.hops import Hops
 
-PROGRAM = "haproxy"
-PACKAGE = "haproxy"
 _SUN_PATH_BYTES = 108
 """Size of sockaddr_un.sun_path: HAProxy's ``abns@`` fills it with zeros (include/uapi/linux/un.h)."""
 _CONNECT_S, _IDLE_S = 5, 60

@@ -12,8 +12,6 @@ from pathlib import Path
 from harness.plan import Front
 from harness.servers.front.hops import Hops
 
-PROGRAM = "nginx"
-PACKAGE = "nginx"
 STATUS_PATH = "/stormlab-stub-status"
 KEPT_CONNECTIONS = 128
 """Idle ones to the server that each worker keeps, where connections are reused: nginx wants a number."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,20 +11,16 @@ from typing import Any, Protocol
 from harness.errors import MachineError
 from harness.events.store import FRONT_CONF, FRONT_FOLDER, FRONT_LOG
 from harness.plan import Front
-from harness.servers.build import Missing
+from harness.servers.build import Missing, said_by
 from harness.servers.front import haproxy, nginx
 from harness.servers.front.hops import Hops
 from harness.servers.process import RunningServer
 
 _ELSEWHERE = "/usr/sbin:/sbin"
-_SAYS_WITHIN_S = 10.0
 
 
 class Program(Protocol):
     """What each of the modules beside this one is."""
-
-    PROGRAM: str
-    PACKAGE: str
 
     def configuration(self, front: Front, hops: Hops) -> str: ...
     def command(self, program: str, path: Path, folder: Path) -> list[str]: ...
@@ -35,18 +30,19 @@ class Program(Protocol):
 
 
 PROGRAMS: dict[str, Program] = {"haproxy": haproxy, "nginx": nginx}
+"""By name, which is that of the program and of Debian's package too."""
 
 
 def program_path(name: str) -> str | None:
     """Where it is; also where a user who is not root does not have it on the path."""
-    return shutil.which(PROGRAMS[name].PROGRAM, path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_ELSEWHERE}")
 
 
-def missing(name: str) -> Missing | None:
+def missing_program(name: str) -> Missing | None:
     """Why it cannot be started here, or None where it can, as ``none`` always can."""
     if name not in PROGRAMS or program_path(name) is not None:
         return None
-    return Missing(f"{name} is not installed", f"install Debian's package {PROGRAMS[name].PACKAGE}")
+    return Missing(f"{name} is not installed", f"install Debian's package {name}")
 
 
 def programs(front: Front) -> list[str]:
@@ -55,7 +51,7 @@ def programs(front: Front) -> list[str]:
     Raises:
         MachineError: it is not installed.
     """
-    why_not = missing(front.name)
+    why_not = missing_program(front.name)
     if why_not is not None:
         raise MachineError(f"--front {front.name} was asked for; {why_not.reason}", why_not.next_step)
     return [str(program_path(front.name))] if front.asked else []
@@ -77,8 +73,7 @@ class RunningFront(RunningServer):
         config = run / FRONT_CONF
         config.write_text(self._kind.configuration(front, hops))
         self._before: dict[str, int] = {}
-        said = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=_SAYS_WITHIN_S, check=False)
-        self.version = self._kind.version(said.stdout + said.stderr)
+        self.version = self._kind.version(said_by(["sh", "-c", '"$0" -v 2>&1', path]))
         command = self._kind.command(path, config, folder)
         super().__init__(command, run / FRONT_LOG, folder, cpus, files, called=front.name)
 

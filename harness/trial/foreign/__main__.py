@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 
 from harness.errors import PlanError
-from harness.trial.foreign import tools
+from harness.servers.build import build_all
+from harness.trial.foreign.tools import units
 
 
 def main(names: list[str]) -> int:
-    unknown = set(names) - set(tools.units())
+    known = units()
+    unknown = set(names) - set(known)
     if unknown:
-        error = PlanError(f"nothing is called {', '.join(unknown)}", f"known are {', '.join(tools.units())}")
+        error = PlanError(f"nothing is called {', '.join(unknown)}", f"known are {', '.join(known)}")
         print(error.line, file=sys.stderr)
         return error.exit_code
-    tools.build(lambda line: print(line, file=sys.stderr, flush=True), names)
+    chosen = [known[name] for name in names or known]
+    build_all(chosen, lambda line: print(line, file=sys.stderr, flush=True))
     return 0
 
 

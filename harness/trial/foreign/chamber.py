@@ -6,12 +6,9 @@ is ended.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from harness.machine.ports import PRIVATE_PORT
 from harness.plan import MAX_SECONDS
 from harness.plan.attack import Attack
 from harness.servers import catalogue
+from harness.servers.audit.asking import has_ipv6
 from harness.servers.process import RunningServer
 from harness.trial.foreign import tools
 
@@ -62,57 +60,28 @@ table inet attack {{
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An attack, and a folder for what it leaves."""
-
-    attack: Attack
-    folder: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"attack": self.attack.to_json(), "folder": self.folder}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Job:
-        return cls(Attack.from_json(document["attack"]), document["folder"])
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What was seen from outside of server and tool. ``None`` is what could not be."""
-
-    ipv6: bool
-    """Whether loopback had an IPv6 address."""
-    backlog: int | None
-    addresses: tuple[str, ...]
-    """Where the server listened."""
-    deepest_queue: int
-    """Most connections seen in the accept queue, in a look every few milliseconds."""
-    looks: int
-    syns: Mapping[str, int] | None
-    """SYN packets that left for the server's port, by address family; None without nftables."""
-    counters: Mapping[str, int]
-    announced: str
-    """What the server says of its version."""
-    server_ended: str | None
-    tool_ended: str
-    wall_s: float
-
-
 class Chamber:
     """The phases of an attack, in the order of :meth:`run`."""
 
-    def __init__(self, job: Job) -> None:
-        self.attack, self.folder = job.attack, Path(job.folder)
-        self.tool = tools.find(job.attack.tool)
-        self.url = f"http://{job.attack.target}:{PRIVATE_PORT}/"
+    def __init__(self, attack: Attack, folder: Path) -> None:
+        self.attack, self.folder = attack, folder
+        self.tool = tools.find(attack.tool)
+        self.url = f"http://{attack.target}:{PRIVATE_PORT}/"
         self.server: RunningServer | None = None
         self.backlog: int | None = None
         self.addresses: tuple[str, ...] = ()
         self.deepest = self.looks = 0
 
-    def run(self) -> Observed:
-        """Raises: MachineError, ServerError."""
+    def run(self) -> dict[str, Any]:
+        """What was seen from outside of server and tool, as the record has it; None is what could not be.
+
+        ``ipv6``: whether loopback had such an address; ``deepest_queue``: most connections seen in the accept queue in
+        so many ``looks``; ``syns``: SYN packets that left for the server's port, by address family, None without
+        nftables; ``counters``: those of :data:`COUNTERS` that moved.
+
+        Raises:
+            MachineError, ServerError.
+        """
         try:
             ipv6 = self._isolate()
             if self.attack.late_s is None:
@@ -122,19 +91,19 @@ class Chamber:
             tool_ended = self._attack()
             wall_s, after = time.monotonic() - begun, counters.read_counters()
             moved = counters.deltas(before, after)
-            return Observed(
-                ipv6=ipv6,
-                backlog=self.backlog,
-                addresses=self.addresses,
-                deepest_queue=self.deepest,
-                looks=self.looks,
-                syns=None if counting is None else counting.counters("attack"),
-                counters={name: moved[name] for name in COUNTERS if moved.get(name)},
-                announced="" if self.server is None else self.server.announced_version(),
-                server_ended=None if self.server is None else self.server.exit_status,
-                tool_ended=tool_ended,
-                wall_s=wall_s,
-            )
+            return {
+                "ipv6": ipv6,
+                "backlog": self.backlog,
+                "addresses": self.addresses,
+                "deepest_queue": self.deepest,
+                "looks": self.looks,
+                "syns": None if counting is None else counting.counters("attack"),
+                "counters": {name: moved[name] for name in COUNTERS if moved.get(name)},
+                "announced": "" if self.server is None else self.server.announced_version(),
+                "server_ended": None if self.server is None else self.server.exit_status,
+                "tool_ended": tool_ended,
+                "wall_s": wall_s,
+            }
         finally:
             if self.server is not None:
                 self.server.end()
@@ -148,9 +117,7 @@ class Chamber:
         hosts.write_text(HOSTS)
         hosts.chmod(0o644)
         namespace.use_hosts(hosts)
-        with contextlib.suppress(OSError):
-            return "00000000000000000000000000000001" in Path("/proc/net/if_inet6").read_text()
-        return False
+        return has_ipv6()
 
     def _count_syns(self) -> Nft | None:
         if nft_path() is None:
@@ -211,9 +178,8 @@ class Chamber:
 
 
 def observe(document: dict[str, Any]) -> dict[str, Any]:
-    job = Job.from_json(document)
-    os.environ["HOME"] = job.folder
-    return asdict(Chamber(job).run())
+    os.environ["HOME"] = document["folder"]
+    return Chamber(Attack.from_json(document["attack"]), Path(document["folder"])).run()
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ from harness.machine.host import this_host
 from harness.machine.ports import PRIVATE_PORT
 from harness.plan.attack import Attack, AttackPlan
 from harness.servers import catalogue
-from harness.servers.audit.building import package_versions
-from harness.servers.build import BuildError, run_step
+from harness.servers.build import BuildError, Missing, run_step
 from harness.trial.foreign import tools
-from harness.trial.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG, Job
+from harness.trial.foreign.chamber import OUTPUT, RESULTS, SERVER_LOG
 
 LOG_KEPT = 400
 Reader = Callable[[str, str, str], dict[str, Any] | None]
@@ -38,13 +37,14 @@ def run_attack(attack: Attack, data: Path, read: Reader) -> dict[str, Any]:
         ServerError: the server was never ready.
         KeyboardInterrupt: interrupted; everything is ended.
     """
-    why_not = missing(attack)
+    why_not = missing_for(attack)
     if why_not is not None:
-        raise MachineError(f"this attack cannot be run here: {why_not}")
+        raise MachineError(f"this attack cannot be run here: {why_not.line}")
     now = dt.datetime.now(dt.UTC)
     with chamber.folder("stormlab-attack-") as folder:
         folder.chmod(0o755)
-        seen = chamber.call("harness.trial.foreign.chamber", Job(attack, str(folder)).to_json(), attack.tool)
+        job = {"attack": attack.to_json(), "folder": str(folder)}
+        seen = chamber.call("harness.trial.foreign.chamber", job, attack.tool)
         record = _record(attack, now, seen, folder, read)
     path = data / FOLDER / f"{record['run_id']}.json"
     try:
@@ -55,15 +55,12 @@ def run_attack(attack: Attack, data: Path, read: Reader) -> dict[str, Any]:
     return record
 
 
-def missing(attack: Attack) -> str | None:
+def missing_for(attack: Attack) -> Missing | None:
     """Why an attack cannot be run here, or None; asked before anything is started."""
-    tool = tools.find(attack.tool)
-    units = [tool.unit, *([unit] if (unit := tools.unit_of(attack.server)) is not None else [])]
-    for lacking in (tools.missing(unit) for unit in units):
-        if lacking is not None:
-            return f"{lacking.reason}; {lacking.next_step}"
-    lacking = catalogue.missing(catalogue.known(attack.server), attack.server)
-    return None if lacking is None else f"{lacking.reason}; {lacking.next_step}"
+    for unit in (tools.find(attack.tool).unit, tools.unit_of(attack.server)):
+        if unit is not None and (lacking := unit.missing) is not None:
+            return Missing(f"{unit.name}: {lacking.reason}", lacking.next_step)
+    return catalogue.known(attack.server).missing_for(attack.server)
 
 
 def identity(attack: Attack) -> tuple[str, str, str]:
@@ -77,10 +74,11 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None], read: Re
     """The newest ``repeats`` records of each attack on this machine; what has not been run is run now, in shuffled
     repeats. Attacks that cannot be run here are left out with a line for each reason.
     """
-    for reason in dict.fromkeys(missing(attack) for attack in plan.attacks):
-        if reason is not None:
-            say(f"left out: {reason}")
-    possible = [attack for attack in dict.fromkeys(plan.attacks) if missing(attack) is None]
+    why_not = {attack: missing_for(attack) for attack in plan.attacks}
+    for lacking in dict.fromkeys(why_not.values()):
+        if lacking is not None:
+            say(f"left out: {lacking.line}")
+    possible = [attack for attack, lacking in why_not.items() if lacking is None]
     known = _newest_first(data)
     left = {attack: plan.repeats - len(known.get(identity(attack), [])) for attack in possible}
     total, done = sum(max(0, number) for number in left.values()), 0
@@ -145,8 +143,7 @@ def _server_version(attack: Attack) -> str:
     unit = tools.unit_of(attack.server)
     if unit is None:
         return catalogue.known(attack.server).version
-    versions = package_versions(unit)
-    return ", ".join(f"{name} {versions[name]}" for name in ("hyper", "tokio", "mio"))
+    return ", ".join(f"{name} {unit.versions[name]}" for name in ("hyper", "tokio", "mio"))
 
 
 def _log_tail(folder: Path) -> str:

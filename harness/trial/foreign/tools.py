@@ -5,21 +5,16 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-import subprocess
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import PlanError
 from harness.plan import Server
 from harness.plan.attack import DESCRIBED
-from harness.servers.audit import building
-from harness.servers.audit.building import Unit
-from harness.servers.build import Missing
-
-SOURCES = Path(__file__).parent
-BUILD_THEM = "`python -m harness.trial.foreign` builds it"
+from harness.servers import build
+from harness.servers.build import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +28,14 @@ class Tool:
 
     @property
     def path(self) -> Path:
-        return building.place(self.unit) / self.program
-
-    @property
-    def missing(self) -> Missing | None:
-        return missing(self.unit)
+        return self.unit.programs / self.program
 
     @property
     def version(self) -> str:
         """As the program itself has it: for Go, what ``go version -m`` reads from it."""
         if self.unit.kind == "module":
-            said = _said(["go", "version", "-m", str(self.path)])
-            return module_version(said, str(self.unit.package))
-        return _said([str(self.path), "--version"]).rpartition(" ")[2].strip()
+            return module_version(build.said_by(["go", "version", "-m", str(self.path)]), str(self.unit.package))
+        return build.said_by([str(self.path), "--version"]).rpartition(" ")[2].strip()
 
     def command(self, options: str, url: str, results: Path) -> list[str]:
         """The command line of an attack; vegeta reads where to go from its standard input (:meth:`stdin`)."""
@@ -84,35 +74,15 @@ def find(name: str) -> Tool:
 
 @functools.cache
 def units() -> Mapping[str, Unit]:
+    """What the generators and the published servers are built from, by name."""
     document = tomllib.loads(DESCRIBED.read_text(encoding="utf-8"))
-    return building.units(document["units"], SOURCES)
+    return build.described(document["units"], Path(__file__).parent, "run `python -m harness.trial.foreign`")
 
 
 def unit_of(server: Server) -> Unit | None:
     """The unit that a command of a published server comes from, if one does."""
     words = (server.command or "").replace("/", " ").split()
     return next((unit for name, unit in units().items() if name in words), None)
-
-
-def missing(unit: Unit) -> Missing | None:
-    """Why it is not here, or None where it is."""
-    lacking = building.missing(unit)
-    return lacking and Missing(
-        f"{unit.name}: {lacking.reason}", lacking.next_step.replace(building.BUILD_THEM, BUILD_THEM)
-    )
-
-
-def build(say: Callable[[str], None], names: Sequence[str] = ()) -> None:
-    """Get those of these names that are not here, or all; one that cannot be had is left out with a line."""
-    building.build([unit for name, unit in units().items() if not names or name in names], say)
-
-
-def _said(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
 
 
 def module_version(build_info: str, package: str) -> str:

@@ -36,7 +36,7 @@ class Evidence:
     runs: pd.DataFrame
     audit: Sequence[Mapping[str, Any]]
     attacks: Sequence[Mapping[str, Any]]
-    """Records of what other generators drove (:mod:`harness.foreign`)."""
+    """Records of what other generators drove (:mod:`harness.trial.foreign`)."""
     folder: Path
     """Where rows of single connections are looked for first."""
     other_hosts: int = 0

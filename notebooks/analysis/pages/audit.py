@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import PROJECT, __version__
 from harness.events.store import REFERENCE, write_whole
-from harness.page.audit import accepts, findings, number, out_of_files, yes
+from harness.page.audit import NUMBERS, Row, cells, findings
 
 RESULT = REFERENCE / "audit.json"
 PAGE = PROJECT / "docs" / "audit.md"
 CONDITIONS = ("host", "somaxconn", "somaxconn_raised")
 OWN_SIGN = "†"
+OWN = {"close": "HTTP", "kept": "HTTP", "a wake-up": "accept loop", "out of files": "accept loop"}
+"""Column → what of it may be the program's and not the stack's."""
 
 _TEXT = """\
 # The audit
@@ -52,7 +54,7 @@ Measured on {host}, {date}, Storm Lab {version}. `stormlab audit` asks the serve
 """
 
 
-def export(rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> None:
+def export(rows: Sequence[Row], conditions: Mapping[str, Any]) -> None:
     """Write the committed result and the page. Raises: OSError."""
     kept = document(rows, conditions, _recorded())
     write_whole(RESULT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
@@ -61,7 +63,7 @@ def export(rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any]) -> 
 
 
 def document(
-    rows: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any], recorded: Mapping[str, Any] | None = None
+    rows: Sequence[Row], conditions: Mapping[str, Any], recorded: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What is kept: rows in place of those of the same name; others stay, unless conditions were not the same."""
     same = recorded is not None and {name: recorded[name] for name in CONDITIONS} == dict(conditions)
@@ -76,7 +78,7 @@ def recorded_conditions() -> dict[str, Any] | None:
     return None if recorded is None else {name: recorded[name] for name in CONDITIONS}
 
 
-def page(kept: Mapping[str, Any]) -> str:
+def page(kept: Row) -> str:
     """The text of ``docs/audit.md``."""
     rows = kept["stacks"]
     days = sorted({row["date"] for row in rows})
@@ -91,7 +93,7 @@ def page(kept: Mapping[str, Any]) -> str:
         raised=kept["somaxconn_raised"],
         burst=max((row["burst"] or 0 for row in rows), default=0),
         sign=OWN_SIGN,
-        table=_columns(rows),
+        table=_table(rows),
         findings=findings(rows),
         reasons=_reasons(rows),
     )
@@ -104,7 +106,7 @@ def _recorded() -> dict[str, Any] | None:
     return recorded
 
 
-def _tier(rows: Sequence[Mapping[str, Any]]) -> str:
+def _tier(rows: Sequence[Row]) -> str:
     """What the numbers rest on."""
     untraced = [row["stack"] for row in rows if row["evidence"] != "strace"]
     if not untraced:
@@ -112,39 +114,21 @@ def _tier(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"with the kernel's values from sock_diag; without a trace of system calls: {', '.join(untraced)}"
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
-    return _table(
-        {
-            "stack": "---",
-            "version": "---",
-            "asked": "--:",
-            "effective": "--:",
-            "uncapped": "--:",
-            "dual stack": "---",
-            "close": "---",
-            "kept": "---",
-            "a wake-up": "---",
-            "out of files": "---",
-        },
-        (
-            (
-                row["stack"],
-                row["version"],
-                number(row["backlog_asked"]),
-                number(row["backlog_effective"]),
-                number(row["backlog_uncapped"]),
-                f"{yes(row['dual_stack'])} ({', '.join(row['addresses'])}{', told' if row['address_told'] else ''})",
-                yes(row["honours_close"]) + _sign(row, "HTTP"),
-                yes(row["keeps_alive"]) + _sign(row, "HTTP"),
-                accepts(row) + _sign(row, "accept loop"),
-                out_of_files(row) + _sign(row, "accept loop"),
-            )
-            for row in rows
-        ),
-    )
+def _table(rows: Sequence[Row]) -> str:
+    """The cells in Markdown, with the addresses, and signs on what is the program's."""
+    told = []
+    for row in rows:
+        said = cells(row)
+        said["dual stack"] += f" ({', '.join(row['addresses'])}{', told' if row['address_told'] else ''})"
+        for column, what in OWN.items():
+            said[column] += f" {OWN_SIGN}" if what in row["own"] else ""
+        told.append(said)
+    aligned = ("--:" if column in NUMBERS else "---" for column in told[0])
+    lines = ["| " + " | ".join(line) + " |" for line in (told[0], *(said.values() for said in told))]
+    return "\n".join([lines[0], f"|{'|'.join(aligned)}|", *lines[1:]])
 
 
-def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+def _reasons(rows: Sequence[Row]) -> str:
     """Source lines and releases, each with all it explains."""
     explained: dict[str, list[str]] = {}
     for row in rows:
@@ -153,17 +137,7 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"- **{'; '.join(who)}**: {why}" for why, who in explained.items())
 
 
-def _sign(row: Mapping[str, Any], what: str) -> str:
-    return f" {OWN_SIGN}" if what in row["own"] else ""
-
-
-def _order(row: Mapping[str, Any]) -> tuple[bool, str, list[int]]:
+def _order(row: Row) -> tuple[bool, str, list[int]]:
     """The lab's own first, then by stack, then by version as numbers."""
     figures = row["version"].split(" ")[0].split(".")
     return not row["lab"], row["stack"].lower(), [int(figure) for figure in figures if figure.isdigit()]
-
-
-def _table(columns: Mapping[str, str], rows: Iterable[Sequence[str]]) -> str:
-    """Column → its alignment."""
-    lines = ["| " + " | ".join(line) + " |" for line in (columns.keys(), *rows)]
-    return "\n".join([lines[0], f"|{'|'.join(columns.values())}|", *lines[1:]])
