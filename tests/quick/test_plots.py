@@ -19,7 +19,7 @@ from analysis.mitigations.slowest import slower_than_in_panels
 from analysis.overflow.pulses import request_schedule
 from analysis.overflow.waits import waits_and_schedule
 from analysis.published.conditions_figure import answered_by_condition
-from harness.page.figures.rows import rows_and_panels
+from harness.page.figures.rows import compare_rows
 from harness.thought.stats import GRID_MS
 
 
@@ -57,13 +57,51 @@ def test_a_sweep_in_which_all_was_answered_has_no_such_mark() -> None:
     assert "lies among the unanswered" not in legend(figure)
 
 
-def test_the_range_of_the_first_row_reaches_the_edge_where_a_storm_was_not_answered() -> None:
+def test_the_band_of_a_baseline_reaches_the_edge_where_a_storm_was_not_answered() -> None:
     runs = pd.DataFrame({"variant": ["as it is", "as it is", "changed"], "p50_ms": [1_000.0, np.nan, 500.0]})
-    figure = rows_and_panels(runs, {"p50_ms": ("median latency", "ms")}, "title", reference="range")
+    figure = compare_rows(runs, {"p50_ms": ("median latency", "ms")}, "title", baseline=True)
     (axes,) = figure.axes
     (band,) = axes.patches
     assert band.get_extents().x1 == pytest.approx(axes.get_window_extent().x1)
     assert crosses(figure) == 1
+
+
+def test_rows_come_in_order_from_above_and_groups_keep_apart_within_them() -> None:
+    runs = pd.DataFrame({"server": ["go", "node", "go", "node"], "cpu": ["shared", "shared", "disjoint", "disjoint"]})
+    runs = runs.assign(success_rate=[0.1, 0.2, 0.3, 0.4], generator=["limiting", "ok", "ok", "ok"])
+    figure = compare_rows(runs, {"success_rate": ("answered", "share")}, "title", row="server", group="cpu")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["go", "node"]
+    assert axes.yaxis_inverted(), "the first row is at the top"
+    places = {line.get_xdata()[0]: line.get_ydata()[0] for line in axes.lines}
+    assert places[0.1] < 0 < places[0.3] < places[0.2] < 1 < places[0.4]
+    assert legend(figure) == ["shared", "disjoint", "generator the limit"]
+    assert [line.get_markerfacecolor() for line in axes.lines].count("white") == 1
+
+
+def test_rows_mark_a_server_that_ended_and_no_cross_for_what_is_no_latency() -> None:
+    runs = pd.DataFrame({"variant": ["a", "b", "b"], "server_ended": [None, "killed", None]})
+    runs = runs.assign(cpu_us=[1.0, 2.0, np.nan], p50_ms=[1.0, 2.0, np.nan])
+    figure = compare_rows(runs, {"cpu_us": ("CPU", "plain"), "p50_ms": ("median", "ms")}, "title")
+    shapes = [[line.get_marker() for line in axes.lines] for axes in figure.axes]
+    assert shapes == [["o", "X"], ["o", "X", "x"]]
+    assert legend(figure) == ["the server ended", "lies among the unanswered"]
+
+
+def test_each_group_has_the_median_of_its_own_baseline() -> None:
+    runs = pd.DataFrame({"variant": ["as it is"] * 4 + ["changed"] * 2, "server": ["go", "node"] * 3})
+    runs = runs.assign(per_s=[10.0, 100.0, 30.0, 300.0, 7.0, 8.0])
+    figure = compare_rows(runs, {"per_s": ("answers a second", "log")}, "title", group="server", baseline=True)
+    medians = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert medians == [20, 200]
+    assert not figure.axes[0].patches
+
+
+@pytest.mark.parametrize("unit", ["share", "ms", "log", "plain"])
+@pytest.mark.parametrize("values", [[np.nan, np.nan], [0.0, 0.0], [0.0, 1.0]])
+def test_rows_of_nothing_and_of_zeros_can_be_drawn(unit: str, values: list[float]) -> None:
+    runs = pd.DataFrame({"variant": ["as it is", "changed"], "measure": values})
+    compare_rows(runs, {"measure": ("label", unit)}, "title", baseline=True).canvas.draw()
 
 
 def test_waits_name_only_the_numbers_of_retransmissions_that_there_were() -> None:

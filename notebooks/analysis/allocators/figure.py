@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from analysis.allocators.effects import AGAIN
-from harness.page.figures.rows import layout
 from harness.page.style import ALLOCATOR_LOOK, OTHER_LOOK, headline, storm_style
 from harness.thought.comparing import DECIDED
 
@@ -34,16 +34,21 @@ def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title:
     kinds = list(dict.fromkeys(zip(found["server"], found["load"], strict=True)))
     variants = [name for name in _MARKS if (found["variant"] == name).any()]
     with storm_style():
-        figure, panels = layout([f"{server}, {load}" for server, load in kinds], len(measures))
-        for axes, (measure, label) in zip(panels, measures.items(), strict=True):
+        figure, panels = plt.subplots(
+            1, len(measures), sharey=True, squeeze=False, figsize=(7.2, 1.3 + 0.36 * len(kinds))
+        )
+        for axes, (measure, label) in zip(panels[0], measures.items(), strict=True):
             of_measure = found[found["measure"] == measure]
             axes.axvline(1, color="#444444", linewidth=0.8)
             for row in of_measure.to_dict("records"):
-                middle = kinds.index((row["server"], row["load"]))
-                _draw(axes, row, middle - 0.24 * (1 - variants.index(row["variant"])))
+                height = len(kinds) - 1 - kinds.index((row["server"], row["load"]))
+                _draw(axes, row, height + 0.24 * (1 - variants.index(row["variant"])))
             _ratio_axis(axes, of_measure)
             axes.set_xlabel("\n".join(textwrap.wrap(label, 14)))
             axes.tick_params(axis="x", labelsize=7.5)
+        labels = [f"{server}, {load}" for server, load in kinds]
+        panels[0][0].set_yticks(range(len(kinds) - 1, -1, -1), labels)
+        panels[0][0].set_ylim(-0.6, len(kinds) - 0.4)
         figure.legend(handles=_handles(variants), loc="outside lower center", ncols=3)
         headline(figure, title)
     return figure

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.page.figures.rows import PANELS
 from harness.page.style import headline, label_ms, look, mark_unanswered, percent_axis, storm_style, unanswered_handle
 from harness.thought.stats import median_of_runs
 
 _SPREAD = 1.06
 """Factor between neighbouring stacks on the backlog axis, so that their marks do not cover each other."""
+_LABELS = {"first_try_share": "answered without\nany retransmission", "p99_ms": "99th percentile of latency"}
 
 
 def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
-    """``measure`` (a name in :data:`PANELS`) over ``backlog_effective``; rows by ``input_queue``, columns by ``cpu``.
+    """``first_try_share`` or ``p99_ms`` over ``backlog_effective``; rows by ``input_queue``, columns by ``cpu``.
 
     A mark for each storm, hollow where the stack chose its backlog by itself (``asked`` is null), a filled cross where
     the server ended in the storm. A quantile that lies among the unanswered stands at the upper edge as a thin cross.
@@ -29,7 +29,6 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
     """
     queues, regimes = list(dict.fromkeys(runs["input_queue"])), list(dict.fromkeys(runs["cpu"]))
     servers = list(dict.fromkeys(runs["server"]))
-    label, _ = PANELS[measure]
     with storm_style():
         figure, grid = plt.subplots(
             len(queues),
@@ -61,7 +60,7 @@ def backlog_sweep(runs: pd.DataFrame, measure: str, title: str) -> Figure:
         for axes in grid[-1]:
             axes.set_xlabel("effective backlog")
         for axes in grid[:, 0]:
-            axes.set_ylabel(label)
+            axes.set_ylabel(_LABELS[measure])
         figure.legend(handles=_handles(runs, servers, measure), loc="outside lower center", ncols=5)
         headline(figure, title)
     return figure

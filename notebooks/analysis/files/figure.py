@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from analysis.files.backoffs import silences, waits
-from harness.page.style import storm_style
+from harness.page.style import headline, storm_style
 
 _FILES, _QUEUE, _ENDED = "#0072B2", "#999999", "#D55E00"
 _FULL, _FREE, _OTHER = "#E69F00", "#D55E00", "#56B4E9"
@@ -40,7 +40,7 @@ def files_over_time(panels: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], tit
         grid[-1, 0].set_xlabel("seconds from the start of the storm")
         grid[-1, 0].set_xlim(-0.01 * last_s, 1.01 * last_s)
         figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

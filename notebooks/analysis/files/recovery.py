@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.page.style import storm_style
+from harness.page.style import headline, storm_style
 from harness.thought.stats import TIMELINE_STEP_S
 
 _COLOURS = ("#D55E00", "#E69F00", "#0072B2")
@@ -48,5 +48,5 @@ def recoveries(runs: pd.DataFrame, stopped_s: float, title: str) -> Figure:
         handles = [Line2D([], [], color=colours[limit], label=limit) for limit in limits]
         handles.append(Line2D([], [], color="#444444", linewidth=0.8, linestyle=":", label="the last request is due"))
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from harness.page.style import label_ms, storm_style
+from harness.page.style import headline, label_ms, storm_style
 from harness.thought.stats import CONNECTS_PER_STEP
 
 _CHEAP_US = 3
@@ -46,5 +46,5 @@ def connect_costs(runs: pd.DataFrame, ends: Mapping[str, int], title: str) -> Fi
         axes.set_xlabel("connections made before, each of which holds its port")
         axes.set_ylabel("what connect() takes")
         axes.legend(loc="upper left")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure

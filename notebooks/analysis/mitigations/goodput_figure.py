@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.page.style import storm_style
+from harness.page.style import headline, storm_style
 
 _ANSWERS, _CONNECTS = "#0072B2", "#D55E00"
 
@@ -53,7 +53,7 @@ def goodput_over_time(runs: pd.DataFrame, title: str, columns: int = 2) -> Figur
         for axes in grid[:, 0]:
             axes.set_ylabel("a second")
         figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from analysis.mitigations.policies import HTTP2, PLAIN, POOL
-from harness.page.style import label_ms, look, percent_axis, storm_style, unanswered_handle
+from harness.page.style import headline, label_ms, look, percent_axis, storm_style, unanswered_handle
 
 MARKS = {POOL: "o", HTTP2: "s", PLAIN: "*"}
 _SPREAD = 1.08
@@ -59,7 +59,7 @@ def over_fewer_connections(runs: pd.DataFrame, measures: Mapping[str, tuple[str,
         if runs[[measure for measure, (_, unit) in measures.items() if unit == "ms"]].isna().any(axis=None):
             handles.append(unanswered_handle())
         figure.legend(handles=handles, loc="outside lower center", ncols=max(len(servers), 4))
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
     return figure
 
 

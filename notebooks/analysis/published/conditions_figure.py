@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from analysis.attacks import LAB
 from analysis.published.demand import driven
-from harness.page.style import percent_axis, storm_style
+from harness.page.style import headline, percent_axis, storm_style
 
 FAILURE_LOOK: dict[str, tuple[str, str]] = {
     "none": ("#0072B2", "o"),
@@ -89,7 +89,7 @@ def answered_by_condition(
         percent_axis(axes, "x")
         axes.set_xlabel("share of all requests that were answered")
         axes.tick_params(axis="y", length=0)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        headline(figure, title)
         handles = [
             Line2D([], [], marker=mark, color=colour, linestyle="none", label=_legend(name))
             for name, (colour, mark) in seen.items()
