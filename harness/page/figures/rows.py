@@ -140,7 +140,7 @@ def _scale(axes: Axes, unit: str, values: pd.Series, *, crowded: bool) -> None:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value / 1000:,g} k"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value / 1000:,g} k"
 
 
 def _handles(runs: pd.DataFrame, looks: Mapping[Any, tuple[str, str]], latencies: list[str]) -> list[Line2D]:
