@@ -59,7 +59,7 @@ def test_a_sweep_in_which_all_was_answered_has_no_such_mark() -> None:
 
 def test_the_band_of_a_baseline_reaches_the_edge_where_a_storm_was_not_answered() -> None:
     runs = pd.DataFrame({"variant": ["as it is", "as it is", "changed"], "p50_ms": [1_000.0, np.nan, 500.0]})
-    figure = compare_rows(runs, {"p50_ms": ("median latency", "ms")}, "title", baseline=True)
+    figure = compare_rows(runs, {"p50_ms": ("median latency", "linear ms")}, "title", baseline=True)
     (axes,) = figure.axes
     (band,) = axes.patches
     assert band.get_extents().x1 == pytest.approx(axes.get_window_extent().x1)
@@ -97,7 +97,7 @@ def test_each_group_has_the_median_of_its_own_baseline() -> None:
     assert not figure.axes[0].patches
 
 
-@pytest.mark.parametrize("unit", ["share", "ms", "log", "plain"])
+@pytest.mark.parametrize("unit", ["share", "ms", "linear ms", "log", "plain"])
 @pytest.mark.parametrize("values", [[np.nan, np.nan], [0.0, 0.0], [0.0, 1.0]])
 def test_rows_of_nothing_and_of_zeros_can_be_drawn(unit: str, values: list[float]) -> None:
     runs = pd.DataFrame({"variant": ["as it is", "changed"], "measure": values})

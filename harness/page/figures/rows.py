@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.page.style import (
     headline,
+    label_ms,
     log_time_axis,
     look,
     mark_unanswered,
@@ -44,9 +45,10 @@ def compare_rows(
 ) -> Figure:
     """A row for each value of the column ``row``, a panel for each column in ``panels``, a mark for each of ``runs``.
 
-    ``panels`` has for each column its label and unit: ``share``, ``ms``, ``log`` (a count or rate over decades) or
-    ``plain``. Colour and mark tell the values of the column ``group`` apart. With ``baseline`` the first row is what
-    the others are compared with: dashed lines are its medians by group; without groups a band is its range.
+    ``panels`` has for each column its label and unit: ``share``; ``ms`` or ``linear ms`` (latencies, over decades or
+    from 0); ``log`` or ``plain`` (counts and rates likewise). Colour and mark tell the values of the column ``group``
+    apart. With ``baseline`` the first row is what the others are compared with: dashed lines are its medians by group;
+    without groups a band is its range.
 
     A mark is hollow where the generator was the limit, and an X where the server ended in the run. A latency that lies
     among the unanswered stands at the right edge as a cross.
@@ -72,7 +74,9 @@ def compare_rows(
                         _mark(axes, run, column, unit, at, _CHANGED if changed else colour, mark)
         grid[0][0].set_yticks(range(len(rows)), [str(value) for value in rows])
         grid[0][0].set_ylim(len(rows) - 0.4, -0.6)
-        handles = _handles(runs, looks if group else {}, [name for name, (_, unit) in panels.items() if unit == "ms"])
+        handles = _handles(
+            runs, looks if group else {}, [name for name, (_, unit) in panels.items() if unit.endswith("ms")]
+        )
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
         headline(figure, title)
@@ -90,12 +94,12 @@ def _steps(count: int) -> Any:
 def _baseline(axes: Axes, values: pd.Series, colour: str, unit: str, *, band: bool) -> None:
     """Latencies among the unanswered reach to the right edge, where their crosses stand."""
     edge = axes.get_xlim()[1]
-    known = values.fillna(edge) if unit == "ms" else values.dropna()
+    known = values.fillna(edge) if unit.endswith("ms") else values.dropna()
     if known.empty:
         return
     if band:
         axes.axvspan(known.min(), known.max(), color=colour, alpha=0.15, linewidth=0)
-    median = median_of_runs(values) if unit == "ms" else known.median()
+    median = median_of_runs(values) if unit.endswith("ms") else known.median()
     axes.axvline(min(median, edge), color=colour, linestyle="--", linewidth=0.7, alpha=0.7)
 
 
@@ -104,7 +108,7 @@ def _mark(axes: Axes, run: Mapping[Any, Any], column: str, unit: str, at: float,
         ended = not pd.isna(run.get("server_ended"))
         face = "white" if run.get("generator") == "limiting" else colour
         axes.plot(run[column], at, "X" if ended else mark, color=colour, markerfacecolor=face, markersize=4, alpha=0.8)
-    elif unit == "ms":
+    elif unit.endswith("ms"):
         mark_unanswered(axes, at, colour)
 
 
@@ -119,6 +123,10 @@ def _scale(axes: Axes, unit: str, values: pd.Series, *, crowded: bool) -> None:
         axes.set_xlim(-0.06 * (most or 1), 1.12 * (most or 1))
         axes.locator_params(axis="x", nbins=3)
         axes.xaxis.set_major_formatter(lambda value, position: _plain(value))
+    elif unit == "linear ms":
+        axes.set_xlim(0, 1.12 * most)
+        axes.locator_params(axis="x", nbins=3)
+        axes.xaxis.set_major_formatter(lambda value, position: label_ms(value) if value else "0")
     else:
         low, high = max(float(known[known > 0].min()) / 1.5, 1e-3), most * 1.5
         decades = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
@@ -132,7 +140,7 @@ def _scale(axes: Axes, unit: str, values: pd.Series, *, crowded: bool) -> None:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value / 1000:,g} k"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value / 1000:,g} k"
 
 
 def _handles(runs: pd.DataFrame, looks: Mapping[Any, tuple[str, str]], latencies: list[str]) -> list[Line2D]:
