@@ -33,6 +33,9 @@ LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 SYNS_LOST = "syns_lost.json"
 """How many SYNs of each (address, port) were lost on purpose, where a fault asked for it."""
+SUPERVISOR_LOG = "supervisor.log"
+ONLY_WHILE_RUNNING = ("*.rows", "*.samples", "*.pages", "agent-*.log", SUPERVISOR_LOG)
+"""Files that belong to no run that is over."""
 FRONT_CONF, FRONT_LOG = "front.conf", "front.log"
 FRONT_FOLDER = "front"
 """What a load balancer keeps while it runs; it is no part of the run."""
@@ -185,6 +188,10 @@ class Run:
         return table.rename_columns(names)
 
 
+class NoSuchRun(PlanError):
+    """No run is recorded of this name, or the reference data keep no rows of it."""
+
+
 class Partial:
     """The folder of a run under way.
 
@@ -249,8 +256,9 @@ class Partial:
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
         """The last step: everything is written; what only a run under way needs goes. Raises: OSError."""
-        for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples"), *self.path.glob("*.pages")):
-            raw.unlink()
+        for pattern in ONLY_WHILE_RUNNING:
+            for raw in self.path.glob(pattern):
+                raw.unlink()
         # A balancer that was killed, or never started, has put nothing away itself.
         shutil.rmtree(self.path / FRONT_FOLDER, ignore_errors=True)
         final = self.path.with_name(self.run_id)
@@ -301,18 +309,22 @@ def find_run(data: Path, name: str) -> Run:
     """A run by its id, the beginning of its id, ``latest``, or its folder.
 
     Raises:
-        PlanError: none, or more than one.
+        NoSuchRun: there is none.
+        PlanError: there is more than one whose id begins like this.
     """
     if (Path(name) / MANIFEST).is_file():
         path = Path(name).absolute()
         return Run(path, json.loads((path / MANIFEST).read_text()))
-    known = [*runs(data), *runs(REFERENCE)]
-    if name == "latest" and (own := list(runs(data))):
+    own = list(runs(data))
+    if name == "latest" and own:
         return own[-1]
-    found = [run for run in known if run.run_id.startswith(name)]
+    known = {run.run_id: run for run in (*runs(REFERENCE), *own)}  # of a run in both, the copy in ``data``
+    if name in known:
+        return known[name]
+    found = [run for run_id, run in known.items() if run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    raise PlanError(
+    raise (PlanError if found else NoSuchRun)(
         f"{len(found)} runs match {name!r} among the {len(known)} in {data} and the reference data",
         "see `stormlab list`, or record one with `stormlab run`",
     )

@@ -36,6 +36,4 @@ def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice]
         tables = dataclasses.replace(tables, trace=trace)
         manifest = {**manifest, "trace": {**(manifest.get("trace") or NO_REPORT), **found}}
     kept = {key: value for key, value in manifest.items() if key not in ONLY_WHILE_RUNNING}
-    for log in partial.path.glob("agent-*.log"):
-        log.unlink()
     return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})

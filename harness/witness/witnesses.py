@@ -20,6 +20,8 @@ from harness.witness.ledger import Ledger
 from harness.witness.sampler import interval_us
 from harness.witness.tracing.witness import Witness
 
+STARTS_WITHIN_S = 10.0
+
 
 class Witnesses:
     """Each is started by a call of its own, when the trial has come to what it watches; ``folder`` is the run's."""
@@ -64,8 +66,7 @@ class Witnesses:
             stdout=subprocess.PIPE,
             cwd=PROJECT,
         )
-        assert probe.stdout is not None
-        if probe.stdout.readline() != "ready\n":
+        if children.next_line(probe, STARTS_WITHIN_S) != "ready\n":
             raise MachineError("the probe did not start", "run without it: --no-probe")
 
     def open_ledger(self, port: int, slices: Sequence[Slice]) -> None:

@@ -16,6 +16,8 @@ from harness.errors import MachineError, StormLabError
 from harness.machine import children
 from harness.witness.tracing import PAGES
 
+STARTS_WITHIN_S = 60.0
+"""It makes buffers and turns tracepoints on, for which the kernel patches its code."""
 ENDS_WITHIN_S = 10.0
 """Copying what is left takes less than a second. The supervisor itself must have ended 20 s after an interrupt."""
 
@@ -42,8 +44,7 @@ class Witness:
         Raises:
             MachineError: nothing can be traced here.
         """
-        assert self._process.stdout is not None
-        answer = json.loads(self._process.stdout.readline() or "{}")
+        answer = json.loads(children.next_line(self._process, STARTS_WITHIN_S) or "{}")
         if "port" in answer:
             return int(answer["port"])
         if "error" in answer:
