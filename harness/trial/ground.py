@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import MachineError
 from harness.machine import host, namespace
+from harness.machine.namespace import Isolation
 from harness.machine.ports import PRIVATE_PORT, free_port, ports_in_use
 from harness.plan import Trial
 from harness.plan.slices import Slice, agents_needed, cut, source_pool
@@ -20,8 +21,29 @@ LOOPBACK_SOURCES = 2**24 - 2**17
 """Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 
 
-def enter_network(trial: Trial) -> dict[str, Any]:
-    """Move this process into a private network, if it may; what the manifest says of the kernel.
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network that a trial has: whether to itself, and with which settings."""
+
+    isolation: Isolation
+    sysctls: dict[str, str]
+
+    @property
+    def isolated(self) -> bool:
+        return self.isolation.isolated
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {
+            "release": os.uname().release,
+            "isolated": self.isolated,
+            "not_isolated_because": self.isolation.reason or None,
+            "sysctls": self.sysctls,
+        }
+
+
+def enter_network(trial: Trial) -> Network:
+    """Move this process into a private network, if it may.
 
     Raises:
         MachineError: settings were asked for, and there is no network of one's own to set them in.
@@ -41,13 +63,7 @@ def enter_network(trial: Trial) -> dict[str, Any]:
         if key.startswith(("net.ipv4.tcp_", "net.ipv4.ip_local", "net.core.somaxconn"))
     }
     host_only = {key: settings[key] for key in namespace.HOST_ONLY if key in settings}
-    return {
-        "release": os.uname().release,
-        "isolated": isolation.isolated,
-        "not_isolated_because": isolation.reason or None,
-        "sysctls": {**kept, **host_only},
-        "counters": {},
-    }
+    return Network(isolation, {**kept, **host_only})
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from harness.errors import MachineError
@@ -21,7 +22,7 @@ class HeldConnection:
         self._rules = rules
 
     @staticmethod
-    def impossible(slices: list[Slice], isolated: bool) -> str | None:
+    def impossible(slices: Sequence[Slice], isolated: bool) -> str | None:
         """Why no connection can be held in this trial, or None."""
         if slices[0].source is None:
             return "the source ports are the kernel's choice, so no pair is known beforehand"
