@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harness.events.rows import Rows
 from harness.load.python.connections import Connections
 from harness.load.python.fast_open import FastOpenConnections
@@ -10,8 +12,11 @@ from harness.load.python.retrying import RetryingConnections, RetryingSchedule
 from harness.load.python.schedule import Schedule
 from harness.plan.slices import Slice
 
+if TYPE_CHECKING:  # h2 is imported where it is spoken
+    from harness.load.python.http2 import Http2Connections
 
-def driver(slice_: Slice, rows: Rows) -> tuple[Schedule, Connections]:
+
+def driver(slice_: Slice, rows: Rows) -> tuple[Schedule, Connections | Http2Connections]:
     """One connection for each client, or a pool; with retries or without; HTTP/1.1 or HTTP/2."""
     if slice_.http2:
         from harness.load.python.http2 import Http2Connections

@@ -23,9 +23,7 @@ from h2.settings import SettingCodes, Settings
 
 from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client, State
-from harness.load.python.connections import (
-    BAD_ANSWER,
-    CLOSED_EARLY,
+from harness.load.python.connecting import (
     HUNG_UP,
     NOT_ISSUED,
     OTHER_ERROR,
@@ -33,8 +31,9 @@ from harness.load.python.connections import (
     READABLE,
     RECEIVES_IN_A_ROW,
     UNTIL_CONNECTED,
-    Connections,
+    Connector,
 )
+from harness.load.python.connections import BAD_ANSWER, CLOSED_EARLY
 from harness.load.python.http1 import ACCEPT_STAMP, protocol_of
 from harness.load.python.links import MOST_STREAMS, FramedAnswer, Link, LinkSchedule, Stream, request_headers
 from harness.load.python.record import ANSWERED, RequestRecord
@@ -60,14 +59,14 @@ _FRAMES: dict[type[events.Event], str] = {
 """What a server sends, by the event that h2 makes of it."""
 
 
-class Http2Connections(Connections):
+class Http2Connections:
     """The links of a pool."""
 
-    schedule: LinkSchedule
-
     def __init__(self, slice_: Slice, rows: Rows, schedule: LinkSchedule) -> None:
-        super().__init__(slice_, rows, schedule)
-        self.asked = self.requests = RequestRecord(rows)
+        self.schedule = schedule
+        self.connector = Connector(slice_, rows)
+        self.record, self.buffer = self.connector.record, self.connector.buffer
+        self.asked = RequestRecord(rows)
         self.headers = request_headers(slice_.target, slice_.port, slice_.path)
         # What is sent is right, and what comes is judged by its status: checking both takes a third of the time.
         self.config = H2Configuration(
@@ -77,8 +76,10 @@ class Http2Connections(Connections):
             normalize_outbound_headers=False,
             validate_inbound_headers=False,
         )
+        self.protocol = ""
         self.frames: Counter[str] = Counter()
         self.library = LIBRARY
+        self.issued = self.finished = self.answered = 0
         self._on: dict[type[events.Event], Callable[[Link, events.Event], None]] = {
             events.RemoteSettingsChanged: self._settings,
             events.ResponseReceived: self._headers,
@@ -124,12 +125,16 @@ class Http2Connections(Connections):
         )
         link.frames.initiate_connection()
         link.frames.increment_flow_control_window(WINDOW - 65_535)
-        self._connect(link, 0)
-
-    def _issued(self, client: Client, scheduled_ns: int, issued_ns: int) -> None:
-        """Just before connect(), for the one request."""
-        assert isinstance(client, Link)
-        self._ask(client, issued_ns)
+        issued_ns, code = self.connector.connect(link, 0)
+        if not issued_ns:
+            self._end(link, NOT_ISSUED, monotonic_ns(), code)
+            return
+        self._ask(link, issued_ns)
+        if code:
+            self._end(link, OUTCOME_OF_ERRNO[code], monotonic_ns(), code)
+            return
+        self._try_established(link)
+        self.connector.watch(link)
 
     def _ask(self, link: Link, issued_ns: int) -> None:
         """The oldest request that waits becomes a stream."""
@@ -142,7 +147,7 @@ class Http2Connections(Connections):
         link.frames.send_headers(stream.index, self.headers, end_stream=True)
         link.streams[stream.index] = stream
         self.issued += 1
-        self.asked.begun(stream, stream.final_ns - self.timeout_ns, issued_ns)
+        self.asked.begun(stream, stream.final_ns - self.schedule.timeout_ns, issued_ns)
         self.schedule.expect(stream)
 
     # ---- bytes go and come ----------------------------------------------------------------------------------
@@ -158,9 +163,7 @@ class Http2Connections(Connections):
             self._receive(link)
         self._queue(link)
 
-    def _try_established(self, client: Client) -> None:
-        link = client
-        assert isinstance(link, Link)
+    def _try_established(self, link: Link) -> None:
         late = monotonic_ns() - self.record.issued_ns[link.row] > RESOLUTION_NS
         info = tcp_info(link.socket) if late else None
         if not self._flush(link):
@@ -184,13 +187,11 @@ class Http2Connections(Connections):
             self._fail(link, error)
             return False
         link.unsent = link.unsent[sent:]
-        if link.unsent and link.socket.fileno() in self.open:
-            self.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)
+        if link.unsent and link.socket.fileno() in self.connector.open:
+            self.connector.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)
         return sent > 0
 
-    def _receive(self, client: Client) -> None:
-        link = client
-        assert isinstance(link, Link)
+    def _receive(self, link: Link) -> None:
         for _ in range(RECEIVES_IN_A_ROW):
             try:
                 received = link.socket.recv_into(self.buffer)
@@ -210,7 +211,7 @@ class Http2Connections(Connections):
             link.received += received
             if not self._understand(link, bytes(self.buffer[:received])):
                 return
-        self.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)  # what is left to read makes another edge
+        self.connector.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)  # what is left to read makes another edge
 
     def _understand(self, link: Link, data: bytes) -> bool:
         """Take in frames; False where that was the connection's end."""
@@ -277,7 +278,7 @@ class Http2Connections(Connections):
         """A stream has had its time: it is cancelled, and its connection stays, unless it never came to be."""
         assert isinstance(client, Stream)
         link, now_ns = client.link, monotonic_ns()
-        self._end_stream(client, self._timeout(client), now_ns)
+        self._end_stream(client, self.connector.timeout(client), now_ns)
         if link.state is State.CONNECTING:
             self._end(link, Outcome.connect_timeout, now_ns)
         elif link.state is State.WAITING and link.frames is not None:
@@ -288,17 +289,15 @@ class Http2Connections(Connections):
 
     def give_up(self) -> None:
         now_ns = monotonic_ns()
-        for client in list(self.open.values()):
+        for client in list(self.connector.open.values()):
             assert isinstance(client, Link)
             if client.streams:
                 self._end(client, OTHER_ERROR, now_ns, errno.ECANCELED)
             else:
-                self._close(client, ANSWERED, now_ns, 0)
+                self.connector.close(client, ANSWERED, now_ns, 0)
 
-    def _end(self, client: Client, outcome: Outcome, now_ns: int, error: int = 0) -> None:
+    def _end(self, link: Link, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         """A connection has ended, and all its streams with it."""
-        link = client
-        assert isinstance(link, Link)
         idle = outcome is CLOSED_EARLY and not link.streams
         for stream in list(link.streams.values()):
             self._end_stream(stream, outcome, now_ns, error)
@@ -307,16 +306,16 @@ class Http2Connections(Connections):
             stream.request, stream.row = self.schedule.request_of(stream), link.row
             self.finished += 1
             self.asked.ended(stream, outcome, now_ns, error)
-        self._close(link, ANSWERED if idle else outcome, now_ns, error)
+        self.connector.close(link, ANSWERED if idle else outcome, now_ns, error)
         self._queue(link)
 
-    def _fail(self, client: Client, error: OSError) -> None:
+    def _fail(self, link: Link, error: OSError) -> None:
         code = error.errno or 0
-        self._end(client, OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
+        self._end(link, OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
 
     def _end_stream(self, stream: Stream, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         if now_ns > stream.deadline_ns and outcome is not OTHER_ERROR:
-            outcome = self._timeout(stream)
+            outcome = self.connector.timeout(stream)
         stream.under_way = False
         stream.link.streams.pop(stream.index, None)
         self.finished += 1

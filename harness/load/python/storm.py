@@ -36,7 +36,7 @@ class Storm:
     def run(self, start_ns: int) -> None:
         self.schedule.start(start_ns)
         connections, schedule = self.connections, self.schedule
-        clients = connections.open
+        clients = connections.connector.open
         planned = self.slice.requests
         looked_ns = expired_ns = monotonic_ns()
         while connections.finished + schedule.never_issued < planned:
@@ -81,13 +81,13 @@ class Storm:
         """Once in a turn, and before a sleep: others follow the progress, and a stopped server waits for it."""
         header, connections = self.header, self.connections
         header["issued"][0] = connections.issued
-        header["connections"][0] = connections.made
+        header["connections"][0] = connections.connector.made
         header["answered"][0] = connections.answered
         header["failed"][0] = connections.finished + self.schedule.never_issued - connections.answered
 
     def _poll(self) -> tuple[list[tuple[int, int]], int, bool]:
         """What is ready, when that was asked, and whether the loop slept before."""
-        epoll = self.connections.epoll
+        epoll = self.connections.connector.epoll
         events = epoll.poll(0, EVENTS_PER_POLL)
         now_ns = monotonic_ns()
         if events or self.schedule.ready:
