@@ -25,7 +25,7 @@ from harness.plan import Trial
 if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
     import pyarrow as pa
 
-    from harness.events.tables import Tables
+    from harness.events.assembling import Tables
 
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
 """The committed data; the variable is for trying the notebooks on other data."""

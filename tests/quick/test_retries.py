@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PlanError
+from harness.events.assembling import assemble
 from harness.events.rows import Outcome, Rows
-from harness.events.tables import assemble
 from harness.load.python.client import Client
 from harness.load.python.record import RequestRecord
 from harness.load.python.retrying import MOST_TOKENS, Backoff

@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import MachineError, PlanError
 from harness.events import store
+from harness.events.assembling import assemble
 from harness.events.rows import Outcome, Rows
 from harness.events.store import Partial, find_run, runs
-from harness.events.tables import assemble
 from harness.lab import open_first
 from harness.plan import Load, Trial
 from harness.plan.slices import Slice, cut, source_pool
