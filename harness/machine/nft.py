@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import MachineError
+from harness.machine import children
 from harness.plan.slices import Pair
 
 MISSING = "nft is not installed (Debian's nftables)"
@@ -34,13 +35,9 @@ def impossible(isolated: bool) -> str | None:
 
 
 class Nft:
-    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace.
+    """Runs nft; ``asked`` is what takes it, and ``without`` how to do without, for who reads that nftables refused."""
 
-    ``asked`` is what takes it, and ``without`` how to do without that, for who reads that nftables refused.
-    """
-
-    def __init__(self, prepared: Callable[[], None], asked: str, without: str) -> None:
-        self._prepared = prepared
+    def __init__(self, asked: str, without: str) -> None:
         self._asked, self._without = asked, without
 
     def load(self, script: str) -> None:
@@ -87,7 +84,7 @@ class Nft:
             capture_output=True,
             text=True,
             timeout=_COMMAND_LIMIT_S,
-            preexec_fn=self._prepared,
+            preexec_fn=children.keep_network_rights,
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()

@@ -22,9 +22,8 @@ from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.events.samples import PROBE_SAMPLES, PROBE_SERVER_SAMPLES
 from harness.events.store import SERVER_LOG, Partial, Run
 from harness.load.agents import Agents
-from harness.machine import children, counters, host
+from harness.machine import children, counters, host, nft
 from harness.machine.children import Interrupted
-from harness.machine.nft import Nft, impossible
 from harness.plan import MAX_SECONDS, Trial
 from harness.plan.slices import Slice
 from harness.servers import allocators
@@ -37,8 +36,7 @@ from harness.trial.conclude import conclude
 from harness.trial.disturbances import Disturbance, Outage, Stall
 from harness.trial.findings import Counting, Findings, Launch, Running, Settled, Shown, Stormed
 from harness.trial.ground import Ground, enter_network, lay_out
-from harness.trial.held_connection import HeldConnection
-from harness.trial.path_loss import PathLoss
+from harness.trial.lost_packets import HeldConnection, PathLoss
 from harness.witness.ledger import Ledger
 from harness.witness.witnesses import Witnesses
 
@@ -145,7 +143,7 @@ class Supervisor:
         """Before anything is started."""
         faults = self.trial.faults
         held = None if faults.hold_ms is None else HeldConnection.impossible(slices, isolated)
-        lost = None if faults.syn_loss is None else impossible(isolated)
+        lost = None if faults.syn_loss is None else nft.impossible(isolated)
         for option, why_not in (("--hold-ms", held), ("--syn-loss", lost)):
             if why_not is not None:
                 raise MachineError(f"{option} was asked for; {why_not}", "see `stormlab doctor`")
@@ -213,7 +211,7 @@ class Supervisor:
     def _lose_packets(self, ground: Ground) -> None:
         share = self.trial.faults.syn_loss
         if share is not None:
-            loss = PathLoss(ground.port, share, ground.slices, children.keep_network_rights)
+            loss = PathLoss(ground.port, share, ground.slices)
             loss.open()
             self.path_loss = loss
 
@@ -276,8 +274,7 @@ class Supervisor:
             wait_for = load.places if load.is_burst else 0
             found.append(Stall(server.resume, start_ns, faults.stall_ms, wait_for))
         if faults.hold_ms is not None and faults.hold_at_s is not None:
-            rules = Nft(children.keep_network_rights, "--hold-ms", "leave it out")
-            one = HeldConnection(ground.port, ground.slices[0], rules)
+            one = HeldConnection(ground.port, ground.slices[0])
             about = {"held_connection": list(one.pair)}
             found.append(
                 Outage(one.hold, one.let_go, start_ns, faults.hold_ms, "held_us", at_s=faults.hold_at_s, about=about)

@@ -7,7 +7,7 @@ dropped by the listener. No root is needed inside a namespace of one's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness.events.rows import NOT_READ, Rows
 from harness.machine import nft
@@ -23,10 +23,10 @@ COLUMNS = ("syns_left", "syns_arrived", "synacks_sent")
 class Ledger:
     """Counts for the pairs of ``slices``, towards ``port``; to be used inside the trial's private namespace."""
 
-    def __init__(self, port: int, slices: Iterable[Slice], prepared: Callable[[], None]) -> None:
+    def __init__(self, port: int, slices: Iterable[Slice]) -> None:
         self._port = port
         self._slices = list(slices)
-        self._nft = nft.Nft(prepared, "the ledger", "use --no-ledger")
+        self._nft = nft.Nft("the ledger", "use --no-ledger")
 
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:

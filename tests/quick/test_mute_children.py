@@ -14,7 +14,6 @@ from harness.machine import children, host_settings
 from harness.plan import Load
 from harness.plan.slices import cut
 from harness.witness import witnesses
-from harness.witness.tracing import witness
 from harness.witness.witnesses import Witnesses
 
 
@@ -41,7 +40,7 @@ def test_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witnesses, "STARTS_WITHIN_S", 0.2)
+    monkeypatch.setattr(witnesses, "PROBES_WITHIN_S", 0.2)
     started = Witnesses(tmp_path)
     try:
         with pytest.raises(MachineError, match="the probe did not start"):
@@ -51,7 +50,7 @@ def test_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_tracing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witness, "STARTS_WITHIN_S", 0.2)
+    monkeypatch.setattr(witnesses, "TRACES_WITHIN_S", 0.2)
     started = Witnesses(tmp_path)
     try:
         with pytest.raises(StormLabError, match="the tracing did not start"):

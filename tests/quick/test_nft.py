@@ -18,7 +18,7 @@ class Socket(Nft):
     """Takes transactions of so many bytes, as a socket does whose buffer may be no larger."""
 
     def __init__(self, room: float, refusal: str = "netlink: Error: Could not process rule: Message too long") -> None:
-        super().__init__(lambda: None, "the ledger", "use --no-ledger")
+        super().__init__("the ledger", "use --no-ledger")
         self.room, self.refusal = room, refusal
         self.taken: list[str] = []
 
@@ -59,5 +59,5 @@ def test_who_reads_that_it_was_refused_reads_what_had_asked_for_it(
     program.chmod(0o755)
     monkeypatch.setattr(nft, "nft_path", lambda: str(program))
     with pytest.raises(MachineError) as refused:
-        Nft(lambda: None, asked, without).load("table inet storm {}")
+        Nft(asked, without).load("table inet storm {}")
     assert refused.value.line == f"{asked} takes nftables, which refused: Error: Operation not permitted; {without}"
