@@ -81,6 +81,11 @@ class Run:
     path: Path
     manifest: Mapping[str, Any]
 
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Raises: OSError, ValueError: there is no manifest, or it is damaged."""
+        return cls(path, json.loads((path / MANIFEST).read_text()))
+
     @property
     def run_id(self) -> str:
         return self.path.name
@@ -133,17 +138,18 @@ class Run:
 
     def samples(self) -> pa.Table | None:
         """What the probe saw, or None where there was none."""
-        path = self.path / SAMPLES
-        return read_table(path) if path.exists() else None
+        return self._table(SAMPLES)
 
     def server_samples(self) -> pa.Table | None:
         """What the probe saw of the server behind a load balancer; None where the storm met the server itself."""
-        path = self.path / SERVER_SAMPLES
-        return read_table(path) if path.exists() else None
+        return self._table(SERVER_SAMPLES)
 
     def trace(self) -> pa.Table | None:
         """What the kernel's tracepoints said, or None where they were not followed."""
-        path = self.path / TRACE
+        return self._table(TRACE)
+
+    def _table(self, name: str) -> pa.Table | None:
+        path = self.path / name
         return read_table(path) if path.exists() else None
 
     @property
@@ -161,14 +167,11 @@ class Run:
 
     def thought(self, version: str) -> pa.Table | None:
         """What was kept of it by rules of this ``version``; None where it has to be thought again."""
-        path = self.path / CAUSES
-        try:
-            table = read_table(path) if path.exists() else None
-        except Exception:  # however the reader calls the damage: it can be made again
-            return None
-        return (
-            table if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode() else None
-        )
+        with suppress(Exception):  # however the reader calls the damage: it can be made again
+            table = self._table(CAUSES)
+            if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode():
+                return table
+        return None
 
     def keep_thought(self, table: pa.Table) -> None:
         """Keep what was thought about it; where that is not possible, or the run is committed, it is not kept."""
@@ -180,9 +183,8 @@ class Run:
 
     def requests(self) -> pa.Table:
         """One row for each planned request; where each connection carries one, its row is the request's."""
-        path = self.path / REQUESTS
-        if path.exists():
-            return read_table(path)
+        if (asked := self._table(REQUESTS)) is not None:
+            return asked
         table = self.connections()
         names = ["last_byte_us" if name == "closed_us" else name for name in table.column_names]
         return table.rename_columns(names)
@@ -280,7 +282,7 @@ def runs(data: Path) -> Iterator[Run]:
     for path in _entries(data):
         if not path.name.startswith(".") and (path / CONNECTIONS).is_file():
             with suppress(OSError, ValueError):  # what is no run, or cannot be read as one, is not listed
-                yield Run(path, json.loads((path / MANIFEST).read_text()))
+                yield Run.read(path)
 
 
 def partials(data: Path) -> Iterator[Partial]:
@@ -313,8 +315,7 @@ def find_run(data: Path, name: str) -> Run:
         PlanError: there is more than one whose id begins like this.
     """
     if (Path(name) / MANIFEST).is_file():
-        path = Path(name).absolute()
-        return Run(path, json.loads((path / MANIFEST).read_text()))
+        return Run.read(Path(name).absolute())
     own = list(runs(data))
     if name == "latest" and own:
         return own[-1]

@@ -34,6 +34,10 @@ def impossible(isolated: bool) -> str | None:
     return None if nft_path() else MISSING
 
 
+class TooLong(MachineError):
+    """A transaction does not fit into the buffer of a socket."""
+
+
 class Nft:
     """Runs nft; ``asked`` is what takes it, and ``without`` how to do without, for who reads that nftables refused."""
 
@@ -51,9 +55,7 @@ class Nft:
         """
         try:
             self._add(table, name, pairs)
-        except MachineError as error:
-            if _TOO_LONG not in error.message:
-                raise
+        except TooLong:
             for begin in range(0, len(pairs), _PIECE):
                 self._add(table, name, pairs[begin : begin + _PIECE])
 
@@ -89,7 +91,8 @@ class Nft:
         if done.returncode:
             said = done.stderr.strip().splitlines()
             why = said[0] if said else f"exit status {done.returncode}"
-            raise MachineError(f"{self._asked} takes nftables, which refused: {why}", self._without)
+            kind = TooLong if _TOO_LONG in why else MachineError
+            raise kind(f"{self._asked} takes nftables, which refused: {why}", self._without)
         return done.stdout
 
 

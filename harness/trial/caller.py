@@ -158,11 +158,10 @@ def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str,
     if result is not None and result["done"] is None:
         raise KeyboardInterrupt
     if result is not None:
-        path = Path(result["done"])
-        return Run(path, json.loads((path / "manifest.json").read_text()))
+        return Run.read(Path(result["done"]))
     final = partial.path.with_name(partial.run_id)
     if final.exists():  # its last words were lost in an interrupt
-        return Run(final, json.loads((final / "manifest.json").read_text()))
+        return Run.read(final)
     reason = f"its supervisor ended with {process.returncode}{_last_words(partial)}"
     with contextlib.suppress(OSError, ValueError):
         _end_orphans(partial)
