@@ -103,13 +103,26 @@ def use_hosts(file: Path) -> None:
     Raises:
         MachineError: the kernel does not allow it.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    private = libc.unshare(CLONE_NEWNS) == 0 and libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
-    if not private or libc.mount(bytes(file), bytes(HOSTS), None, MS_BIND, None) != 0:
+    try:
+        mount_privately(file, HOSTS, None, MS_BIND)
+    except OSError as error:
         raise MachineError(
-            f"a private {HOSTS} was asked for: {os.strerror(ctypes.get_errno())}",
+            f"a private {HOSTS} was asked for: {error.strerror}",
             "allow user namespaces or run as root; see `stormlab doctor`",
-        )
+        ) from error
+
+
+def mount_privately(what: Path, where: Path, kind: bytes | None, flags: int) -> None:
+    """Mount something for this process and its children alone. Raises: OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call, words in (
+        (libc.unshare, (CLONE_NEWNS,)),
+        (libc.mount, (None, b"/", None, MS_REC | MS_PRIVATE, None)),  # nobody else is to see the mount
+        (libc.mount, (bytes(what), bytes(where), kind, flags, None)),
+    ):
+        if call(*words) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
 
 def read_settings() -> dict[str, str]:

@@ -15,19 +15,6 @@ from harness.trial.ground import Ground, Network
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """What a server is started with."""
-
-    backlog_requested: int | None
-    files: tuple[int, int]
-    """(soft, hard) limit of open files."""
-
-    def to_json(self) -> dict[str, Any]:
-        unknown = dict.fromkeys(("backlog_effective", "allocator", "pid"))
-        return {"backlog_requested": self.backlog_requested, "nofile": self.files[0], **unknown}
-
-
-@dataclass(frozen=True, slots=True)
 class Listening:
     """The listening sockets of a process, as the kernel has them."""
 
@@ -140,7 +127,8 @@ class Findings:
     """The manifest as the trial's caller left it."""
     network: Network | None = None
     ground: Ground | None = None
-    launch: Launch | None = None
+    files: tuple[int, int] | None = None
+    """(soft, hard) limit of open files with which the server is started."""
     server: Running[RunningServer] | None = None
     shown: Shown | None = None
     listener_options: Mapping[str, int] | None = None
@@ -165,9 +153,10 @@ class Findings:
             found["kernel"] = self.network.to_json() | {"counters": {}}
         if self.ground is not None:
             found |= self.ground.to_json() | {"supervisor_pid": os.getpid()}
-        if self.launch is not None:
+        if self.files is not None:
+            asked = {"backlog_requested": found["plan"]["server"]["backlog"], "nofile": self.files[0]}
             found["status"] = "running"
-            found["server"] = found["server"] | self.launch.to_json()
+            found["server"] = found["server"] | asked | dict.fromkeys(("backlog_effective", "allocator", "pid"))
             for part in (self.server, self.shown, self.settled):
                 found["server"] |= {} if part is None else part.to_json()
             if self.listener_options is not None:

@@ -34,7 +34,7 @@ from harness.servers.front.running import RunningFront
 from harness.servers.process import RunningServer
 from harness.trial.conclude import conclude
 from harness.trial.disturbances import Disturbance, Outage, Stall
-from harness.trial.findings import Counting, Findings, Launch, Running, Settled, Shown, Stormed
+from harness.trial.findings import Counting, Findings, Running, Settled, Shown, Stormed
 from harness.trial.ground import Ground, enter_network, lay_out
 from harness.trial.lost_packets import HeldConnection, PathLoss
 from harness.witness.ledger import Ledger
@@ -95,8 +95,8 @@ class Supervisor:
         self.agents = Agents(ground.slices, self.partial.path)
         self.witnesses.use_cpus(ground.client_cpus)
         self._refuse_what_cannot_be_lost(network.isolated, ground.slices)
-        found.launch = self._launch()
-        server = found.server = self._start_server(found.launch.files, ground)
+        found.files = self._files()
+        server = found.server = self._start_server(found.files, ground)
         self._announce("the server")
         server.process.wait_until_ready(
             trial.server.ready, ground.target, ground.server_port, trial.load.path, http2=trial.load.http2
@@ -148,7 +148,8 @@ class Supervisor:
             if why_not is not None:
                 raise MachineError(f"{option} was asked for; {why_not}", "see `stormlab doctor`")
 
-    def _launch(self) -> Launch:
+    def _files(self) -> tuple[int, int]:
+        """The (soft, hard) limit of open files of the server."""
         planned = self.trial.server
         soft, hard = host.files_limit()
         files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile_hard or planned.nofile)
@@ -157,7 +158,7 @@ class Supervisor:
                 f"{files[1]} open files were asked for (--nofile, --nofile-hard); the hard limit here is {hard}",
                 f"use {hard} or less",
             )
-        return Launch(planned.backlog, files)
+        return files
 
     def _start_server(self, files: tuple[int, int], ground: Ground) -> Running[RunningServer]:
         about = self.found.planned["server"]

@@ -16,7 +16,7 @@ from harness.plan.slices import Pair, Slice
 MOST_PAIRS = 500_000
 """Each takes some 300 bytes of kernel memory and 40 µs of preparation."""
 RECONNECTIONS = 8
-"""A client with kept connections may make as many as it has requests; preparing for all of them would take seconds."""
+"""A client with keep-alive may make as many as it has requests; preparing for all of them would take seconds."""
 COLUMNS = ("syns_left", "syns_arrived", "synacks_sent")
 
 
