@@ -23,6 +23,7 @@ READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 HUNG_UP = select.EPOLLRDHUP
 
 CLOSED = State.CLOSED
+BAD_ANSWER, CLOSED_EARLY = Outcome.bad_answer, Outcome.closed_early
 NOT_ISSUED, OTHER_ERROR = Outcome.not_issued, Outcome.other_error
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = Outcome.connect_timeout, Outcome.answer_timeout
 OUTCOME_OF_ERRNO = {

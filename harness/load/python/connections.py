@@ -16,6 +16,8 @@ from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client, State
 from harness.load.python.connecting import (
     ANSWER_TIMEOUT,
+    BAD_ANSWER,
+    CLOSED_EARLY,
     CONNECT_TIMEOUT,
     HUNG_UP,
     NOT_ISSUED,
@@ -33,7 +35,6 @@ from harness.load.python.tcp_info import RESOLUTION_NS, tcp_info
 from harness.plan.slices import Slice
 
 IDLE = State.IDLE
-BAD_ANSWER, CLOSED_EARLY = Outcome.bad_answer, Outcome.closed_early
 _NOT_HTTP = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic_ns
+from typing import Any
 
 import h2
 from h2 import events
@@ -24,6 +25,8 @@ from h2.settings import SettingCodes, Settings
 from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client, State
 from harness.load.python.connecting import (
+    BAD_ANSWER,
+    CLOSED_EARLY,
     HUNG_UP,
     NOT_ISSUED,
     OTHER_ERROR,
@@ -33,7 +36,6 @@ from harness.load.python.connecting import (
     UNTIL_CONNECTED,
     Connector,
 )
-from harness.load.python.connections import BAD_ANSWER, CLOSED_EARLY
 from harness.load.python.http1 import ACCEPT_STAMP, protocol_of
 from harness.load.python.links import MOST_STREAMS, FramedAnswer, Link, LinkSchedule, Stream, request_headers
 from harness.load.python.record import ANSWERED, RequestRecord
@@ -80,7 +82,7 @@ class Http2Connections:
         self.frames: Counter[str] = Counter()
         self.library = LIBRARY
         self.issued = self.finished = self.answered = 0
-        self._on: dict[type[events.Event], Callable[[Link, events.Event], None]] = {
+        self._on: dict[type[events.Event], Callable[[Link, Any], None]] = {
             events.RemoteSettingsChanged: self._settings,
             events.ResponseReceived: self._headers,
             events.DataReceived: self._data,
@@ -232,12 +234,11 @@ class Http2Connections:
                 return False
         return self._flush(link) or link.state is State.WAITING
 
-    def _settings(self, link: Link, event: events.Event) -> None:
+    def _settings(self, link: Link, event: events.RemoteSettingsChanged) -> None:
         assert link.frames is not None
         link.most = min(link.frames.remote_settings.max_concurrent_streams, MOST_STREAMS)
 
-    def _headers(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.ResponseReceived)
+    def _headers(self, link: Link, event: events.ResponseReceived) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is None:  # it was given up
             return
@@ -249,26 +250,24 @@ class Http2Connections:
                 link.answer.accepted_ns = stream.answer.accepted_ns = int(value)
         self.asked.first_byte(stream, monotonic_ns())
 
-    def _data(self, link: Link, event: events.Event) -> None:
+    def _data(self, link: Link, event: events.DataReceived) -> None:
         """Give the windows back what is read, or the connection stands still once that has come to their size."""
-        assert isinstance(event, events.DataReceived) and link.frames is not None
+        assert link.frames is not None
         link.frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
-    def _ended(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.StreamEnded)
+    def _ended(self, link: Link, event: events.StreamEnded) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is not None:
             assert stream.answer is not None
             right = 200 <= stream.answer.status < 300
             self._end_stream(stream, ANSWERED if right else BAD_ANSWER, monotonic_ns())
 
-    def _reset(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.StreamReset)
+    def _reset(self, link: Link, event: events.StreamReset) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is not None:
             self._end_stream(stream, Outcome.reset, monotonic_ns())
 
-    def _goaway(self, link: Link, event: events.Event) -> None:
+    def _goaway(self, link: Link, event: events.ConnectionTerminated) -> None:
         """The server retires the connection. Streams might still end; h2 takes nothing after a GOAWAY."""
         self._end(link, CLOSED_EARLY, monotonic_ns())
 
