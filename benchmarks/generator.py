@@ -36,7 +36,7 @@ from harness.page.tables import print_rows
 from harness.plan import Load, Placement, Server
 from harness.plan.slices import FILES_RESERVED
 from harness.servers.catalogue import catalogue
-from harness.trial.layout import place
+from harness.trial.ground import place
 
 HERE = Path(__file__).parent
 FAST = ("hyper", "tokio", "go", "python")

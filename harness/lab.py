@@ -129,9 +129,13 @@ def open_run(run_id: str, *, data: Path | None = None) -> Summary:
 
 
 def open_first(run_ids: Iterable[str], *, data: Path | None = None) -> Summary | None:
-    """The first of these runs of which rows are kept, with its tables; None if there is none."""
+    """The first of these runs of which rows are kept, with its tables; None if there is none.
+
+    Raises:
+        PlanError: what should be an id begins those of several runs.
+    """
     for run_id in run_ids:
-        with contextlib.suppress(PlanError):
+        with contextlib.suppress(store.NoSuchRun):
             return open_run(run_id, data=data)
     return None
 

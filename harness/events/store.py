@@ -25,7 +25,7 @@ from harness.plan import Trial
 if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
     import pyarrow as pa
 
-    from harness.events.tables import Tables
+    from harness.events.assembling import Tables
 
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
 """The committed data; the variable is for trying the notebooks on other data."""
@@ -33,6 +33,9 @@ LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 SYNS_LOST = "syns_lost.json"
 """How many SYNs of each (address, port) were lost on purpose, where a fault asked for it."""
+SUPERVISOR_LOG = "supervisor.log"
+ONLY_WHILE_RUNNING = ("*.rows", "*.samples", "*.pages", "agent-*.log", SUPERVISOR_LOG)
+"""Files that belong to no run that is over."""
 FRONT_CONF, FRONT_LOG = "front.conf", "front.log"
 FRONT_FOLDER = "front"
 """What a load balancer keeps while it runs; it is no part of the run."""
@@ -77,6 +80,11 @@ class Run:
 
     path: Path
     manifest: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Run:
+        """Raises: OSError, ValueError: there is no manifest, or it is damaged."""
+        return cls(path, json.loads((path / MANIFEST).read_text()))
 
     @property
     def run_id(self) -> str:
@@ -130,17 +138,18 @@ class Run:
 
     def samples(self) -> pa.Table | None:
         """What the probe saw, or None where there was none."""
-        path = self.path / SAMPLES
-        return read_table(path) if path.exists() else None
+        return self._table(SAMPLES)
 
     def server_samples(self) -> pa.Table | None:
         """What the probe saw of the server behind a load balancer; None where the storm met the server itself."""
-        path = self.path / SERVER_SAMPLES
-        return read_table(path) if path.exists() else None
+        return self._table(SERVER_SAMPLES)
 
     def trace(self) -> pa.Table | None:
         """What the kernel's tracepoints said, or None where they were not followed."""
-        path = self.path / TRACE
+        return self._table(TRACE)
+
+    def _table(self, name: str) -> pa.Table | None:
+        path = self.path / name
         return read_table(path) if path.exists() else None
 
     @property
@@ -158,14 +167,11 @@ class Run:
 
     def thought(self, version: str) -> pa.Table | None:
         """What was kept of it by rules of this ``version``; None where it has to be thought again."""
-        path = self.path / CAUSES
-        try:
-            table = read_table(path) if path.exists() else None
-        except Exception:  # however the reader calls the damage: it can be made again
-            return None
-        return (
-            table if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode() else None
-        )
+        with suppress(Exception):  # however the reader calls the damage: it can be made again
+            table = self._table(CAUSES)
+            if table is not None and (table.schema.metadata or {}).get(VERSION_KEY) == version.encode():
+                return table
+        return None
 
     def keep_thought(self, table: pa.Table) -> None:
         """Keep what was thought about it; where that is not possible, or the run is committed, it is not kept."""
@@ -177,12 +183,15 @@ class Run:
 
     def requests(self) -> pa.Table:
         """One row for each planned request; where each connection carries one, its row is the request's."""
-        path = self.path / REQUESTS
-        if path.exists():
-            return read_table(path)
+        if (asked := self._table(REQUESTS)) is not None:
+            return asked
         table = self.connections()
         names = ["last_byte_us" if name == "closed_us" else name for name in table.column_names]
         return table.rename_columns(names)
+
+
+class NoSuchRun(PlanError):
+    """No run is recorded of this name, or the reference data keep no rows of it."""
 
 
 class Partial:
@@ -249,8 +258,9 @@ class Partial:
 
     def rename(self, manifest: Mapping[str, Any]) -> Run:
         """The last step: everything is written; what only a run under way needs goes. Raises: OSError."""
-        for raw in (*self.path.glob("*.rows"), *self.path.glob("*.samples"), *self.path.glob("*.pages")):
-            raw.unlink()
+        for pattern in ONLY_WHILE_RUNNING:
+            for raw in self.path.glob(pattern):
+                raw.unlink()
         # A balancer that was killed, or never started, has put nothing away itself.
         shutil.rmtree(self.path / FRONT_FOLDER, ignore_errors=True)
         final = self.path.with_name(self.run_id)
@@ -272,7 +282,7 @@ def runs(data: Path) -> Iterator[Run]:
     for path in _entries(data):
         if not path.name.startswith(".") and (path / CONNECTIONS).is_file():
             with suppress(OSError, ValueError):  # what is no run, or cannot be read as one, is not listed
-                yield Run(path, json.loads((path / MANIFEST).read_text()))
+                yield Run.read(path)
 
 
 def partials(data: Path) -> Iterator[Partial]:
@@ -301,18 +311,21 @@ def find_run(data: Path, name: str) -> Run:
     """A run by its id, the beginning of its id, ``latest``, or its folder.
 
     Raises:
-        PlanError: none, or more than one.
+        NoSuchRun: there is none.
+        PlanError: there is more than one whose id begins like this.
     """
     if (Path(name) / MANIFEST).is_file():
-        path = Path(name).absolute()
-        return Run(path, json.loads((path / MANIFEST).read_text()))
-    known = [*runs(data), *runs(REFERENCE)]
-    if name == "latest" and (own := list(runs(data))):
+        return Run.read(Path(name).absolute())
+    own = list(runs(data))
+    if name == "latest" and own:
         return own[-1]
-    found = [run for run in known if run.run_id.startswith(name)]
+    known = {run.run_id: run for run in (*runs(REFERENCE), *own)}  # of a run in both, the copy in ``data``
+    if name in known:
+        return known[name]
+    found = [run for run_id, run in known.items() if run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    raise PlanError(
+    raise (PlanError if found else NoSuchRun)(
         f"{len(found)} runs match {name!r} among the {len(known)} in {data} and the reference data",
         "see `stormlab list`, or record one with `stormlab run`",
     )

@@ -59,8 +59,7 @@ class Agents:
         """Raises: MachineError: one ended, or was not ready in time."""
         deadline = time.monotonic() + READY_WITHIN_S
         for slice_, agent in zip(self.slices, self._processes, strict=True):
-            assert agent.stdout is not None
-            if agent.stdout.readline() != "ready\n" or time.monotonic() > deadline:
+            if children.next_line(agent, deadline - time.monotonic()) != "ready\n":
                 raise MachineError(
                     f"agent {slice_.agent} did not start: {self._last_words(slice_.agent)}", "see `stormlab doctor`"
                 )

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import subprocess
 import threading
@@ -149,6 +150,17 @@ def start(
         start_new_session=True,
         preexec_fn=prepared or prepare(),
     )
+
+
+def next_line(process: subprocess.Popen[str], within_s: float) -> str:
+    """The next line that a child says, newline included; empty where it has ended, or says none in time.
+
+    Of several lines that came together only the first is waited for with a limit: children say one and wait.
+    """
+    assert process.stdout is not None
+    waiting = select.poll()
+    waiting.register(process.stdout, select.POLLIN)
+    return process.stdout.readline() if waiting.poll(max(0.0, within_s) * 1000) else ""
 
 
 def end(process: subprocess.Popen[str], grace_s: float = 2.0) -> None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 
 from harness import PROJECT
 from harness.errors import MachineError, PlanError, StormLabError
-from harness.machine import namespace
+from harness.machine import children, namespace
 
 _LOCK = "\0stormlab.host_settings"
 """An abstract socket's address: held by one guard at a time, and gone with it."""
@@ -28,6 +28,8 @@ _PUT_BACK_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.1
 _TURN_WITHIN_S = 120.0
 """How long a run waits for another that has changed the host's settings: plans of storms take turns, storm by storm."""
+ANSWERS_WITHIN_S = _TURN_WITHIN_S + 10.0
+"""How long the guard may take to say what it has set, its turn included."""
 
 
 @contextmanager
@@ -56,15 +58,20 @@ def changed(settings: Mapping[str, str]) -> Iterator[str]:
     assert guard.stdin is not None
     assert guard.stdout is not None
     try:
-        answer = json.loads(guard.stdout.readline() or "{}")
+        answer = json.loads(children.next_line(guard, ANSWERS_WITHIN_S) or "{}")
         if "before" not in answer:
             raise StormLabError.from_json(answer["error"]) if "error" in answer else _broken(asked)
         before = ", ".join(f"{key}={value}" for key, value in answer["before"].items())
         yield f"THE HOST'S SETTINGS ARE CHANGED for this run: {asked}; put back after it: {before}"
     finally:
         guard.stdin.close()
-        guard.wait(_PUT_BACK_WITHIN_S)
         guard.stdout.close()
+        try:
+            guard.wait(_PUT_BACK_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            raise MachineError(
+                f"--host-sysctl {asked} was asked for; whether it is put back is not known", "see `sysctl net`"
+            ) from error
 
 
 def _broken(asked: str) -> MachineError:

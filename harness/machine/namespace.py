@@ -12,7 +12,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,21 +56,33 @@ def enter() -> Isolation:
 
 
 def available() -> Isolation:
-    """Whether a private network can be had here: rehearsed in a child, as half-way in there is no way back."""
+    """Whether a private network can be had here."""
+    why_not = _rehearse()
+    return Isolation(not why_not, why_not and f"no private network namespace: {why_not}")
+
+
+def is_private(key: str) -> bool:
+    """Whether a private network has a setting of this name to itself; looked up in one."""
+    return not _rehearse(lambda: setting_path(key).stat())
+
+
+def _rehearse(look: Callable[[], object] = lambda: None) -> str:
+    """Enter a private network in a child, as half-way in there is no way back, and look there; why that failed."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             _become_isolated()
+            look()
         except OSError as error:
-            os.write(writer, f"no private network namespace: {error.strerror or error}".encode())
+            os.write(writer, (error.strerror or str(error)).encode())
         finally:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        reason = pipe.read()
+        why_not = pipe.read()
     os.waitpid(pid, 0)
-    return Isolation(not reason, reason)
+    return why_not
 
 
 def _become_isolated() -> None:
@@ -103,13 +115,26 @@ def use_hosts(file: Path) -> None:
     Raises:
         MachineError: the kernel does not allow it.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    private = libc.unshare(CLONE_NEWNS) == 0 and libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) == 0
-    if not private or libc.mount(bytes(file), bytes(HOSTS), None, MS_BIND, None) != 0:
+    try:
+        mount_privately(file, HOSTS, None, MS_BIND)
+    except OSError as error:
         raise MachineError(
-            f"a private {HOSTS} was asked for: {os.strerror(ctypes.get_errno())}",
+            f"a private {HOSTS} was asked for: {error.strerror}",
             "allow user namespaces or run as root; see `stormlab doctor`",
-        )
+        ) from error
+
+
+def mount_privately(what: Path, where: Path, kind: bytes | None, flags: int) -> None:
+    """Mount something for this process and its children alone. Raises: OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for call, words in (
+        (libc.unshare, (CLONE_NEWNS,)),
+        (libc.mount, (None, b"/", None, MS_REC | MS_PRIVATE, None)),  # nobody else is to see the mount
+        (libc.mount, (bytes(what), bytes(where), kind, flags, None)),
+    ):
+        if call(*words) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
 
 def read_settings() -> dict[str, str]:
@@ -123,18 +148,6 @@ def read_settings() -> dict[str, str]:
             except OSError:  # some are write-only, or only for the host's root
                 continue
     return found
-
-
-def is_private(key: str) -> bool:
-    """Whether a private network has a setting of this name to itself; looked up in one."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _become_isolated()
-            os._exit(0 if setting_path(key).exists() else 1)
-        finally:
-            os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
 
 
 def setting_path(key: str) -> Path:

@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import MachineError
+from harness.machine import children
 from harness.plan.slices import Pair
 
 MISSING = "nft is not installed (Debian's nftables)"
@@ -33,14 +34,14 @@ def impossible(isolated: bool) -> str | None:
     return None if nft_path() else MISSING
 
 
+class TooLong(MachineError):
+    """A transaction does not fit into the buffer of a socket."""
+
+
 class Nft:
-    """Runs nft; ``prepared`` is called between fork and exec, to keep the rights in the namespace.
+    """Runs nft; ``asked`` is what takes it, and ``without`` how to do without, for who reads that nftables refused."""
 
-    ``asked`` is what takes it, and ``without`` how to do without that, for who reads that nftables refused.
-    """
-
-    def __init__(self, prepared: Callable[[], None], asked: str, without: str) -> None:
-        self._prepared = prepared
+    def __init__(self, asked: str, without: str) -> None:
         self._asked, self._without = asked, without
 
     def load(self, script: str) -> None:
@@ -54,9 +55,7 @@ class Nft:
         """
         try:
             self._add(table, name, pairs)
-        except MachineError as error:
-            if _TOO_LONG not in error.message:
-                raise
+        except TooLong:
             for begin in range(0, len(pairs), _PIECE):
                 self._add(table, name, pairs[begin : begin + _PIECE])
 
@@ -87,12 +86,13 @@ class Nft:
             capture_output=True,
             text=True,
             timeout=_COMMAND_LIMIT_S,
-            preexec_fn=self._prepared,
+            preexec_fn=children.keep_network_rights,
         )
         if done.returncode:
             said = done.stderr.strip().splitlines()
             why = said[0] if said else f"exit status {done.returncode}"
-            raise MachineError(f"{self._asked} takes nftables, which refused: {why}", self._without)
+            kind = TooLong if _TOO_LONG in why else MachineError
+            raise kind(f"{self._asked} takes nftables, which refused: {why}", self._without)
         return done.stdout
 
 

@@ -47,10 +47,14 @@ def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: 
     if not possible:
         raise MachineError(f"no trial of {plan.name!r} can be run here", "see `stormlab servers`")
     journal = Journal.open(data, plan, possible, afresh=afresh)
+    known = {run.run_id: run for run in store.runs(data)} if journal.run_ids else {}
+    for run_id in [run_id for run_id in journal.run_ids if run_id not in known]:
+        say(f"run {run_id} is gone: its storm is measured again")
+        journal.forget(run_id)
     done = len(journal.run_ids)
     if done:
         say(f"going on with a batch that was interrupted: {done} of {len(journal.order)} storms are over")
-        yield from (store.find_run(data, run_id) for run_id in journal.run_ids)
+        yield from (known[run_id] for run_id in journal.run_ids)
     for run in measure(journal.left(possible), data, following, done=done):
         if not run.interrupted:
             journal.note(run.run_id)

@@ -16,7 +16,7 @@ from typing import Any
 from harness import PROJECT
 from harness.errors import MachineError, StormLabError
 from harness.events.rows import Rows
-from harness.events.store import Partial, Run, partials
+from harness.events.store import SUPERVISOR_LOG, Partial, Run, partials
 from harness.machine import host_settings
 from harness.machine.children import STOPPING, interrupts_noted, signal_group
 from harness.machine.host import this_host
@@ -73,7 +73,9 @@ def recover(data: Path) -> list[Run]:
     recovered = []
     for partial in partials(data):
         with contextlib.suppress(OSError, ValueError, KeyError, MachineError):
-            if not _is_under_way(partial) and (run := _salvage(partial, "its process was killed")) is not None:
+            if not _is_under_way(partial) and (
+                run := _salvage(partial, f"its process was killed{_last_words(partial)}")
+            ):
                 recovered.append(run)
     return recovered
 
@@ -104,12 +106,13 @@ def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     # A session of its own: Ctrl-C reaches the caller alone, which passes it on once. It starts with interrupts
     # blocked and lets them in when it can handle them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    log = (partial.path / SUPERVISOR_LOG).open("w")
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.trial.supervisor", str(partial.path), str(Path.cwd()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=log,
             text=True,
             cwd=PROJECT,
             start_new_session=True,
@@ -118,6 +121,7 @@ def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
         partial.remove()
         raise MachineError(f"cannot start {sys.executable}: {error.strerror}", "see `stormlab doctor`") from error
     finally:
+        log.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return partial, process
 
@@ -154,19 +158,25 @@ def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str,
     if result is not None and result["done"] is None:
         raise KeyboardInterrupt
     if result is not None:
-        path = Path(result["done"])
-        return Run(path, json.loads((path / "manifest.json").read_text()))
+        return Run.read(Path(result["done"]))
     final = partial.path.with_name(partial.run_id)
     if final.exists():  # its last words were lost in an interrupt
-        return Run(final, json.loads((final / "manifest.json").read_text()))
-    said = "" if process.stderr is None or process.stderr.closed else process.stderr.read().strip()
-    reason = f"its supervisor ended with {process.returncode}" + (f": {said.splitlines()[-1]}" if said else "")
+        return Run.read(final)
+    reason = f"its supervisor ended with {process.returncode}{_last_words(partial)}"
     with contextlib.suppress(OSError, ValueError):
         _end_orphans(partial)
     run = _salvage(partial, reason) if partial.path.exists() else None
     if run is None:
         raise MachineError(f"the trial could not be run: {reason}", "see `stormlab doctor`")
     return run
+
+
+def _last_words(partial: Partial) -> str:
+    """What the supervisor of a run wrote last to its standard error, behind a colon; empty where it wrote nothing."""
+    with contextlib.suppress(OSError):
+        said = (partial.path / SUPERVISOR_LOG).read_text(errors="replace").strip()
+        return f": {said.splitlines()[-1]}" if said else ""
+    return ""
 
 
 def _end_orphans(partial: Partial) -> None:

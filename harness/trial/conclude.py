@@ -21,7 +21,7 @@ NO_REPORT = {"lost": None}
 
 def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice], rows: Sequence[Rows]) -> Run:
     """Turn the agents' rows into the run's tables and give the run its last phase."""
-    from harness.events.tables import assemble, samples_table
+    from harness.events.assembling import assemble, samples_table
 
     failed = manifest.get("error") is not None
     start_ns = manifest.get("start_ns", 0)
@@ -36,6 +36,4 @@ def conclude(partial: Partial, manifest: dict[str, Any], slices: Sequence[Slice]
         tables = dataclasses.replace(tables, trace=trace)
         manifest = {**manifest, "trace": {**(manifest.get("trace") or NO_REPORT), **found}}
     kept = {key: value for key, value in manifest.items() if key not in ONLY_WHILE_RUNNING}
-    for log in partial.path.glob("agent-*.log"):
-        log.unlink()
     return partial.finish(tables, {**kept, "status": "failed" if failed else "complete"})

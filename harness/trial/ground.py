@@ -5,23 +5,45 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError
 from harness.machine import host, namespace
+from harness.machine.namespace import Isolation
 from harness.machine.ports import PRIVATE_PORT, free_port, ports_in_use
-from harness.plan import Trial
+from harness.plan import Placement, Trial
 from harness.plan.slices import Slice, agents_needed, cut, source_pool
-from harness.trial.layout import place
 
 LOOPBACK_SOURCES = 2**24 - 2**17
 """Of the addresses 127.1.0.1 to 127.255.255.255, as many as leave room for any load after them."""
 
 
-def enter_network(trial: Trial) -> dict[str, Any]:
-    """Move this process into a private network, if it may; what the manifest says of the kernel.
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network that a trial has: whether to itself, and with which settings."""
+
+    isolation: Isolation
+    sysctls: dict[str, str]
+
+    @property
+    def isolated(self) -> bool:
+        return self.isolation.isolated
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {
+            "release": os.uname().release,
+            "isolated": self.isolated,
+            "not_isolated_because": self.isolation.reason or None,
+            "sysctls": self.sysctls,
+        }
+
+
+def enter_network(trial: Trial) -> Network:
+    """Move this process into a private network, if it may.
 
     Raises:
         MachineError: settings were asked for, and there is no network of one's own to set them in.
@@ -41,13 +63,7 @@ def enter_network(trial: Trial) -> dict[str, Any]:
         if key.startswith(("net.ipv4.tcp_", "net.ipv4.ip_local", "net.core.somaxconn"))
     }
     host_only = {key: settings[key] for key in namespace.HOST_ONLY if key in settings}
-    return {
-        "release": os.uname().release,
-        "isolated": isolation.isolated,
-        "not_isolated_because": isolation.reason or None,
-        "sysctls": {**kept, **host_only},
-        "counters": {},
-    }
+    return Network(isolation, {**kept, **host_only})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +120,37 @@ def lay_out(trial: Trial, *, isolated: bool, port: int | None, folder: Path) -> 
     agents = agents_needed(load, len(client_cpus), host.files_limit()[1], one_cpu=len(client_cpus) == 1)
     slices = cut(load, agents, target=target, port=port, source=source, cpus=client_cpus, folder=str(folder))
     return Ground(target, port, server_port, server_cpus, client_cpus, slices)
+
+
+def place(
+    placement: Placement, usable: Sequence[int], *, one_client_cpu: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(CPUs of the server, CPUs of the clients).
+
+    In a stalled burst all agents share one CPU: SYNs that arrive from several at once may each pass the test of the
+    accept queue, and then more than backlog + 1 get in.
+
+    Raises:
+        MachineError: CPUs were asked for that are not there.
+    """
+    for flag, asked in (("--server-cpus", placement.server_cpus), ("--client-cpus", placement.client_cpus)):
+        if asked is not None and (not asked or not set(asked) <= set(usable)):
+            raise MachineError(
+                f"{flag} {','.join(map(str, asked))} was asked for; usable here are {','.join(map(str, usable))}",
+                "choose among those",
+            )
+    server, clients = placement.server_cpus, placement.client_cpus
+    if placement.cpu == "disjoint":
+        half = usable[: len(usable) // 2]
+        server = server or tuple(half if clients is None else (cpu for cpu in usable if cpu not in clients))
+        clients = clients or tuple(cpu for cpu in usable if cpu not in server)
+        if not server or not clients or set(server) & set(clients):
+            raise MachineError(
+                f"--cpu disjoint was asked for; usable here are {','.join(map(str, usable))}, "
+                "which leaves none for one of the two",
+                "use --cpu shared, or CPU lists that do not overlap",
+            )
+    server, clients = server or tuple(usable), clients or tuple(usable)
+    if one_client_cpu and placement.client_cpus is None:
+        clients = clients[-1:]
+    return server, clients

@@ -42,6 +42,12 @@ class Journal:
         by_hash = {trial.plan_hash: trial for trial in trials}
         return [by_hash[plan_hash] for plan_hash in self.order[len(self.run_ids) :]]
 
+    def forget(self, run_id: str) -> None:
+        """Its run is gone: the storm moves to the end of the order, as one that is still to be run."""
+        place = self.run_ids.index(run_id)
+        del self.run_ids[place]
+        self.order.append(self.order.pop(place))
+
     def note(self, run_id: str) -> None:
         """One more is over. Raises: MachineError: there is no room."""
         self.run_ids.append(run_id)

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,21 @@ from harness.errors import INTERRUPTED, MachineError, ServerError, StormLabError
 from harness.events.samples import PROBE_SAMPLES, PROBE_SERVER_SAMPLES
 from harness.events.store import SERVER_LOG, Partial, Run
 from harness.load.agents import Agents
-from harness.machine import children, counters, host
+from harness.machine import children, counters, host, nft
 from harness.machine.children import Interrupted
-from harness.machine.nft import Nft, impossible
-from harness.machine.usage import Usage
 from harness.plan import MAX_SECONDS, Trial
+from harness.plan.slices import Slice
 from harness.servers import allocators
+from harness.servers.allocators import Found as Allocator
 from harness.servers.catalogue import Entry, argv
 from harness.servers.front.hops import Hops
 from harness.servers.front.running import RunningFront
 from harness.servers.process import RunningServer
 from harness.trial.conclude import conclude
 from harness.trial.disturbances import Disturbance, Outage, Stall
+from harness.trial.findings import Counting, Findings, Running, Settled, Shown, Stormed
 from harness.trial.ground import Ground, enter_network, lay_out
-from harness.trial.held_connection import HeldConnection
-from harness.trial.path_loss import PathLoss
+from harness.trial.lost_packets import HeldConnection, PathLoss
 from harness.witness.ledger import Ledger
 from harness.witness.witnesses import Witnesses
 
@@ -49,16 +50,10 @@ class Supervisor:
     def __init__(self, partial: Partial, folder: Path) -> None:
         self.partial = partial
         self.folder = folder
-        self.manifest = partial.read_manifest()
-        self.trial = Trial.from_json(self.manifest["plan"])
+        self.found = Findings(partial.read_manifest())
+        self.trial = Trial.from_json(self.found.planned["plan"])
         self.agents = Agents([], partial.path)
-        self.server: RunningServer | None = None
-        self.front: RunningFront | None = None
-        """What the storm meets before the server, if anything."""
         self.path_loss: PathLoss | None = None
-        self.traced_port: int | None = None
-        """The server's, where the tracing has chosen it."""
-        self.ground: Ground
         self.witnesses = Witnesses(partial.path)
         self.begun = False
         """Whether the storm has begun: from then on there is something to keep."""
@@ -71,16 +66,7 @@ class Supervisor:
         """
         error: StormLabError | None = None
         try:
-            self._isolate()
-            self._start_tracing()
-            self._lay_out()
-            self._refuse_what_cannot_be_lost()
-            self._start_server()
-            self._start_front()
-            self._start_agents()
-            self._start_probe()
-            self._open_ledger()
-            self._lose_packets()
+            self._prepare()
             self._storm()
             self._settle()
         except ServerError as failure:
@@ -97,53 +83,74 @@ class Supervisor:
         if not self.begun:
             self.partial.remove()
             return None
-        self._note_outcome(error)
-        return conclude(self.partial, self.manifest, self.ground.slices, self.agents.rows)
+        over = {"agents": self.agents.reports(), "error": None if error is None else error.to_json()}
+        return conclude(self.partial, self.found.manifest() | over, self.agents.slices, self.agents.rows)
+
+    def _prepare(self) -> None:
+        """Everything until the storm can begin; what each phase finds is known to the next, and to the manifest."""
+        trial, found = self.trial, self.found
+        network = found.network = enter_network(trial)
+        port = self._start_tracing(network.isolated)
+        ground = found.ground = lay_out(trial, isolated=network.isolated, port=port, folder=self.partial.path)
+        self.agents = Agents(ground.slices, self.partial.path)
+        self.witnesses.use_cpus(ground.client_cpus)
+        self._refuse_what_cannot_be_lost(network.isolated, ground.slices)
+        found.files = self._files()
+        server = found.server = self._start_server(found.files, ground)
+        self._announce("the server")
+        server.process.wait_until_ready(
+            trial.server.ready, ground.target, ground.server_port, trial.load.path, http2=trial.load.http2
+        )
+        found.server = server.looked_at()
+        found.shown = Shown.of(server.process, trial.server.allocator, found.planned["server"]["version"])
+        self._require_allocator(found.shown.allocator)
+        found.listener_options = self._set_listener_options(server)
+        if trial.front.asked:
+            front = found.front = self._start_front(ground)
+            self._announce(trial.front.name)
+            front.process.wait_until_ready(trial.server.ready, ground.target, ground.port, trial.load.path)
+            found.front = front.looked_at()
+        self.agents.start(files=trial.faults.client_nofile)
+        found.agent_pids = self.agents.pids
+        self._write_manifest()
+        self.agents.wait_until_ready()
+        self._start_probes(ground)
+        found.counting = self._open_ledger(network.isolated, ground)
+        self._lose_packets(ground)
+
+    def _write_manifest(self) -> None:
+        self.partial.write_manifest(self.found.manifest())
+
+    def _announce(self, whom: str) -> None:
+        """A process was started: whoever finds this run later finds it too."""
+        self._write_manifest()
+        _say(phase=f"waiting for {whom}")
 
     # ---- phases ---------------------------------------------------------------------------------------------
 
-    def _isolate(self) -> None:
-        self.manifest["kernel"] = enter_network(self.trial)
-
-    def _start_tracing(self) -> None:
-        """Before all else: the server's listener is seen to begin."""
+    def _start_tracing(self, isolated: bool) -> int | None:
+        """Before all else, as the server's listener is seen to begin; the port that is then the server's."""
         if not self.trial.trace:
-            return
-        if not self.manifest["kernel"]["isolated"]:
+            return None
+        if not isolated:
             raise MachineError(
                 "--trace was asked for; there is no private namespace, and the host's traffic would be traced too",
                 "run it as root; see `stormlab doctor`",
             )
-        self.traced_port = self.witnesses.start_tracing()
+        return self.witnesses.start_tracing()
 
-    def _lay_out(self) -> None:
-        """Decide what happens where, and make room for every planned row."""
-        isolated = self.manifest["kernel"]["isolated"]
-        self.ground = lay_out(self.trial, isolated=isolated, port=self.traced_port, folder=self.partial.path)
-        self.agents = Agents(self.ground.slices, self.partial.path)
-        self.witnesses.use_cpus(self.ground.client_cpus)
-        self.manifest |= {**self.ground.to_json(), "supervisor_pid": os.getpid()}
-
-    def _refuse_what_cannot_be_lost(self) -> None:
+    def _refuse_what_cannot_be_lost(self, isolated: bool, slices: Sequence[Slice]) -> None:
         """Before anything is started."""
-        faults, isolated = self.trial.faults, self.manifest["kernel"]["isolated"]
-        held = None if faults.hold_ms is None else HeldConnection.impossible(self.ground.slices, isolated)
-        lost = None if faults.syn_loss is None else impossible(isolated)
+        faults = self.trial.faults
+        held = None if faults.hold_ms is None else HeldConnection.impossible(slices, isolated)
+        lost = None if faults.syn_loss is None else nft.impossible(isolated)
         for option, why_not in (("--hold-ms", held), ("--syn-loss", lost)):
             if why_not is not None:
                 raise MachineError(f"{option} was asked for; {why_not}", "see `stormlab doctor`")
 
-    def _start_server(self) -> None:
+    def _files(self) -> tuple[int, int]:
+        """The (soft, hard) limit of open files of the server."""
         planned = self.trial.server
-        about = self.manifest["server"]
-        entry = Entry(name=about["name"], title=about["title"], command=about["command"])
-        load = self.trial.load
-        about |= {
-            "backlog_requested": planned.backlog,
-            "backlog_effective": None,
-            "allocator": None,
-            "pid": None,
-        }
         soft, hard = host.files_limit()
         files = (soft, hard) if planned.nofile is None else (planned.nofile, planned.nofile_hard or planned.nofile)
         if files[1] > hard:
@@ -151,210 +158,154 @@ class Supervisor:
                 f"{files[1]} open files were asked for (--nofile, --nofile-hard); the hard limit here is {hard}",
                 f"use {hard} or less",
             )
-        about["nofile"] = files[0]
-        self.manifest["status"] = "running"
-        command = argv(entry, planned, self.ground.target, self.ground.server_port, http2=load.http2)
-        log = self.partial.path / SERVER_LOG
+        return files
+
+    def _start_server(self, files: tuple[int, int], ground: Ground) -> Running[RunningServer]:
+        about = self.found.planned["server"]
+        entry = Entry(name=about["name"], title=about["title"], command=about["command"])
+        command = argv(entry, self.trial.server, ground.target, ground.server_port, http2=self.trial.load.http2)
         environment = allocators.preloading(about["preloaded"]) if about["preloaded"] else {}
-        self.server = RunningServer(command, log, self.folder, self.ground.server_cpus, files, environment)
-        about["pid"] = self.server.pid
-        self.partial.write_manifest(self.manifest)
-        _say(phase="waiting for the server")
-        target, port = self.ground.target, self.ground.server_port
-        self.server.wait_until_ready(planned.ready, target, port, load.path, http2=load.http2)
-        self._read_backlog(self.server)
-        about["version"] = about["version"] or self.server.announced_version()
-        self._prove_allocator()
-        self._set_listener_options()
+        log = self.partial.path / SERVER_LOG
+        process = RunningServer(command, log, self.folder, ground.server_cpus, files, environment)
+        return Running(process, ground.server_port)
 
-    def _set_listener_options(self) -> None:
-        """What no server's command line asks for, and how it was read back."""
-        assert self.server is not None
-        planned = self.trial.server
-        asked = {"TCP_FASTOPEN": planned.fast_open_queue, "TCP_DEFER_ACCEPT": planned.defer_accept_s}
-        options = {name: value for name, value in asked.items() if value is not None}
-        if options:
-            found = self.server.set_listener_options(self.ground.server_port, options)
-            self.manifest["server"]["listener_options"] = found
-
-    def _start_front(self) -> None:
-        """On the server's CPUs; from here on the storm's port is that of the load balancer."""
-        front = self.trial.front
-        if not front.asked:
-            return
-        ground = self.ground
-        hops = Hops(ground.target, ground.port, ground.server_port, f"stormlab-{self.partial.run_id}")
-        self.front = RunningFront(front, hops, self.partial.path, ground.server_cpus, host.files_limit())
-        self.manifest["front"] = self.front.to_json()
-        self.partial.write_manifest(self.manifest)
-        _say(phase=f"waiting for {front.name}")
-        self.front.wait_until_ready(self.trial.server.ready, ground.target, ground.port, self.trial.load.path)
-        self._read_backlog(self.front)
-
-    @property
-    def _running(self) -> list[tuple[RunningServer, dict[str, Any], int]]:
-        """The server, and what is before it: the process, what the manifest says of it, its port."""
-        assert self.server is not None
-        found: list[tuple[RunningServer, dict[str, Any], int]] = [
-            (self.server, self.manifest["server"], self.ground.server_port)
-        ]
-        return found if self.front is None else [*found, (self.front, self.manifest["front"], self.ground.port)]
-
-    def _prove_allocator(self) -> None:
+    def _require_allocator(self, found: Allocator) -> None:
         """Before the storm: a run whose server has not what was asked for would say something of another."""
-        assert self.server is not None
-        about, asked = self.manifest["server"], self.trial.server.allocator
-        found = self.server.allocator(asked)
-        about |= {"allocator": found.allocator, "allocator_evidence": found.evidence}
+        asked = self.trial.server.allocator
         # Of a server of the user's, `system` asks for nothing: it has what it comes with.
-        if found.allocator != asked and (asked != "system" or about["is_the_labs"]):
+        if found.allocator != asked and (asked != "system" or self.found.planned["server"]["is_the_labs"]):
             raise ServerError(
                 f"the allocator asked for is {asked}; the running server shows {found.allocator}: {found.evidence}",
                 "unset LD_PRELOAD" if asked == "system" else "what is linked statically must be built with it",
             )
 
-    def _read_backlog(self, whose: RunningServer) -> None:
-        """Ask the kernel; a server that was not waited for may not listen before the storm."""
-        (about, port) = next((about, port) for process, about, port in self._running if process is whose)
-        listening = whose.listeners(port)
-        if listening:
-            about["backlog_effective"] = listening[0].backlog
-            # With SO_REUSEPORT each has a queue of its own; an address of the other family is not called.
-            about["listeners"] = sum(one.address == listening[0].address for one in listening)
+    def _set_listener_options(self, server: Running[RunningServer]) -> Mapping[str, int] | None:
+        """What no server's command line asks for, as it was read back; None where nothing is asked for."""
+        planned = self.trial.server
+        asked = {"TCP_FASTOPEN": planned.fast_open_queue, "TCP_DEFER_ACCEPT": planned.defer_accept_s}
+        options = {name: value for name, value in asked.items() if value is not None}
+        return server.process.set_listener_options(server.port, options) if options else None
 
-    def _start_agents(self) -> None:
-        self.agents.start(files=self.trial.faults.client_nofile)
-        self.manifest["agent_pids"] = self.agents.pids
-        self.partial.write_manifest(self.manifest)
-        self.agents.wait_until_ready()
+    def _start_front(self, ground: Ground) -> Running[RunningFront]:
+        """On the server's CPUs; from here on the storm's port is that of the load balancer."""
+        hops = Hops(ground.target, ground.port, ground.server_port, f"stormlab-{self.partial.run_id}")
+        cpus, files = ground.server_cpus, host.files_limit()
+        return Running(RunningFront(self.trial.front, hops, self.partial.path, cpus, files), ground.port)
 
-    def _start_probe(self) -> None:
+    def _start_probes(self, ground: Ground) -> None:
         """Where there is a listener to watch; on the clients' CPUs. The samples are of the one that the storm meets."""
-        met = self._running[-1][0]
-        for process, _, port in self._running:
-            if self.trial.probe and process.listeners(port):
-                samples = PROBE_SAMPLES if process is met else PROBE_SERVER_SAMPLES
-                self.witnesses.start_probe(
-                    port, self.ground.target, process.pid, self.ground.client_cpus, samples=samples
-                )
+        if not self.trial.probe:
+            return
+        *behind, met = self.found.running
+        for one, samples in ((met, PROBE_SAMPLES), *((other, PROBE_SERVER_SAMPLES) for other in behind)):
+            if one.process.listeners(one.port):
+                pid, cpus = one.process.pid, ground.client_cpus
+                self.witnesses.start_probe(one.port, ground.target, pid, cpus, samples=samples)
 
-    def _open_ledger(self) -> None:
-        slices = self.ground.slices
-        why_not = "it was not asked for" if not self.trial.ledger else None
-        why_not = why_not or Ledger.impossible(slices, self.manifest["kernel"]["isolated"])
-        self.manifest["no_ledger_because"] = why_not
+    def _open_ledger(self, isolated: bool, ground: Ground) -> Counting:
+        why_not = Ledger.impossible(ground.slices, isolated) if self.trial.ledger else "it was not asked for"
         if why_not is None:
             _say(phase="preparing to count packets")
-            self.witnesses.open_ledger(self.ground.port, slices)
+            self.witnesses.open_ledger(ground.port, ground.slices)
+        return Counting(why_not)
 
-    def _lose_packets(self) -> None:
+    def _lose_packets(self, ground: Ground) -> None:
         share = self.trial.faults.syn_loss
         if share is not None:
-            loss = PathLoss(self.ground.port, share, self.ground.slices, children.keep_network_rights)
+            loss = PathLoss(ground.port, share, ground.slices)
             loss.open()
             self.path_loss = loss
 
     def _storm(self) -> None:
-        assert self.server is not None
-        stall_ms = self.trial.faults.stall_ms
-        if self.front is not None:
-            self.front.begin_counting()
-        before, used_before = counters.read_counters(), [process.usage() for process, *_ in self._running]
-        if stall_ms is not None and self.trial.faults.stall_at_s is None:
-            self.server.stall()
-        if self.trial.faults.stall_loop_ms is not None:
-            self.server.block_loop()
-        start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
-        self.manifest["start_ns"] = start_ns
+        found, faults = self.found, self.trial.faults
+        assert found.server is not None and found.ground is not None
+        server, front = found.server.process, None if found.front is None else found.front.process
+        if front is not None:
+            front.begin_counting()
+        before, used_before = counters.read_counters(), [one.process.usage() for one in found.running]
+        if faults.stall_ms is not None and faults.stall_at_s is None:
+            server.stall()
+        if faults.stall_loop_ms is not None:
+            server.block_loop()
+        start_ns = found.start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
+        disturbances = self._disturbances(start_ns, server, found.ground)
         self.begun = True
-        self.partial.write_manifest(self.manifest)
+        self._write_manifest()
         try:
             self.agents.begin(start_ns)
-            self._watch(start_ns, self._disturbances(start_ns))
+            self._watch(start_ns, disturbances)
         finally:
-            self.manifest["kernel"]["counters"] = counters.deltas(before, counters.read_counters())
-            for (process, about, _), earlier in zip(self._running, used_before, strict=True):
-                self._note_usage(process, about, earlier)
-            if self.front is not None:
-                self.manifest["front"]["counters"] = self.front.counted()
-        for process, about, _ in self._running:
-            if about["ended"] is not None:
-                raise ServerError(
-                    f"{process.called} ended during the storm: {about['ended']}",
-                    f"its output is in {self.partial.run_id}/{process.log_name}",
-                )
+            counted = counters.deltas(before, counters.read_counters())
+            found.server = found.server.after_storm(used_before[0])
+            if found.front is not None:
+                found.front = found.front.after_storm(used_before[1])
+            disturbed = {key: value for one in disturbances for key, value in one.noted.items()}
+            found.stormed = Stormed(counted, None if front is None else front.counted(), disturbed)
+        for one in found.running:
+            if one.used is not None:
+                self._require_alive(one.process, one.used.ended, "during")
 
-    def _note_usage(self, process: RunningServer, about: dict[str, Any], before: Usage) -> None:
-        """What it used in the storm, and whether it is still there."""
-        used = process.usage()
-        if used.cpu_s is not None and before.cpu_s is not None:
-            about["storm_cpu_s"] = used.cpu_s - before.cpu_s
-        about["peak_rss_bytes"] = used.peak_rss_bytes
-        about["ended"] = process.exit_status
-        if about["backlog_effective"] is None:
-            self._read_backlog(process)
+    def _require_alive(self, process: RunningServer, ended: str | None, when: str) -> None:
+        if ended is not None:
+            raise ServerError(
+                f"{process.called} ended {when} the storm: {ended}",
+                f"its output is in {self.partial.run_id}/{process.log_name}",
+            )
 
     def _settle(self) -> None:
         """Watch the server for a while longer, with nothing to do but give memory back."""
         if not self.trial.settle_s:
             return
-        assert self.server is not None
+        assert self.found.server is not None
+        server = self.found.server.process
         _say(phase=f"watching the server for {self.trial.settle_s:g} s more")
         until = time.monotonic() + self.trial.settle_s
-        while (left_s := until - time.monotonic()) > 0 and self.server.exit_status is None:
+        while (left_s := until - time.monotonic()) > 0 and server.exit_status is None:
             time.sleep(min(left_s, 0.1))
-        self.manifest["server"]["settled_rss_bytes"] = self.server.usage().rss_bytes
-        if (ended := self.server.exit_status) is not None:
-            self.manifest["server"]["ended"] = ended
-            raise ServerError(
-                f"the server ended after the storm: {ended}", f"its output is in {self.partial.run_id}/server.log"
-            )
+        self.found.settled = Settled(server.usage().rss_bytes, server.exit_status)
+        self._require_alive(server, self.found.settled.ended, "after")
 
-    def _disturbances(self, start_ns: int) -> list[Disturbance]:
-        assert self.server is not None
+    def _disturbances(self, start_ns: int, server: RunningServer, ground: Ground) -> list[Disturbance]:
         load, faults = self.trial.load, self.trial.faults
         found: list[Disturbance] = []
         if faults.stall_ms is not None and faults.stall_at_s is not None:
-            stop, resume = self.server.stall, self.server.resume
+            stop, resume = server.stall, server.resume
             found.append(Outage(stop, resume, start_ns, faults.stall_ms, "stalled_us", at_s=faults.stall_at_s))
         elif faults.stall_ms is not None:
-            found.append(
-                Stall(self.server.resume, start_ns, faults.stall_ms, wait_for=load.places if load.is_burst else 0)
-            )
+            wait_for = load.places if load.is_burst else 0
+            found.append(Stall(server.resume, start_ns, faults.stall_ms, wait_for))
         if faults.hold_ms is not None and faults.hold_at_s is not None:
-            slices, rules = self.ground.slices, Nft(children.keep_network_rights, "--hold-ms", "leave it out")
-            one = HeldConnection(self.ground.port, slices[0], rules)
-            self.manifest["held_connection"] = list(one.pair)
-            found.append(Outage(one.hold, one.let_go, start_ns, faults.hold_ms, "held_us", at_s=faults.hold_at_s))
+            one = HeldConnection(ground.port, ground.slices[0])
+            about = {"held_connection": list(one.pair)}
+            found.append(
+                Outage(one.hold, one.let_go, start_ns, faults.hold_ms, "held_us", at_s=faults.hold_at_s, about=about)
+            )
         if faults.stall_loop_ms is not None:
-            released = self.server.release_loop
-            found.append(Stall(released, start_ns, faults.stall_loop_ms, 0, noted_as="loop_stalled_until_us"))
+            noted_as = "loop_stalled_until_us"
+            found.append(Stall(server.release_loop, start_ns, faults.stall_loop_ms, noted_as=noted_as))
         if faults.client_pause_ms is not None:
             stop, resume, half = self.agents.pause, self.agents.resume, load.places // 2
             found.append(Outage(stop, resume, start_ns, faults.client_pause_ms, "clients_paused_us", wait_for=half))
         return found
 
-    def _watch(self, start_ns: int, disturbances: list[Disturbance]) -> None:
+    def _watch(self, start_ns: int, disturbances: Sequence[Disturbance]) -> None:
         """Follow the storm to its end, and disturb it when that is due."""
         next_report_ns = start_ns
         try:
             while self.agents.running:
                 now_ns = time.monotonic_ns()
-                for disturbance in disturbances:
-                    if not disturbance.over:
-                        self.manifest |= disturbance.step(now_ns, self.agents.attempted)
+                left = [disturbance for disturbance in disturbances if not disturbance.over]
+                for disturbance in left:
+                    disturbance.step(now_ns, self.agents.attempted)
                 if now_ns >= next_report_ns:
                     next_report_ns = now_ns + int(REPORT_EVERY_S * 1e9)
-                    _say(
-                        elapsed_s=(now_ns - start_ns) / 1e9,
-                        planned=self.trial.load.planned,
-                        **self.agents.progress(),
-                    )
+                    elapsed_s = (now_ns - start_ns) / 1e9
+                    _say(elapsed_s=elapsed_s, planned=self.trial.load.planned, **self.agents.progress())
                 if now_ns - start_ns > (2 * MAX_SECONDS) * 1e9:
                     raise MachineError(
                         f"the storm was not over after {2 * MAX_SECONDS:g} s and was ended", "plan fewer requests"
                     )
-                time.sleep(0.02 if all(disturbance.over for disturbance in disturbances) else 0.001)
+                time.sleep(0.001 if left else 0.02)
         finally:
             for disturbance in disturbances:
                 disturbance.end()
@@ -366,25 +317,20 @@ class Supervisor:
         self.agents.ask_to_stop()
         if self.begun:
             self.agents.wait_until_stopped()
-        self.manifest |= self.witnesses.end()
-        for process in (self.front, self.server):
-            if process is not None:
-                process.end()
+        self.found.witnesses = self.witnesses.end()
+        for one in reversed(self.found.running):
+            one.process.end()
         self.agents.end()
         if self.witnesses.has_ledger and self.begun:
             _say(phase="reading the packet counts")
             try:
                 self.witnesses.write_ledger_into(self.agents.rows)
             except MachineError as error:  # the rows are there without it
-                self.manifest["no_ledger_because"] = error.message
+                self.found.counting = Counting(error.message)
         if self.path_loss is not None and self.begun:
             with contextlib.suppress(MachineError):
                 self.path_loss.write_into(self.partial.path)
         children.end_descendants(spared=self.witnesses.survivors)
-
-    def _note_outcome(self, error: StormLabError | None) -> None:
-        self.manifest["agents"] = self.agents.reports()
-        self.manifest["error"] = None if error is None else error.to_json()
 
 
 def _say(**fields: Any) -> None:

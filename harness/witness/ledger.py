@@ -7,7 +7,7 @@ dropped by the listener. No root is needed inside a namespace of one's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from harness.events.rows import NOT_READ, Rows
 from harness.machine import nft
@@ -16,17 +16,17 @@ from harness.plan.slices import Pair, Slice
 MOST_PAIRS = 500_000
 """Each takes some 300 bytes of kernel memory and 40 µs of preparation."""
 RECONNECTIONS = 8
-"""A client with kept connections may make as many as it has requests; preparing for all of them would take seconds."""
+"""A client with keep-alive may make as many as it has requests; preparing for all of them would take seconds."""
 COLUMNS = ("syns_left", "syns_arrived", "synacks_sent")
 
 
 class Ledger:
     """Counts for the pairs of ``slices``, towards ``port``; to be used inside the trial's private namespace."""
 
-    def __init__(self, port: int, slices: Iterable[Slice], prepared: Callable[[], None]) -> None:
+    def __init__(self, port: int, slices: Iterable[Slice]) -> None:
         self._port = port
         self._slices = list(slices)
-        self._nft = nft.Nft(prepared, "the ledger", "use --no-ledger")
+        self._nft = nft.Nft("the ledger", "use --no-ledger")
 
     @staticmethod
     def impossible(slices: list[Slice], isolated: bool) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,14 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from harness import PROJECT
-from harness.errors import MachineError
+from harness.errors import MachineError, StormLabError
 from harness.events.rows import Rows
 from harness.events.samples import PROBE_SAMPLES
 from harness.machine import children, host
 from harness.plan.slices import Slice
 from harness.witness.ledger import Ledger
 from harness.witness.sampler import interval_us
-from harness.witness.tracing.witness import Witness
+from harness.witness.tracing import PAGES
+
+PROBES_WITHIN_S = 10.0
+TRACES_WITHIN_S = 60.0
+"""It makes buffers and turns tracepoints on, for which the kernel patches its code."""
+TRACING_ENDS_WITHIN_S = 10.0
+"""Copying what is left takes less than a second. The supervisor itself must have ended 20 s after an interrupt."""
 
 
 class Witnesses:
@@ -26,7 +33,7 @@ class Witnesses:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._tracing: Witness | None = None
+        self._tracing: subprocess.Popen[str] | None = None
         self._probes: dict[str, subprocess.Popen[str]] = {}
         self._ledger: Ledger | None = None
 
@@ -40,13 +47,25 @@ class Witnesses:
             MachineError: the kernel cannot be traced.
         """
         with children.uninterrupted():
-            self._tracing = Witness(self._folder)
-        return self._tracing.port()
+            tracing = self._tracing = children.start(
+                [sys.executable, "-m", "harness.witness.tracing", str(self._folder / PAGES)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=PROJECT,
+                prepared=children.outlive_parent,
+            )
+        answer = json.loads(children.next_line(tracing, TRACES_WITHIN_S) or "{}")
+        if "error" in answer:
+            raise StormLabError.from_json(answer["error"])
+        if "port" not in answer:
+            raise MachineError("--trace was asked for; the tracing did not start", "run without --trace")
+        return int(answer["port"])
 
     def use_cpus(self, cpus: Sequence[int]) -> None:
         """Where the tracing may work while the storm runs."""
         if self._tracing is not None:
-            self._tracing.use_cpus(cpus)
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(self._tracing.pid, cpus)
 
     def start_probe(
         self, port: int, target: str, server: int, cpus: Sequence[int], samples: str = PROBE_SAMPLES
@@ -64,18 +83,19 @@ class Witnesses:
             stdout=subprocess.PIPE,
             cwd=PROJECT,
         )
-        assert probe.stdout is not None
-        if probe.stdout.readline() != "ready\n":
+        if children.next_line(probe, PROBES_WITHIN_S) != "ready\n":
             raise MachineError("the probe did not start", "run without it: --no-probe")
 
     def open_ledger(self, port: int, slices: Sequence[Slice]) -> None:
         """Raises: MachineError: nftables refused."""
-        ledger = Ledger(port, slices, children.keep_network_rights)
+        ledger = Ledger(port, slices)
         ledger.open()
         self._ledger = ledger
 
     def end(self) -> dict[str, Any]:
-        """End the probes and the tracing; what they say of themselves, by key of the manifest."""
+        """End the probes and let the tracing remove its instance and end; what they say of themselves, by key of the
+        manifest: of a tracing that said nothing in time, None.
+        """
         said: dict[str, Any] = {}
         for samples, probe in self._probes.items():
             with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
@@ -83,7 +103,12 @@ class Witnesses:
                 said[samples.removesuffix(".samples")] = json.loads(report)
             children.end(probe, grace_s=0.2)
         if self._tracing is not None:
-            said["trace"] = self._tracing.end()
+            said["trace"] = None
+            # It is never killed: an instance of tracefs would stay.
+            with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+                report, _ = self._tracing.communicate(timeout=TRACING_ENDS_WITHIN_S)
+                found = json.loads(report.splitlines()[-1]) if report else {}
+                said["trace"] = found if "lost" in found else None
         return said
 
     @property

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from harness.errors import PlanError
+from harness.events.store import CONNECTIONS, Partial, Run
 from harness.machine import namespace
-from harness.plan import PLANS, Plan, load_plan, trial_from_options
+from harness.plan import PLANS, Plan, Trial, load_plan, trial_from_options
 from harness.servers import build
 from harness.trial import batch
 from harness.trial.journal import Journal
@@ -66,6 +68,29 @@ def test_a_damaged_journal_begins_anew(tmp_path: Path) -> None:
     begun.note("run-0")
     begun.path.write_text("{")
     assert Journal.open(tmp_path, PLAN, PYTHON, afresh=False).run_ids == []
+
+
+def test_a_storm_whose_run_was_removed_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A batch that goes on counts the runs that are still there, and says which are not."""
+    monkeypatch.setattr(batch, "run_trial", lambda trial, data, report: recorded(data, trial))
+    begun = Journal.open(tmp_path, PLAN, PYTHON, afresh=False)
+    gone, kept = (recorded(tmp_path, trial) for trial in begun.left(PYTHON)[:2])
+    begun.note(gone.run_id)
+    begun.note(kept.run_id)
+    shutil.rmtree(gone.path)
+    said: list[str] = []
+    runs = list(batch.in_blocks(PLAN, tmp_path, lambda step: lambda progress: None, said.append, afresh=False))
+    assert runs[0].run_id == kept.run_id
+    assert Counter(run.manifest["plan_hash"] for run in runs) == {trial.plan_hash: 4 for trial in PYTHON}
+    assert f"run {gone.run_id} is gone: its storm is measured again" in said
+    assert not list(tmp_path.glob(".batch-*")), "the batch is over"
+
+
+def recorded(data: Path, trial: Trial) -> Run:
+    """A run of a trial, as far as a batch looks at it."""
+    partial = Partial.create(data, {"plan_hash": trial.plan_hash, "server": {"name": "python"}})
+    (partial.path / CONNECTIONS).touch()
+    return partial.rename(partial.read_manifest())
 
 
 def test_each_reason_is_said_once_with_all_it_leaves_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

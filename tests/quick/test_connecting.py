@@ -1,4 +1,4 @@
-"""Which manners help a cold pool is what its storms say."""
+"""Which retry policy helps a cold pool is what its storms say."""
 
 from __future__ import annotations
 

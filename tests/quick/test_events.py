@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.events.assembling import assemble, samples_table
 from harness.events.rows import Outcome, Rows
 from harness.events.samples import FIELDS, NOT_SAMPLED, RECORD
 from harness.events.store import write_table
-from harness.events.tables import CONNECTIONS, REQUESTS, SAMPLES, assemble, samples_table, schema
+from harness.events.tables import CONNECTIONS, REQUESTS, SAMPLES, schema
 from harness.plan import Load
 from harness.plan.slices import Slice, cut, source_pool
 

@@ -74,7 +74,7 @@ def joined(tmp_path: Path) -> Iterator[Callable[[Load, Behave], tuple[Http2Conne
         opened.append(rows)
         schedule = LinkSchedule(slice_)
         connections = Http2Connections(slice_, rows, schedule)
-        connections._new_socket = lambda: Wire(behave)  # type: ignore[method-assign,assignment,return-value]
+        connections.connector.new_socket = lambda: Wire(behave)  # type: ignore[method-assign,assignment,return-value]
         return connections, rows
 
     yield join
@@ -88,7 +88,7 @@ def turn(connections: Http2Connections) -> None:
     schedule.admit_due()
     for _ in range(len(schedule.ready)):
         connections.begin(schedule.ready.popleft())
-    for link in list(connections.open.values()):
+    for link in list(connections.connector.open.values()):
         connections.advance(link, select.EPOLLIN)
 
 
@@ -116,9 +116,9 @@ def test_a_connection_carries_more_than_its_window(
     for _ in range(100):
         turn(connections)
     assert list(rows.request["outcome"]) == [Outcome.answered] * 20
-    assert connections.made == 1
+    assert connections.connector.made == 1
     assert rows.connection["bytes_received"][0] == 0, "it is still open"
-    (link,) = connections.open.values()
+    (link,) = connections.connector.open.values()
     assert isinstance(link, Link)
     assert link.received > 400_000
     connections.give_up()
@@ -134,7 +134,7 @@ def test_a_link_whose_late_stream_cannot_be_cancelled_takes_the_next_request(
     schedule = connections.schedule
     schedule.start(http2.monotonic_ns())
     turn(connections)
-    (link,) = connections.open.values()
+    (link,) = connections.connector.open.values()
     assert isinstance(link, Link)
     assert (connections.issued, len(schedule.waiting), len(schedule.ready)) == (1, 1, 0)
     monkeypatch.setattr(link.frames, "reset_stream", gone)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.plan import Load
 from harness.plan.slices import Slice, cut, source_pool
-from harness.trial.path_loss import PathLoss
+from harness.trial.lost_packets import PathLoss
 
 PORT = 8080
 
@@ -18,7 +17,7 @@ PORT = 8080
 class Written:
     """Takes what nftables would be told."""
 
-    def __init__(self, prepared: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.script = ""
         self.filled: list[tuple[str, int]] = []
 
@@ -30,9 +29,9 @@ class Written:
 
 
 def written(slices: list[Slice], monkeypatch: pytest.MonkeyPatch) -> Written:
-    told = Written(lambda: None)
-    monkeypatch.setattr("harness.trial.path_loss.Nft", lambda prepared, *_: told)
-    PathLoss(PORT, 0.25, slices, lambda: None).open()
+    told = Written()
+    monkeypatch.setattr("harness.machine.nft.Nft", lambda *_: told)
+    PathLoss(PORT, 0.25, slices).open()
     return told
 
 

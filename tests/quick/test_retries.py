@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PlanError
+from harness.events.assembling import assemble
 from harness.events.rows import Outcome, Rows
-from harness.events.tables import assemble
 from harness.load.python.client import Client
 from harness.load.python.record import RequestRecord
 from harness.load.python.retrying import MOST_TOKENS, Backoff
@@ -124,13 +124,13 @@ def test_a_retry_that_cannot_be_issued_is_its_requests_last_attempt(
         (slice_,) = slices
         with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
             storm = Storm(slice_, rows)
-            new_socket = storm.connections._new_socket
+            new_socket = storm.connections.connector.new_socket
 
             def once() -> socket.SocketType:
-                monkeypatch.setattr(storm.connections, "_new_socket", out_of_files)
+                monkeypatch.setattr(storm.connections.connector, "new_socket", out_of_files)
                 return new_socket()
 
-            monkeypatch.setattr(storm.connections, "_new_socket", once)
+            monkeypatch.setattr(storm.connections.connector, "new_socket", once)
             start_ns = time.monotonic_ns()
             storm.run(start_ns)
             tables = assemble(slices, [rows], start_ns)

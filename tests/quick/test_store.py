@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.errors import MachineError, PlanError
 from harness.events import store
+from harness.events.assembling import assemble
 from harness.events.rows import Outcome, Rows
 from harness.events.store import Partial, find_run, runs
-from harness.events.tables import assemble
+from harness.lab import open_first
 from harness.plan import Load, Trial
 from harness.plan.slices import Slice, cut, source_pool
 from harness.trial.caller import recover
@@ -90,6 +92,38 @@ def test_finishing_renames_and_leaves_no_raw_rows(tmp_path: Path) -> None:
     assert find_run(tmp_path, run.run_id[:-2]).path == run.path
     assert find_run(tmp_path, "latest").path == run.path
     assert find_run(tmp_path, str(run.path)).run_id == run.run_id
+
+
+def test_a_run_that_is_both_here_and_in_the_reference_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id means the copy in the data folder, and so does the beginning of its id."""
+    under_way(tmp_path / "runs", answered=1)
+    (run,) = recover(tmp_path / "runs")
+    shutil.copytree(tmp_path / "runs", tmp_path / "reference")
+    monkeypatch.setattr(store, "REFERENCE", tmp_path / "reference")
+    assert find_run(tmp_path / "runs", run.run_id).path == run.path
+    assert find_run(tmp_path / "runs", run.run_id[:-1]).path == run.path
+    assert find_run(tmp_path / "elsewhere", run.run_id).path == tmp_path / "reference" / run.run_id
+
+
+def test_an_id_that_begins_another_one_means_the_run_that_has_it(tmp_path: Path) -> None:
+    under_way(tmp_path, answered=1)
+    (run,) = recover(tmp_path)
+    shutil.copytree(run.path, run.path.with_name(f"{run.run_id}-2"))
+    assert find_run(tmp_path, run.run_id).path == run.path
+    with pytest.raises(PlanError, match="2 runs match"):
+        find_run(tmp_path, run.run_id[:-1])
+
+
+def test_of_several_runs_the_first_with_rows_is_opened_and_an_unclear_id_is_said(tmp_path: Path) -> None:
+    under_way(tmp_path, answered=1)
+    (run,) = recover(tmp_path)
+    first = open_first(["20000101-000000000-python-0000", run.run_id], data=tmp_path)
+    assert first is not None
+    assert first.run.run_id == run.run_id
+    assert open_first(["20000101-000000000-python-0000"], data=tmp_path) is None
+    shutil.copytree(run.path, run.path.with_name(f"{run.run_id}-2"))
+    with pytest.raises(PlanError, match="2 runs match"):
+        open_first([run.run_id[:-1]], data=tmp_path)
 
 
 def test_a_run_killed_in_its_very_last_step_gets_its_name(tmp_path: Path) -> None:

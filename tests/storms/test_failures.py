@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from harness.plan import trial_from_options
+from harness.trial.caller import run_trial
 from tests.calling import Result, partial_manifest, processes_naming, start, stormlab_json
 
 Call = Callable[..., Result]
@@ -144,6 +146,14 @@ def test_interrupted_in_the_storm_what_was_recorded_is_kept(tmp_path: Path, stop
     assert run["outcomes"]["not_issued"] > 0
     assert not alive(manifest["server"]["pid"])  # type: ignore[index]
     assert not list((tmp_path / "runs").glob(".*"))
+
+
+def test_a_supervisor_that_says_much_beside_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads along: a pipe would be full after 64 KiB, and the trial stand still."""
+    monkeypatch.setenv("PYTHONVERBOSE", "1")
+    run = run_trial(trial_from_options({"server": "python", "clients": 5}), tmp_path / "runs")
+    assert run.manifest["status"] == "complete"
+    assert sorted(path.suffix for path in run.path.iterdir()) == [".json", ".log", ".parquet", ".parquet"]
 
 
 @pytest.mark.parametrize("delay_s", [0.05, 0.3, 0.5, 0.7, 0.9, 1.2, 1.6])

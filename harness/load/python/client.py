@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections import deque
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from socket import SocketType
 
 from harness.load.python.http1 import Answer
 
@@ -20,48 +21,30 @@ class State(Enum):
     """Kept open between two requests."""
 
 
+@dataclass(slots=True, eq=False)
 class Client:
     """One client and, while it has one, its connection."""
 
-    __slots__ = (
-        "answer",
-        "attempts",
-        "begun",
-        "deadline_ns",
-        "due_ns",
-        "final_ns",
-        "index",
-        "received",
-        "request",
-        "row",
-        "socket",
-        "state",
-        "tries",
-        "under_way",
-        "unheard",
-    )
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.begun = 0
-        """Requests begun so far; the last of them may be under way."""
-        self.under_way = False
-        self.deadline_ns = 0
-        """Until when the request under way must have ended."""
-        self.unheard = True
-        """Of the answer to the request under way not a byte has been read."""
-        self.due_ns: deque[int] | None = None
-        """Open loop: slots that have come, of requests not begun."""
-        self.attempts = 0
-        """Connections made so far."""
-        self.request = -1
-        """The row of the request under way, where requests have rows of their own."""
-        self.tries = 0
-        """Attempts of the request under way, where there may be several."""
-        self.final_ns = 0
-        """Until when that request must have ended, whatever its attempts."""
-        self.state = State.CLOSED
-        self.row = -1
-        self.received = 0
-        self.socket: socket.SocketType
-        self.answer: Answer | None = None
+    index: int
+    begun: int = 0
+    """Requests begun so far; the last of them may be under way."""
+    under_way: bool = False
+    deadline_ns: int = 0
+    """Until when the request under way must have ended."""
+    unheard: bool = True
+    """Of the answer to the request under way not a byte has been read."""
+    due_ns: deque[int] | None = None
+    """Open loop: slots that have come, of requests not begun."""
+    attempts: int = 0
+    """Connections made so far."""
+    request: int = -1
+    """The row of the request under way, where requests have rows of their own."""
+    tries: int = 0
+    """Attempts of the request under way, where there may be several."""
+    final_ns: int = 0
+    """Until when that request must have ended, whatever its attempts."""
+    state: State = State.CLOSED
+    row: int = -1
+    received: int = 0
+    socket: SocketType = field(init=False)
+    answer: Answer | None = None

@@ -27,15 +27,12 @@ _OPTIONS, _SYN_DATA = 5, 32
 class FastOpenConnections(Connections):
     """As :class:`Connections`, but the kernel takes a request before a connection is there, so it is asked for that."""
 
+    options = ((socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1),)
+
     def __init__(self, slice_: Slice, rows: Rows, schedule: Schedule) -> None:
         super().__init__(slice_, rows, schedule)
         self._in_syn: set[int] = set()
         """Rows whose request the kernel has, and whose handshake is not over."""
-
-    def _new_socket(self) -> socket.SocketType:
-        connection = super()._new_socket()
-        connection.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
-        return connection
 
     def _try_established(self, client: Client) -> None:
         row = client.row

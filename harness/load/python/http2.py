@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic_ns
+from typing import Any
 
 import h2
 from h2 import events
@@ -23,7 +24,7 @@ from h2.settings import SettingCodes, Settings
 
 from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client, State
-from harness.load.python.connections import (
+from harness.load.python.connecting import (
     BAD_ANSWER,
     CLOSED_EARLY,
     HUNG_UP,
@@ -33,7 +34,7 @@ from harness.load.python.connections import (
     READABLE,
     RECEIVES_IN_A_ROW,
     UNTIL_CONNECTED,
-    Connections,
+    Connector,
 )
 from harness.load.python.http1 import ACCEPT_STAMP, protocol_of
 from harness.load.python.links import MOST_STREAMS, FramedAnswer, Link, LinkSchedule, Stream, request_headers
@@ -60,14 +61,14 @@ _FRAMES: dict[type[events.Event], str] = {
 """What a server sends, by the event that h2 makes of it."""
 
 
-class Http2Connections(Connections):
+class Http2Connections:
     """The links of a pool."""
 
-    schedule: LinkSchedule
-
     def __init__(self, slice_: Slice, rows: Rows, schedule: LinkSchedule) -> None:
-        super().__init__(slice_, rows, schedule)
-        self.asked = self.requests = RequestRecord(rows)
+        self.schedule = schedule
+        self.connector = Connector(slice_, rows)
+        self.record, self.buffer = self.connector.record, self.connector.buffer
+        self.asked = RequestRecord(rows)
         self.headers = request_headers(slice_.target, slice_.port, slice_.path)
         # What is sent is right, and what comes is judged by its status: checking both takes a third of the time.
         self.config = H2Configuration(
@@ -77,9 +78,11 @@ class Http2Connections(Connections):
             normalize_outbound_headers=False,
             validate_inbound_headers=False,
         )
+        self.protocol = ""
         self.frames: Counter[str] = Counter()
         self.library = LIBRARY
-        self._on: dict[type[events.Event], Callable[[Link, events.Event], None]] = {
+        self.issued = self.finished = self.answered = 0
+        self._on: dict[type[events.Event], Callable[[Link, Any], None]] = {
             events.RemoteSettingsChanged: self._settings,
             events.ResponseReceived: self._headers,
             events.DataReceived: self._data,
@@ -124,12 +127,16 @@ class Http2Connections(Connections):
         )
         link.frames.initiate_connection()
         link.frames.increment_flow_control_window(WINDOW - 65_535)
-        self._connect(link, 0)
-
-    def _issued(self, client: Client, scheduled_ns: int, issued_ns: int) -> None:
-        """Just before connect(), for the one request."""
-        assert isinstance(client, Link)
-        self._ask(client, issued_ns)
+        issued_ns, code = self.connector.connect(link, 0)
+        if not issued_ns:
+            self._end(link, NOT_ISSUED, monotonic_ns(), code)
+            return
+        self._ask(link, issued_ns)
+        if code:
+            self._end(link, OUTCOME_OF_ERRNO[code], monotonic_ns(), code)
+            return
+        self._try_established(link)
+        self.connector.watch(link)
 
     def _ask(self, link: Link, issued_ns: int) -> None:
         """The oldest request that waits becomes a stream."""
@@ -142,7 +149,7 @@ class Http2Connections(Connections):
         link.frames.send_headers(stream.index, self.headers, end_stream=True)
         link.streams[stream.index] = stream
         self.issued += 1
-        self.asked.begun(stream, stream.final_ns - self.timeout_ns, issued_ns)
+        self.asked.begun(stream, stream.final_ns - self.schedule.timeout_ns, issued_ns)
         self.schedule.expect(stream)
 
     # ---- bytes go and come ----------------------------------------------------------------------------------
@@ -158,9 +165,7 @@ class Http2Connections(Connections):
             self._receive(link)
         self._queue(link)
 
-    def _try_established(self, client: Client) -> None:
-        link = client
-        assert isinstance(link, Link)
+    def _try_established(self, link: Link) -> None:
         late = monotonic_ns() - self.record.issued_ns[link.row] > RESOLUTION_NS
         info = tcp_info(link.socket) if late else None
         if not self._flush(link):
@@ -184,13 +189,11 @@ class Http2Connections(Connections):
             self._fail(link, error)
             return False
         link.unsent = link.unsent[sent:]
-        if link.unsent and link.socket.fileno() in self.open:
-            self.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)
+        if link.unsent and link.socket.fileno() in self.connector.open:
+            self.connector.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)
         return sent > 0
 
-    def _receive(self, client: Client) -> None:
-        link = client
-        assert isinstance(link, Link)
+    def _receive(self, link: Link) -> None:
         for _ in range(RECEIVES_IN_A_ROW):
             try:
                 received = link.socket.recv_into(self.buffer)
@@ -210,7 +213,7 @@ class Http2Connections(Connections):
             link.received += received
             if not self._understand(link, bytes(self.buffer[:received])):
                 return
-        self.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)  # what is left to read makes another edge
+        self.connector.epoll.modify(link.socket.fileno(), UNTIL_CONNECTED)  # what is left to read makes another edge
 
     def _understand(self, link: Link, data: bytes) -> bool:
         """Take in frames; False where that was the connection's end."""
@@ -231,12 +234,11 @@ class Http2Connections(Connections):
                 return False
         return self._flush(link) or link.state is State.WAITING
 
-    def _settings(self, link: Link, event: events.Event) -> None:
+    def _settings(self, link: Link, event: events.RemoteSettingsChanged) -> None:
         assert link.frames is not None
         link.most = min(link.frames.remote_settings.max_concurrent_streams, MOST_STREAMS)
 
-    def _headers(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.ResponseReceived)
+    def _headers(self, link: Link, event: events.ResponseReceived) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is None:  # it was given up
             return
@@ -248,26 +250,24 @@ class Http2Connections(Connections):
                 link.answer.accepted_ns = stream.answer.accepted_ns = int(value)
         self.asked.first_byte(stream, monotonic_ns())
 
-    def _data(self, link: Link, event: events.Event) -> None:
+    def _data(self, link: Link, event: events.DataReceived) -> None:
         """Give the windows back what is read, or the connection stands still once that has come to their size."""
-        assert isinstance(event, events.DataReceived) and link.frames is not None
+        assert link.frames is not None
         link.frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
-    def _ended(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.StreamEnded)
+    def _ended(self, link: Link, event: events.StreamEnded) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is not None:
             assert stream.answer is not None
             right = 200 <= stream.answer.status < 300
             self._end_stream(stream, ANSWERED if right else BAD_ANSWER, monotonic_ns())
 
-    def _reset(self, link: Link, event: events.Event) -> None:
-        assert isinstance(event, events.StreamReset)
+    def _reset(self, link: Link, event: events.StreamReset) -> None:
         stream = link.streams.get(event.stream_id or 0)
         if stream is not None:
             self._end_stream(stream, Outcome.reset, monotonic_ns())
 
-    def _goaway(self, link: Link, event: events.Event) -> None:
+    def _goaway(self, link: Link, event: events.ConnectionTerminated) -> None:
         """The server retires the connection. Streams might still end; h2 takes nothing after a GOAWAY."""
         self._end(link, CLOSED_EARLY, monotonic_ns())
 
@@ -277,7 +277,7 @@ class Http2Connections(Connections):
         """A stream has had its time: it is cancelled, and its connection stays, unless it never came to be."""
         assert isinstance(client, Stream)
         link, now_ns = client.link, monotonic_ns()
-        self._end_stream(client, self._timeout(client), now_ns)
+        self._end_stream(client, self.connector.timeout(client), now_ns)
         if link.state is State.CONNECTING:
             self._end(link, Outcome.connect_timeout, now_ns)
         elif link.state is State.WAITING and link.frames is not None:
@@ -288,17 +288,15 @@ class Http2Connections(Connections):
 
     def give_up(self) -> None:
         now_ns = monotonic_ns()
-        for client in list(self.open.values()):
+        for client in list(self.connector.open.values()):
             assert isinstance(client, Link)
             if client.streams:
                 self._end(client, OTHER_ERROR, now_ns, errno.ECANCELED)
             else:
-                self._close(client, ANSWERED, now_ns, 0)
+                self.connector.close(client, ANSWERED, now_ns, 0)
 
-    def _end(self, client: Client, outcome: Outcome, now_ns: int, error: int = 0) -> None:
+    def _end(self, link: Link, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         """A connection has ended, and all its streams with it."""
-        link = client
-        assert isinstance(link, Link)
         idle = outcome is CLOSED_EARLY and not link.streams
         for stream in list(link.streams.values()):
             self._end_stream(stream, outcome, now_ns, error)
@@ -307,16 +305,16 @@ class Http2Connections(Connections):
             stream.request, stream.row = self.schedule.request_of(stream), link.row
             self.finished += 1
             self.asked.ended(stream, outcome, now_ns, error)
-        self._close(link, ANSWERED if idle else outcome, now_ns, error)
+        self.connector.close(link, ANSWERED if idle else outcome, now_ns, error)
         self._queue(link)
 
-    def _fail(self, client: Client, error: OSError) -> None:
+    def _fail(self, link: Link, error: OSError) -> None:
         code = error.errno or 0
-        self._end(client, OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
+        self._end(link, OUTCOME_OF_ERRNO.get(code, OTHER_ERROR), monotonic_ns(), code)
 
     def _end_stream(self, stream: Stream, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         if now_ns > stream.deadline_ns and outcome is not OTHER_ERROR:
-            outcome = self._timeout(stream)
+            outcome = self.connector.timeout(stream)
         stream.under_way = False
         stream.link.streams.pop(stream.index, None)
         self.finished += 1

@@ -1,4 +1,4 @@
-"""A pool of kept connections: requests wait in one queue, and a place that is free takes the next.
+"""A pool of keep-alive connections: requests wait in one queue, and a place that is free takes the next.
 
 A place connects for the request it has taken, as pools do that open their connections on demand. Its connections have
 its own number as their ``client``; the clients are those of the requests.

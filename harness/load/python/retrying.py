@@ -10,7 +10,8 @@ from time import monotonic_ns
 
 from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client
-from harness.load.python.connections import NOT_ISSUED, OTHER_ERROR, Connections
+from harness.load.python.connecting import NOT_ISSUED, OTHER_ERROR
+from harness.load.python.connections import Connections
 from harness.load.python.record import RequestRecord
 from harness.load.python.schedule import Schedule
 from harness.plan import Retries
@@ -134,7 +135,7 @@ class RetryingConnections(Connections):
 
     def _end(self, client: Client, outcome: Outcome, now_ns: int, error: int = 0) -> None:
         if now_ns > client.deadline_ns and outcome is not NOT_ISSUED and outcome is not OTHER_ERROR:
-            outcome = self._timeout(client)
+            outcome = self.connector.timeout(client)
         if outcome is NOT_ISSUED and client.tries > 1:  # this attempt ended before it was written down as begun
             self.tried.tried_again(client)
         next_ns = now_ns + self.backoff.wait_ns(client.tries)
@@ -143,7 +144,7 @@ class RetryingConnections(Connections):
             super()._end(client, outcome, now_ns, error)
             return
         self.tried.failed(client, outcome, error)
-        self._close(client, outcome, now_ns, error)
+        self.connector.close(client, outcome, now_ns, error)
         client.begun -= 1
         client.deadline_ns = NEVER_NS
         self.schedule.again(client, next_ns)

@@ -10,17 +10,43 @@ from __future__ import annotations
 import select
 from collections import Counter
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 from harness.events.rows import Rows
-from harness.load.python.drivers import driver
-from harness.load.python.schedule import ISSUES_BETWEEN_POLLS
+from harness.load.python.connections import Connections
+from harness.load.python.fast_open import FastOpenConnections
+from harness.load.python.pool import PooledConnections, PoolSchedule
+from harness.load.python.retrying import RetryingConnections, RetryingSchedule
+from harness.load.python.schedule import ISSUES_BETWEEN_POLLS, Schedule
 from harness.plan.slices import Slice
+
+if TYPE_CHECKING:  # h2 is imported where it is spoken
+    from harness.load.python.http2 import Http2Connections
 
 EVENTS_PER_POLL = 256
 EXPIRE_EVERY_NS = 100_000_000
 """How long a busy loop may go without looking for requests whose time is over."""
 LONGEST_WAIT_S = 0.05
 """How long the loop sleeps at most before it looks whether it was asked to stop."""
+
+
+def driver(slice_: Slice, rows: Rows) -> tuple[Schedule, Connections | Http2Connections]:
+    """One connection for each client, or a pool; with retries or without; HTTP/1.1 or HTTP/2."""
+    if slice_.http2:
+        from harness.load.python.http2 import Http2Connections
+        from harness.load.python.links import LinkSchedule
+
+        links = LinkSchedule(slice_)
+        return links, Http2Connections(slice_, rows, links)
+    if slice_.pool is not None:
+        pool = PoolSchedule(slice_)
+        return pool, PooledConnections(slice_, rows, pool)
+    if slice_.retries.attempts > 1:
+        retrying = RetryingSchedule(slice_)
+        return retrying, RetryingConnections(slice_, rows, retrying)
+    schedule = Schedule(slice_)
+    kind = FastOpenConnections if slice_.fast_open else Connections
+    return schedule, kind(slice_, rows, schedule)
 
 
 class Storm:
@@ -36,7 +62,7 @@ class Storm:
     def run(self, start_ns: int) -> None:
         self.schedule.start(start_ns)
         connections, schedule = self.connections, self.schedule
-        clients = connections.open
+        clients = connections.connector.open
         planned = self.slice.requests
         looked_ns = expired_ns = monotonic_ns()
         while connections.finished + schedule.never_issued < planned:
@@ -81,13 +107,13 @@ class Storm:
         """Once in a turn, and before a sleep: others follow the progress, and a stopped server waits for it."""
         header, connections = self.header, self.connections
         header["issued"][0] = connections.issued
-        header["connections"][0] = connections.made
+        header["connections"][0] = connections.connector.made
         header["answered"][0] = connections.answered
         header["failed"][0] = connections.finished + self.schedule.never_issued - connections.answered
 
     def _poll(self) -> tuple[list[tuple[int, int]], int, bool]:
         """What is ready, when that was asked, and whether the loop slept before."""
-        epoll = self.connections.epoll
+        epoll = self.connections.connector.epoll
         events = epoll.poll(0, EVENTS_PER_POLL)
         now_ns = monotonic_ns()
         if events or self.schedule.ready:

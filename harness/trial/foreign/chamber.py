@@ -122,7 +122,7 @@ class Chamber:
     def _count_syns(self) -> Nft | None:
         if nft_path() is None:
             return None
-        counting = Nft(children.keep_network_rights, "counting the SYNs of an attack", "see `stormlab doctor`")
+        counting = Nft("counting the SYNs of an attack", "see `stormlab doctor`")
         counting.load(_SYNS.format(port=PRIVATE_PORT))
         return counting
 

@@ -7,8 +7,6 @@ and outlives its maker: it has to be removed (Documentation/trace/ftrace.rst, "I
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import random
 import re
 from collections.abc import Sequence
@@ -17,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError
+from harness.machine.namespace import mount_privately
 
 TRACEFS = Path("/sys/kernel/tracing")
 """The kernel makes this folder for it, empty until it is mounted."""
-CLONE_NEWNS = 0x20000
-"""include/uapi/linux/sched.h"""
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
 """include/uapi/linux/mount.h"""
 _NAME = re.compile(r"stormlab-(\d+)-(\d+)")
 _FIELD = re.compile(r"field:.*?(?P<name>\w+)(\[\d+\])?;\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);")
@@ -57,21 +54,12 @@ def reach() -> None:
     try:
         if (TRACEFS / "instances").is_dir():
             return
-        libc = ctypes.CDLL(None, use_errno=True)
-        _succeed(libc.unshare(CLONE_NEWNS))
-        _succeed(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))  # nobody else is to see the mount
-        _succeed(libc.mount(b"tracefs", bytes(TRACEFS), b"tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC, None))
+        mount_privately(Path("tracefs"), TRACEFS, b"tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
         raise MachineError(
             f"--trace was asked for; {TRACEFS} is not mounted and cannot be: {error.strerror}",
             "run it as root outside of containers, or without --trace",
         ) from error
-
-
-def _succeed(result: int) -> None:
-    if result != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 class Instance:
