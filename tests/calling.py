@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from harness import cli
+from harness.machine.children import STOPPING
 from harness.servers.catalogue import catalogue
 
 LIMIT_S = 300
@@ -33,12 +37,30 @@ class Result:
         return run
 
 
+def called(*words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``stormlab …``, called within this process."""
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    output, errors = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            code = cli.main(words)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code, output.getvalue(), errors.getvalue()
+
+
 def stormlab_json(data: Path, *words: str, prefix: Sequence[str] = ()) -> Result:
-    """``stormlab … --json`` with a data folder of its own."""
+    """``stormlab … --json`` with a data folder of its own; a process of its own if ``prefix`` is to start it."""
     storms = ("--data", str(data)) if words[0] in ("run", "list", "show", "explain", "calibrate") else ()
-    command = [*prefix, sys.executable, "-m", "harness", *words, *storms, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
-    return Result(done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr)
+    words = (*words, *storms, "--json")
+    if prefix:
+        command = [*prefix, sys.executable, "-m", "harness", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL)
+        code, output, errors = done.returncode, done.stdout, done.stderr
+    else:
+        code, output, errors = called(*words)
+    return Result(code, json.loads(output) if output else {}, errors)
 
 
 def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
