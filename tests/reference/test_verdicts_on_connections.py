@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from analysis.claims.connections import FEW, HELD, MULTIPLEXED, POOLS, UNSHARED
-from analysis.claims.evidence import Evidence, gather
+from analysis.claims.evidence import Evidence
 from analysis.claims.judge import RULES
 from analysis.claims.verdict import Verdict
-from harness.events import store
 from harness.plan import PLANS, load_plan
 from harness.thought.stats import GRID_MS
 from tests.planted import changed, recorded, with_runs
@@ -22,11 +21,6 @@ from tests.planted import changed, recorded, with_runs
 STORMS = 5
 PLAIN_MS, PLAIN_CPU_S = 4_000.0, 3.0
 Measured = Callable[[Any], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def reference() -> Evidence:
-    return gather(store.REFERENCE)
 
 
 def storms(
