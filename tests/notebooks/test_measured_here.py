@@ -1,4 +1,8 @@
-"""Every notebook measures and draws what it shows, with few clients."""
+"""Every notebook measures and draws what it shows, with few clients.
+
+In a file of its own: `make test` deals files out to processes, and storms that change the host's settings, as some here
+do, want to be one after the other.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,6 @@ from harness.events import store
 from harness.trial.foreign import tools
 from tests.notebooks.test_notebooks import NOTEBOOKS, execute
 
-pytestmark = pytest.mark.xdist_group("measured here")
-"""One after the other: storms that change the host's settings, as some here do, would wait for each other."""
 AGAIN = "01-stack-comparison"
 """The one that is executed twice; all ask the same function for their storms."""
 SMALL: dict[str, dict[str, str]] = {

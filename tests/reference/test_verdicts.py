@@ -32,7 +32,6 @@ from harness.thought import runs as results
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
 
-ONCE = pytest.mark.xdist_group("judged once")
 COLUMNS = {"claim", "verdict", "statement", "value", "interval", "run_ids", "figure"}
 OPEN = ("undecidable_here", "pending")
 STACKS, STORMS, PLANE, CAUSE = "01-stack-comparison", "02-backlog-storms", "02-backlog-plane", "04-root-cause"
@@ -100,7 +99,6 @@ def of(evidence: Evidence, claim: str) -> Word:
 # ---- what every verdict is -------------------------------------------------------------------------------------------
 
 
-@ONCE
 def test_fourteen_claims_each_with_all_the_contract_asks_for(reference: Evidence, judged: list[Verdict]) -> None:
     assert " ".join(verdict.claim for verdict in judged) == "S1 S2 S3 S4 C1 C2 C3 F1 F2 F3 A1 A2 A3 A4"
     known = {*reference.runs["run_id"], *(attack["run_id"] for attack in reference.attacks)}
@@ -124,7 +122,6 @@ def drawn(figure: str) -> set[str]:
     return set(json.loads((PROJECT / figure).with_suffix(".json").read_text())["runs"])
 
 
-@ONCE
 def test_its_figures_are_there_and_the_first_shows_the_runs_behind_the_number(judged: list[Verdict]) -> None:
     for verdict in judged:
         assert verdict.figure == next(iter(verdict.figures), None)
@@ -136,7 +133,6 @@ def test_its_figures_are_there_and_the_first_shows_the_runs_behind_the_number(ju
             assert verdict.value_run_ids, verdict.claim
 
 
-@ONCE
 def test_figures_show_what_a_claim_names(judged: list[Verdict]) -> None:
     f3 = next(verdict for verdict in judged if verdict.claim == "F3")
     assert len(f3.figures) == 3, "files, settings and ports"
@@ -170,7 +166,6 @@ def test_a_claim_whose_data_are_missing_is_pending(reference: Evidence, plans: t
         assert of(with_runs(reference, runs), claim) == "pending"
 
 
-@ONCE
 def test_one_storm_of_each_kind_is_no_evidence(reference: Evidence, whole: Judged) -> None:
     single = without_attacks(with_runs(reference, reference.runs.drop_duplicates("plan_hash")))
     clean = changed(single, single.runs["lo_rx_dropped"] >= 0, lo_rx_dropped=0, generator="ok")
@@ -621,7 +616,6 @@ def test_the_front_page_counts_storms_and_attacks_and_says_on_what_ground(refere
     assert set(CLEAN) == {"S3", "C1", "F1"}
 
 
-@ONCE
 def test_the_readme_says_of_results_what_the_data_say(reference: Evidence, judged: list[Verdict]) -> None:
     readme = (PROJECT / "README.md").read_text()
     assert front_page(readme, reference, judged) == readme, "run `stormlab verdicts --export`"
