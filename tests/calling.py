@@ -104,9 +104,9 @@ def require_server(name: str) -> None:
 def processes_naming(text: str) -> list[str]:
     """Command lines of all processes of this machine that contain a text."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if text in command:
                 found.append(command)
     return found

@@ -33,6 +33,7 @@ SMALL: dict[str, dict[str, str]] = {
         "servers": "[python]",
         "allocators": "[system, jemalloc]",
         "repeats": "1",
+        "memory_repeats": "1",
         "pilot_repeats": "1",
         "storm_clients": "300",
         "crowd_clients": "300",
