@@ -231,7 +231,9 @@ def states(group: int) -> list[str]:
     """The scheduler state (R, S, T, …) of every thread of a process group."""
     found = []
     for pid in members(group):
-        for task in Path(f"/proc/{pid}/task").glob("*"):
-            with contextlib.suppress(OSError):
-                found.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 (a name is enough)
+                with contextlib.suppress(OSError):
+                    stat = Path(f"/proc/{pid}/task/{task}/stat").read_text()
+                    found.append(stat.rpartition(")")[2].split()[0])
     return found
