@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -46,12 +46,19 @@ class Result:
 
 def called(*words: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of ``stormlab …``, called within this process."""
-    handlers = {number: signal.getsignal(number) for number in STOPPING}
+
+    def ends_it(number: int, frame: object) -> NoReturn:
+        raise TimeoutError(f"stormlab {' '.join(words)}: not over in {LIMIT_S} s")
+
+    handlers = {number: signal.getsignal(number) for number in (*STOPPING, signal.SIGALRM)}
     output, errors = io.StringIO(), io.StringIO()
+    signal.signal(signal.SIGALRM, ends_it)
+    signal.alarm(LIMIT_S)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             code = cli.main(words)
     finally:
+        signal.alarm(0)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return code, output.getvalue(), errors.getvalue()
