@@ -1,10 +1,11 @@
-# `make storm`: the main job on this machine. `make test`: what a change must pass. `make help` lists all.
+# `make storm`: the main job on this machine. `make quick`: a minute of tests, `make test`: what a change must pass.
+# `make help` lists all.
 PYTHON ?= python3
 STORMLAB := .venv/bin/stormlab
 PLAN := plans/01-stack-comparison.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup storm test notebooks lab bench clean
+.PHONY: help setup storm quick test soak notebooks lab bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -27,12 +28,20 @@ storm: setup ## both scenarios on every stack there is, measured now; table, not
 	@$(STORMLAB) run --plan $(PLAN)
 	@$(STORMLAB) notebooks 01-stack-comparison -p source here
 
-test: setup ## everything a change must pass
+quick: .venv/installed ## ruff, mypy and tests/quick, in under a minute: for every change on the way
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/pytest --ignore=tests/notebooks
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile tests/notebooks
+	@.venv/bin/pytest --quiet --numprocesses 2 tests/quick
+
+test: setup quick ## everything a change must pass, in a quarter of an hour
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/reference
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile -m "not alone" tests/storms
+	@.venv/bin/pytest -m alone tests/storms tests/browser
+
+soak: setup ## the long forms, for hours: the whole calibration, kills at every moment, all kept rows, storms three times
+	@STORMLAB_SOAK=1 .venv/bin/pytest --numprocesses 2 tests/reference/test_unchanged.py
+	@for round in 1 2 3; do STORMLAB_SOAK=1 .venv/bin/pytest tests/storms || exit 1; done
 
 notebooks: setup ## execute the committed notebooks on the reference data, in place; the README's verdicts too
 	@$(STORMLAB) notebooks --export

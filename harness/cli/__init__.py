@@ -62,7 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = [
+        *(sys.argv[1:] if argv is None else argv)
+    ]  # not list(): harness.cli.list is a command, once it is imported
     for number in STOPPING:
         signal.signal(number, signal.default_int_handler)  # both end a storm in the same orderly way
     try:

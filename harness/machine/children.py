@@ -232,10 +232,10 @@ def _group_exists(group: int) -> bool:
 def members(group: int) -> list[int]:
     """The processes of a process group."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):  # not "[0-9]*/stat": that fails where one ends meanwhile
         with contextlib.suppress(OSError, ValueError):
-            if int(stat.read_text().rpartition(")")[2].split()[2]) == group:
-                found.append(int(stat.parent.name))
+            if int((process / "stat").read_text().rpartition(")")[2].split()[2]) == group:
+                found.append(int(process.name))
     return sorted(found)
 
 
@@ -243,7 +243,9 @@ def states(group: int) -> list[str]:
     """The scheduler state (R, S, T, …) of every thread of a process group."""
     found = []
     for pid in members(group):
-        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-            with contextlib.suppress(OSError):
-                found.append(stat.read_text().rpartition(")")[2].split()[0])
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 (a name is enough)
+                with contextlib.suppress(OSError):
+                    stat = Path(f"/proc/{pid}/task/{task}/stat").read_text()
+                    found.append(stat.rpartition(")")[2].split()[0])
     return found

@@ -31,7 +31,10 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 expect = playwright.expect
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium (Debian's chromium) is not installed")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(BROWSER is None, reason="chromium (Debian's chromium) is not installed"),
+]
 
 PATIENCE_S = 120
 QUIET = {"fetchNews": "false", "checkForUpdates": False}

@@ -15,6 +15,8 @@ from harness.events import store
 from harness.trial.foreign import tools
 from tests.notebooks.test_notebooks import NOTEBOOKS, execute
 
+AGAIN = "01-stack-comparison"
+"""The one that is executed twice; all ask the same function for their storms."""
 SMALL: dict[str, dict[str, str]] = {
     "00-tour": {"clients": "300", "backlog": "16", "stall_ms": "100", "timeout_s": "3"},
     "01-stack-comparison": {"servers": "[python]", "short_clients": "300", "long_requests": "50"},
@@ -31,6 +33,7 @@ SMALL: dict[str, dict[str, str]] = {
         "servers": "[python]",
         "allocators": "[system, jemalloc]",
         "repeats": "1",
+        "memory_repeats": "1",
         "pilot_repeats": "1",
         "storm_clients": "300",
         "crowd_clients": "300",
@@ -128,6 +131,7 @@ def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path)
     figures = tmp_path / "report" / "figures" / notebook.stem
     committed = PROJECT / "figures" / notebook.stem
     assert {path.name for path in figures.glob("*.svg")} == {path.name for path in committed.glob("*.svg")}
-    again = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
-    assert again.returncode == 0, again.stderr
-    assert {run.run_id for run in store.runs(tmp_path)} == recorded, "what was measured is not measured again"
+    if notebook.stem == AGAIN:
+        again = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)
+        assert again.returncode == 0, again.stderr
+        assert {run.run_id for run in store.runs(tmp_path)} == recorded, "what was measured is not measured again"

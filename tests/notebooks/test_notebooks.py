@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ import pytest
 
 from harness import PROJECT
 from harness.events import store
-from harness.events.records import REFERENCE, published
+from harness.events.records import published
 from harness.page.notebooks import collection
-from harness.plan import PLANS, load_plan
 from harness.thought import runs as results
+from tests.calling import called
 
 NOTEBOOKS = collection()
 
@@ -71,69 +70,7 @@ def test_its_figures_are_committed_with_what_they_were_made_from(notebook: Path)
     "parameter", [("sevrers", "[go]"), ("servers", "go"), ("short_clients", "many"), ("repeats", "x")]
 )
 def test_a_misspelt_or_mistyped_parameter_is_an_error(parameter: tuple[str, str], tmp_path: Path) -> None:
-    done = execute(tmp_path, "01-stack-comparison", "-p", *parameter)
-    assert done.returncode == 2
-    assert parameter[0] in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-CHANGED: dict[str, list[tuple[str, dict[str, Any], str, object, str]]] = {
-    "01-stack-comparison": [
-        ("01-stack-comparison", {"scenario": "short", "server": "go"}, "success_rate", 0.1234, "12.34%"),
-    ],
-    "02-backlog-sweep": [("02-backlog-plane", {}, "first_try_share", 0.4321, "43.21%")],
-    "04-queue-overflow-root-cause": [("04-root-cause", {"backlog_effective": 128}, "success_rate", 0.1234, "12.3%")],
-    "05-file-descriptor-limit": [
-        ("05-files-recovery", {"server": "python"}, "success_rate", 0.1234, "12.3%"),
-        ("05-files-usual", {"server": "go"}, "out_of_files_lines", 7, "`go` ran out in"),
-    ],
-    "06-kernel-tuning": [("06-kernel-settings", {"backlog_effective": 4096}, "first_try_share", 0.1234, "12.34%")],
-    "07-mitigations": [
-        ("07-pools", {"server": "go"}, "wanted_p99_ms", 4_321.0, "4.32 s"),
-        ("07-few-connections", {"server": "go"}, "success_rate", 0.4567, "45.67%"),
-        ("07-held-connection", {}, "p50_ms", 7.654, "7.65 ms"),
-        ("07-cold-pool", {}, "wanted_p99_ms", 9_876.0, "9.88 s"),
-        ("07-accept-loops", {"server": "go"}, "first_try_share", 0.1234, "12.3%"),
-        ("07-mitigations", {"server": "node"}, "wanted_p99_ms", 8_760.0, "8.76 s"),
-        ("07-as-they-come", {"server": "go"}, "p99_ms", 12.0, "go in 5 of 5"),
-        ("07-hands-or-room", {"listeners": 2}, "success_rate", 0.5, "*two queues of 4,096* 0 of 20"),
-    ],
-    "08-original-benchmark": [("08-timeouts", {}, "success_rate", 0.2345, "23.45%")],
-}
-"""Of some runs of a plan another value in a column, and what the notebook then says that it did not."""
-
-
-@pytest.mark.parametrize("notebook", CHANGED)
-def test_other_data_gives_another_answer(notebook: str, tmp_path: Path) -> None:
-    """Nothing is typed by hand."""
-    copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
-    runs = results.read(copy / results.RUNS)
-    for plan, chosen, column, value, _ in CHANGED[notebook]:
-        changed = runs["plan_hash"].isin([trial.plan_hash for trial in load_plan(PLANS / f"{plan}.toml").trials])
-        for name, wanted in chosen.items():
-            changed &= runs[name].eq(wanted)
-        assert changed.any()
-        runs.loc[changed, column] = value
-    results.write(runs, copy / results.RUNS)
-    done = execute(tmp_path, notebook, environment={"STORMLAB_REFERENCE": str(copy)})
-    assert done.returncode == 0, done.stderr
-    text = json.dumps(words_of(tmp_path / "report" / f"{notebook}.ipynb"))
-    committed = json.dumps(words_of(PROJECT / "notebooks" / f"{notebook}.ipynb"))
-    for *_, said in CHANGED[notebook]:
-        assert said in text
-        assert said not in committed
-
-
-def test_other_words_of_a_tool_give_another_answer(tmp_path: Path) -> None:
-    """A generator that finds its server is no longer the cause of anything."""
-    copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
-    kept = published(copy)
-    for attack in kept:
-        attack["said"] |= {"answered": attack["said"]["requests"], "errors": {}, "kinds": {}}
-    assert kept
-    (copy / REFERENCE).write_text("".join(json.dumps(attack) + "\n" for attack in kept))
-    done = execute(tmp_path, "08-original-benchmark", environment={"STORMLAB_REFERENCE": str(copy)})
-    assert done.returncode == 0, done.stderr
-    text = json.dumps(words_of(tmp_path / "report" / "08-original-benchmark.ipynb"))
-    assert "vegeta-12.11.1 at `localhost` gets 100.00%" in text
-    assert "refused on [::1] " not in text.partition("## Every condition")[2]
+    code, _, said = called("notebooks", "01-stack-comparison", "-p", *parameter, "--data", str(tmp_path))
+    assert code == 2
+    assert parameter[0] in said
+    assert len(said.splitlines()) == 1

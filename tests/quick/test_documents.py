@@ -13,8 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from analysis import reference
 from analysis.claims.evidence import Evidence, gather
-from analysis.claims.judge import judge
-from analysis.claims.page import front_page, outside
+from analysis.claims.page import outside
 from analysis.pages import audit as audit_page
 from analysis.pages import calibration as page
 from analysis.pages import reference as reference_page
@@ -139,11 +138,6 @@ def test_commands_on_pages_are_such_that_can_be_given(page: str) -> None:
         options = build_parser().parse_args(shlex.split(command, comments=True))
         if options.command == "run":
             assert plan_of(options).trials
-
-
-def test_the_readme_says_of_results_what_the_data_say() -> None:
-    evidence = gather(store.REFERENCE)
-    assert front_page(README, evidence, judge(evidence)) == README, "run `stormlab verdicts --export`"
 
 
 def _input_queue_is_overrun(evidence: Evidence) -> bool:

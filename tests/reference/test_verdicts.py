@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,9 +18,9 @@ import pandas as pd
 import pytest
 
 from analysis.claims import allocators, backlog, limits, published, symptoms
-from analysis.claims.evidence import Evidence, gather
+from analysis.claims.evidence import AUDIT, Evidence, gather
 from analysis.claims.judge import RULES, judge
-from analysis.claims.page import CLEAN, lead, row, summary
+from analysis.claims.page import CLEAN, front_page, lead, row, summary
 from analysis.claims.telling import PACED
 from analysis.claims.verdict import CLAIMS, Finding, Verdict, Word, word
 from harness import PROJECT
@@ -33,14 +37,56 @@ OPEN = ("undecidable_here", "pending")
 STACKS, STORMS, PLANE, CAUSE = "01-stack-comparison", "02-backlog-storms", "02-backlog-plane", "04-root-cause"
 
 
-@pytest.fixture(scope="module")
-def reference() -> Evidence:
-    return gather(store.REFERENCE)
+class Watched(Evidence):
+    """Notes of which trials it is asked, each time."""
+
+    asked: list[set[str]]
+
+    def of_trials(self, hashes: Iterable[str]) -> pd.DataFrame:
+        wanted = set(hashes)
+        self.asked.append(wanted)
+        return Evidence.of_trials(self, wanted)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All verdicts on the reference data, and the trials that each claim asks of, plan by plan."""
+
+    verdicts: list[Verdict]
+    asked: Mapping[str, list[set[str]]]
 
 
 @pytest.fixture(scope="module")
-def judged(reference: Evidence) -> list[Verdict]:
-    return judge(reference)
+def whole(reference: Evidence) -> Judged:
+    """Judge the reference data once for all tests that look at what comes out."""
+    watched = of_class(Watched, reference, asked=[])
+    asked = {}
+
+    def noted(claim: str) -> Callable[[Evidence], Verdict]:
+        def rule(evidence: Evidence) -> Verdict:
+            watched.asked.clear()
+            found = RULES[claim](evidence)
+            asked[claim] = list(watched.asked)
+            return found
+
+        return rule
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.claims.judge.RULES", {claim: noted(claim) for claim in RULES})
+        return Judged(judge(watched), asked)
+
+
+@pytest.fixture(scope="module")
+def judged(whole: Judged) -> list[Verdict]:
+    return whole.verdicts
+
+
+def of_class(kind: type[Evidence], evidence: Evidence, **more: Any) -> Any:
+    """The evidence, in a class that adds to it."""
+    made = kind(**{field.name: getattr(evidence, field.name) for field in dataclasses.fields(evidence)})
+    for name, value in more.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def of(evidence: Evidence, claim: str) -> Word:
@@ -120,14 +166,16 @@ def test_a_claim_whose_data_are_missing_is_pending(reference: Evidence, plans: t
         assert of(with_runs(reference, runs), claim) == "pending"
 
 
-def test_one_storm_of_each_kind_is_no_evidence(reference: Evidence) -> None:
+def test_one_storm_of_each_kind_is_no_evidence(reference: Evidence, whole: Judged) -> None:
     single = without_attacks(with_runs(reference, reference.runs.drop_duplicates("plan_hash")))
     clean = changed(single, single.runs["lo_rx_dropped"] >= 0, lo_rx_dropped=0, generator="ok")
     for claim in ("S1", "S2", "S3", "S4"):
         assert of(clean, claim) == "undecidable_here"
-    for place in range(0, len(reference.runs), 50):
-        one = dataclasses.replace(with_runs(reference, reference.runs.iloc[place : place + 1]), attacks=())
-        for claim in RULES:
+    for claim, plans in whole.asked.items():
+        firsts = {reference.runs["plan_hash"].isin(plan).idxmax() for plan in plans}
+        assert firsts
+        for first in firsts:  # of all plans that it asks of: what others have it does not see
+            one = dataclasses.replace(with_runs(reference, reference.runs.loc[[first]]), attacks=())
             assert of(one, claim) in OPEN
 
 
@@ -280,12 +328,8 @@ class Shifted(Evidence):
 def test_s3_asks_whether_waits_fit_the_schedule_of_retransmissions(reference: Evidence) -> None:
     stopped = reference.of_plan(CAUSE)
     full = stopped[stopped["variant"] == "wide input queue"]["run_id"].iloc[0]
-    values = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
-    shifted = Shifted(**values)
     for shift_us, expected in ((0, "reproduced"), (500_000, "not_reproduced")):
-        object.__setattr__(shifted, "row", full)
-        object.__setattr__(shifted, "shift_us", shift_us)
-        assert of(shifted, "S3") == expected
+        assert of(of_class(Shifted, reference, row=full, shift_us=shift_us), "S3") == expected
 
 
 def test_s3_says_what_was_done_to_its_server_and_what_the_published_program_does_by_itself(
@@ -572,24 +616,37 @@ def test_the_front_page_counts_storms_and_attacks_and_says_on_what_ground(refere
     assert set(CLEAN) == {"S3", "C1", "F1"}
 
 
+def test_the_readme_says_of_results_what_the_data_say(reference: Evidence, judged: list[Verdict]) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    assert front_page(readme, reference, judged) == readme, "run `stormlab verdicts --export`"
+
+
 # ---- where the data come from ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["--data", "STORMLAB_REFERENCE"])
-def test_changed_data_in_a_copy_change_the_verdict(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = shutil.copytree(store.REFERENCE, tmp_path / "reference")
-    measured = gather(copy)
+def test_changed_data_in_a_copy_change_the_verdict(reference: Evidence, tmp_path: Path) -> None:
+    """Whichever way the copy is named; it has only what is asked of by the claim whose verdict changes."""
+    names = [STACKS, STORMS, *published.STORMS]
+    few = reference.runs["plan_hash"].isin(pd.concat([reference.of_plan(name) for name in names])["plan_hash"])
+    measured = with_runs(reference, reference.runs[few])
     evidence = answering(dataclasses.replace(without_attacks(measured), attacks=measured.attacks), 1.0)
+    copy = tmp_path / "reference"
+    copy.mkdir()
     results.write(evidence.runs, copy / results.RUNS)
     (copy / REFERENCE).write_text("".join(json.dumps(kept) + "\n" for kept in evidence.attacks))
-    monkeypatch.setenv("STORMLAB_REFERENCE", str(copy if way != "--data" else store.REFERENCE))
-    words = ("--data", str(copy)) if way == "--data" else ()
-    done = stormlab_json(tmp_path, "verdicts", *words)
-    assert done.code == 0, done.stderr
-    assert set(done.document["verdicts"][0]) >= COLUMNS
-    verdicts = {row["claim"]: row["verdict"] for row in done.document["verdicts"]}
-    assert len(verdicts) == 14
-    assert verdicts["S2"] == "not_reproduced" != RULES["S2"](gather(store.REFERENCE)).verdict
+    (copy / AUDIT).write_text(json.dumps({"stacks": reference.audit}))
+
+    def said(verdicts: list[dict[str, Any]]) -> str:
+        assert all(set(row) >= COLUMNS for row in verdicts)
+        assert len(verdicts) == 14
+        return str(next(row["verdict"] for row in verdicts if row["claim"] == "S2"))
+
+    by_option = stormlab_json(tmp_path, "verdicts", "--data", str(copy))
+    environment = {**os.environ, "STORMLAB_REFERENCE": str(copy)}
+    command = [sys.executable, "-m", "harness", "verdicts", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    for document in (by_option.document, json.loads(done.stdout)):
+        assert said(document["verdicts"]) == "not_reproduced" != RULES["S2"](reference).verdict
 
 
 def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Path) -> None:
@@ -603,15 +660,15 @@ def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Pat
     pd.testing.assert_frame_equal(evidence.runs.reset_index(drop=True), runs.reset_index(drop=True))
 
 
-def test_runs_recorded_here_are_judged(tmp_path: Path) -> None:
+def test_runs_recorded_here_are_judged(reference: Evidence, tmp_path: Path) -> None:
     """Folders of runs, as they are recorded, without a table of them."""
-    plan_runs = gather(store.REFERENCE).of_plan(CAUSE)
+    plan_runs = reference.of_plan(CAUSE)
     plan_runs = plan_runs[plan_runs["variant"].isin(["wide input queue", "larger backlog"])]
     for run_id in plan_runs["run_id"]:
         shutil.copytree(store.REFERENCE / run_id, tmp_path / run_id)
     evidence = gather(tmp_path)
     assert set(evidence.runs["run_id"]) == set(plan_runs["run_id"])
-    assert symptoms.s3(evidence) == symptoms.s3(with_runs(gather(store.REFERENCE), plan_runs[list(evidence.runs)]))
+    assert symptoms.s3(evidence) == symptoms.s3(with_runs(reference, plan_runs[list(evidence.runs)]))
 
 
 def test_a_folder_without_runs_leaves_all_pending(tmp_path: Path) -> None:

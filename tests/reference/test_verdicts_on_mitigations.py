@@ -13,21 +13,15 @@ import pandas as pd
 import pytest
 
 from analysis.claims import backlog, balancer, tuning
-from analysis.claims.evidence import Evidence, gather
+from analysis.claims.evidence import Evidence
 from analysis.claims.judge import RULES
 from analysis.claims.verdict import Verdict
-from harness.events import store
 from harness.events.tables import OUTCOMES
 from harness.plan import PLANS, Plan, load_plan
 from harness.plan.search import SEARCHES, load_search
 from tests.planted import changed, of_plan, recorded, with_runs
 
 STORMS = 5
-
-
-@pytest.fixture(scope="module")
-def reference() -> Evidence:
-    return gather(store.REFERENCE)
 
 
 def planted(reference: Evidence, plan: Plan, values: Callable[[Any, str], dict[str, Any]], storms: int = STORMS) -> Any:

@@ -124,6 +124,11 @@ def reset_after_request(connection: socket.socket) -> None:
     reset(connection)
 
 
+def named(value: object) -> str:
+    """The same in every process, as tests are dealt out by their names."""
+    return getattr(value, "__qualname__", str(value)).removesuffix(".<locals>.behave")
+
+
 SHORT = Load(clients=5, timeout_s=0.6)
 
 
@@ -143,7 +148,7 @@ SHORT = Load(clients=5, timeout_s=0.6)
         (stream_without_end, "answer_timeout"),
         (header_without_end, ("answer_timeout", "bad_answer")),
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_outcome_is_what_the_client_saw(behave: Behaviour, expected: str | tuple[str, ...], tmp_path: Path) -> None:
     found, rows, _ = outcomes(behave, SHORT, tmp_path)
@@ -153,7 +158,9 @@ def test_the_outcome_is_what_the_client_saw(behave: Behaviour, expected: str | t
 
 
 @pytest.mark.parametrize(
-    ("behave", "expected"), [(once(OK), "answered"), (reset_after_request, "reset"), (never, "answer_timeout")], ids=str
+    ("behave", "expected"),
+    [(once(OK), "answered"), (reset_after_request, "reset"), (never, "answer_timeout")],
+    ids=named,
 )
 def test_fast_open_asked_of_who_has_it_not_is_an_ordinary_connection(
     behave: Behaviour, expected: str, tmp_path: Path

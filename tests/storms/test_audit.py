@@ -19,7 +19,7 @@ import pytest
 from harness.machine import namespace
 from harness.servers.audit import asking, strace
 from harness.servers.audit.chamber import SOMAXCONN
-from tests.calling import LIMIT_S, Result, require_server
+from tests.calling import LIMIT_S, Result, at_length, require_server
 
 SERVER = '''
 """A server that nobody has described: address, port, backlog, and what it does where accept() fails."""
@@ -131,6 +131,7 @@ def require_namespace() -> None:
         pytest.skip(isolation.reason)
 
 
+@pytest.mark.alone
 def test_asyncio_asks_for_100_and_rests_when_its_files_run_out(calls: dict[str, Call]) -> None:
     require_strace()
     row = calls["python"].row()
@@ -144,6 +145,7 @@ def test_asyncio_asks_for_100_and_rests_when_its_files_run_out(calls: dict[str, 
     assert row["version"].startswith("python 3.")
 
 
+@pytest.mark.alone
 def test_tokio_on_mio_1_2_asks_for_128(calls: dict[str, Call]) -> None:
     require_server("tokio")
     row = calls["tokio"].row()
@@ -153,6 +155,7 @@ def test_tokio_on_mio_1_2_asks_for_128(calls: dict[str, Call]) -> None:
     assert row["addresses"] == ["127.0.0.1"]
 
 
+@pytest.mark.alone
 def test_a_server_nobody_described_that_listens_on_ipv6_and_spins(calls: dict[str, Call]) -> None:
     if not asking.has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
@@ -166,6 +169,7 @@ def test_a_server_nobody_described_that_listens_on_ipv6_and_spins(calls: dict[st
     assert (row["honours_close"], row["keeps_alive"]) == (True, False)
 
 
+@pytest.mark.alone
 def test_a_server_nobody_described_that_asks_for_more_than_there_is_and_ends(calls: dict[str, Call]) -> None:
     row = calls["ends"].row()
     somaxconn = int(namespace.setting_path(SOMAXCONN).read_text())
@@ -179,6 +183,7 @@ def test_a_server_nobody_described_that_asks_for_more_than_there_is_and_ends(cal
         assert row["follows_somaxconn"] is False
 
 
+@pytest.mark.alone
 def test_without_strace_there_is_less_and_that_is_said(calls: dict[str, Call]) -> None:
     result = calls["untraced"].result()
     assert result.code == 0, result.document
@@ -195,6 +200,7 @@ def test_without_strace_there_is_less_and_that_is_said(calls: dict[str, Call]) -
     assert note.split(":")[0] in result.stderr
 
 
+@pytest.mark.alone
 def test_what_does_not_speak_http_exits_4_and_says_what_is_audited(calls: dict[str, Call]) -> None:
     result = calls["mute"].result()
     assert result.code == 4
@@ -219,8 +225,14 @@ def test_without_a_private_network_nothing_is_said_of_uncapped_backlogs(
     assert namespace.setting_path(SOMAXCONN).read_text() == before
 
 
-@pytest.mark.parametrize("after_s", [0.3, 1.5, 4.0])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    ("after_s", "stop"),
+    at_length(
+        [(0.3, signal.SIGTERM), (1.5, signal.SIGINT), (4.0, signal.SIGTERM)],
+        [(after_s, stop) for after_s in (0.3, 1.5, 4.0) for stop in (signal.SIGINT, signal.SIGTERM)],
+    ),
+    ids=str,
+)
 def test_interrupted_it_leaves_no_process_no_namespace_and_no_file(
     tmp_path: Path, command: Callable[..., str], after_s: float, stop: signal.Signals
 ) -> None:

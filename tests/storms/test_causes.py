@@ -159,6 +159,7 @@ FIRST = ("nice", "-n", "-15") if os.geteuid() == 0 and shutil.which("nice") else
 """Others on this machine take CPU time, which is a driver too, but not the one that is asked for."""
 
 
+@pytest.mark.alone
 def test_out_of_open_files(stormlab: Call) -> None:
     """129 wait when it comes back, more than it has files for: asyncio then sleeps for a second, and says so."""
     few = ("--nofile", "64", "--backlog", "128", "--stall-ms", "300", "--clients", "1500", "--timeout", "3")
@@ -170,6 +171,7 @@ def test_out_of_open_files(stormlab: Call) -> None:
     assert "--nofile" in " ".join(remedy["change"] for remedy in story["remedies"])
 
 
+@pytest.mark.alone
 def test_busy_in_its_only_thread(stormlab: Call) -> None:
     """3 ms of work between two accepts, on a CPU of its own: it runs all the time, and accepts too slowly."""
     if len(os.sched_getaffinity(0)) < 2:
@@ -325,6 +327,7 @@ def becomes(value: str) -> bool:
     return HOST.read_text().strip() == value
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stop", [None, signal.SIGINT, signal.SIGKILL], ids=str)
 def test_a_host_setting_lasts_as_long_as_its_run_however_that_ends(
     before: str, tmp_path: Path, stop: signal.Signals | None
@@ -349,6 +352,7 @@ def test_a_host_setting_lasts_as_long_as_its_run_however_that_ends(
         time.sleep(0.05)  # what a killed caller leaves ends by itself
 
 
+@pytest.mark.alone
 def test_only_one_run_at_a_time_may_change_the_host(before: str, tmp_path: Path) -> None:
     running = [start(tmp_path, *LASTING, "--host-sysctl", f"{SETTING}={other_than(before)}")]
     try:
@@ -369,6 +373,7 @@ def test_only_one_run_at_a_time_may_change_the_host(before: str, tmp_path: Path)
     assert becomes(before)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("settings", "code", "says"),
     [
@@ -392,6 +397,7 @@ def test_a_host_setting_that_is_refused_changes_nothing(
     assert HOST.read_text().strip() == before
 
 
+@pytest.mark.alone
 def test_a_host_setting_is_put_back_when_the_server_fails(before: str, tmp_path: Path) -> None:
     setting = ("--host-sysctl", f"{SETTING}={other_than(before)}")
     assert stormlab_json(tmp_path / "runs", "run", "--command", "false {port}", "--clients", "5", *setting).code == 4
@@ -407,6 +413,7 @@ def test_who_is_not_root_cannot_change_the_host(tmp_path: Path) -> None:
     assert "root" in result.document["error"]["message"]
 
 
+@pytest.mark.alone
 def test_the_input_queue_is_to_blame_and_widened_it_is_not(before: str, stormlab: Call) -> None:
     """The proof of a cause is that it goes when only that is changed."""
     if not nft_path():

@@ -84,6 +84,7 @@ def test_the_server_stays_stopped_until_a_burst_is_issued(stormlab: Call) -> Non
     assert clean(run) == 17
 
 
+@pytest.mark.alone
 def test_fifty_thousand_at_once_under_any_limit_of_open_files(stormlab: Call) -> None:
     """As many agents as it takes, without the user setting anything."""
     stall = ("--stall-ms", "2500", "--backlog", "128", "--timeout", "6")

@@ -53,6 +53,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.alone
 def test_the_cheapest_that_is_good_enough_is_found_and_its_storms_are_runs(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_cheapest_that_is_good_enough_is_found_and_its_storms_are_runs(
     assert tell.verdict(again, tell.walked(again, kept), kept) == said_here, "the same path, from the record"
 
 
+@pytest.mark.alone
 def test_a_server_of_ones_own_is_tuned(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = f"{sys.executable} {SOURCES}/python/server.py --port {{port}} --backlog {{backlog}}"
     data = tmp_path / "runs"
@@ -105,6 +107,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.alone
 def test_a_candidate_that_cannot_be_started_is_a_miss(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +126,7 @@ def test_a_candidate_that_cannot_be_started_is_a_miss(
         assert len(list(data.iterdir())) == 4, "what could not be started is not started again"
 
 
+@pytest.mark.alone
 def test_what_was_a_miss_here_is_a_miss_in_what_is_published_and_judged(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

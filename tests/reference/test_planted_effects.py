@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from analysis.allocators import told as tell
 from analysis.allocators.effects import in_blocks
-from harness.events import store
 from harness.plan import PLANS, load_plan
-from harness.thought import runs as results
-from tests.notebooks.test_notebooks import execute, words_of
 
-NOTEBOOK = "03-allocator-comparison"
 PLANNED = [load_plan(PLANS / f"03-allocators-{kind}.toml") for kind in ("speed", "memory", "large")]
+MATTERS = 0.05
+"""As the notebook has it."""
 MEASURED = ["server_cpu_s", "throughput_per_s", "p99_ms", "peak_rss_bytes", "settled_rss_bytes", "generator"]
 
 
@@ -36,30 +30,29 @@ def without_effects(runs: pd.DataFrame) -> pd.DataFrame:
     return dealt.reset_index()[runs.columns]
 
 
-def answer(runs: pd.DataFrame, folder: Path) -> str:
+def answer(runs: pd.DataFrame) -> str:
     """What the notebook says in the end of these runs."""
-    copy = shutil.copytree(store.REFERENCE, folder / "reference")
-    results.write(runs, copy / results.RUNS)
-    done = execute(folder, NOTEBOOK, environment={"STORMLAB_REFERENCE": str(copy)})
-    assert done.returncode == 0, done.stderr
-    said = (json.dumps(words, ensure_ascii=False) for words in words_of(folder / "report" / f"{NOTEBOOK}.ipynb"))
-    (last,) = (text for text in said if "When to change the allocator**" in text)
-    return last
+    found = pd.concat(
+        [in_blocks(runs[runs["plan_hash"].isin([trial.plan_hash for trial in plan.trials])], plan) for plan in PLANNED],
+        ignore_index=True,
+    )
+    compared = tell.compare(found)
+    return "\n".join([*tell.answers(compared), tell.advice(compared, found, MATTERS)])
 
 
-def test_where_there_is_no_effect_it_says_so(tmp_path: Path) -> None:
-    said = answer(without_effects(results.read(store.REFERENCE / results.RUNS)), tmp_path)
+def test_where_there_is_no_effect_it_says_so(table: pd.DataFrame) -> None:
+    said = answer(without_effects(table))
     assert "an effect in" not in said
     assert said.count("no effect in any of") == len(tell.MEASURES)
     assert "nothing measured here is a reason to" in said
 
 
-def test_a_planted_effect_of_ten_percent_is_found(tmp_path: Path) -> None:
-    runs = without_effects(results.read(store.REFERENCE / results.RUNS))
+def test_a_planted_effect_of_ten_percent_is_found(table: pd.DataFrame) -> None:
+    runs = without_effects(table)
     trials = {trial.plan_hash: trial.server for plan in PLANNED for trial in plan.trials}
     jemalloc = runs["plan_hash"].map(lambda one: one in trials and trials[one].allocator == "jemalloc")
     runs.loc[jemalloc, "server_cpu_s"] *= 1.1
-    said = answer(runs, tmp_path)
+    said = answer(runs)
     assert "CPU time per answer**: an effect in" in said
     assert "0 for the better: jemalloc +" in said
     assert "What it costs: CPU time per answer with jemalloc" in said

@@ -1,0 +1,3 @@
+"""These tests start something."""
+
+from tests.leaving import nothing_is_left  # noqa: F401 (a fixture)
