@@ -82,7 +82,7 @@ def test_a_folder_imports_only_what_lies_below_it(floor: str) -> None:
         ("harness.events.store", "def later():\n    import harness.witness.ledger", True),
         ("harness.page.tables", "from analysis.claims.judge import judge", True),
         ("harness.witness.probe", "from harness import lab", True),
-        ("analysis.audit", "if True:\n    from harness.cli import main", True),
+        ("analysis.audit", "if True:\n    from harness.trial import caller", True),
         ("harness.thought.cause", "import numpy\nfrom harness.events.tables import CONNECTIONS", False),
         ("harness.trial.caller", "from harness import PROJECT\nfrom harness.errors import MachineError", False),
     ],
