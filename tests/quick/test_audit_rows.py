@@ -10,8 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from analysis.pages import audit as page
+from analysis.pages.audit_findings import OUT_OF_FILES, findings, named
 from harness.errors import PlanError
-from harness.page.audit import OUT_OF_FILES, accepts, findings, named, out_of_files
+from harness.page.audit import accepts, out_of_files
 from harness.servers import build
 from harness.servers.audit import run
 from harness.servers.audit.asking import loopback_of

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.pages.audit_findings import findings
 from harness import PROJECT, __version__
 from harness.events.store import REFERENCE, write_whole
-from harness.page.audit import NUMBERS, Row, cells, findings
+from harness.page.audit import NUMBERS, Row, cells
 
 RESULT = REFERENCE / "audit.json"
 PAGE = PROJECT / "docs" / "audit.md"
