@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.page.audit import Row
+from harness.page.audit import Row, number
 
 OUT_OF_FILES: Mapping[str, str] = {
     "ends": "the process ends, and every client after that is refused",
