@@ -49,13 +49,13 @@ def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "accepting": str(variant),
                 "input queue": "wide" if wide else "as it is",
                 "storms": len(storms),
-                "listeners in the kernel": _span(storms["listeners"]),
+                "listeners in the kernel": say.counts(storms["listeners"]),
                 "first try": say.mean_and_interval(storms["first_try_share"], "{:.1%}".format),
                 "p99": times(storms["wanted_p99_ms"]),
-                "overflows": _span(storms["ListenOverflows"]),
-                "lost in input queue": _span(storms["lo_rx_dropped"]),
+                "overflows": say.counts(storms["ListenOverflows"]),
+                "lost in input queue": say.counts(storms["lo_rx_dropped"]),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
@@ -71,8 +71,8 @@ def stranded(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "storms": slow.size(),
-            "listeners": groups["listeners"].agg(_span),
-            "clients": groups["clients"].agg(_span),
+            "listeners": groups["listeners"].agg(say.counts),
+            "clients": groups["clients"].agg(say.counts),
             "waited for the loop, median": slow.median(),
             "fewest": slow.min(),
             "most": slow.max(),
@@ -140,7 +140,7 @@ def headline_of_hands(runs: pd.DataFrame) -> str:
 def generator_the_limit(runs: pd.DataFrame) -> str:
     """Where, and in how many storms: of these nothing is said, as fewer wait where clients come more slowly."""
     kinds = [
-        f"*{variant}* on {server} ({storms['generator'].eq('limiting').sum()} of {len(storms)} storms)"
+        f"*{variant}* on {server} ({say.of_all(storms['generator'].eq('limiting'))} storms)"
         for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True)
         if limited(storms)
     ]
@@ -182,8 +182,8 @@ def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:
 
 def _known(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
     """(stack, way, way it is held against) of those that there are storms of in which the generator kept up."""
-    runs = runs[~runs.groupby(["server", "variant"], observed=True)["generator"].transform(_was_the_limit)]
-    had = set(zip(runs["server"], runs["variant"].astype(str), strict=True))
+    kinds = runs.groupby(["server", "variant"], observed=True)
+    had = {(server, str(variant)) for (server, variant), storms in kinds if not limited(storms)}
     found = [(server, way, against) for way, against, servers in ways for server in servers]
     return [one for one in found if {(one[0], one[1]), (one[0], one[2])} <= had]
 
@@ -196,17 +196,9 @@ def _held_against(runs: pd.DataFrame, server: str, way: str, against: str) -> st
     return f"{server} {medians} with *{way}* instead of *{against}* ({ends.get(found.found, found.found)})"
 
 
-def _was_the_limit(verdicts: pd.Series) -> bool:
-    return limited(verdicts.to_frame("generator"))
-
-
 def _kind(runs: pd.DataFrame, server: str, variant: str) -> pd.DataFrame:
     return runs[(runs["server"] == server) & (runs["variant"] == variant)]
 
 
 def _first_try(runs: pd.DataFrame, server: str, variant: str) -> float:
     return float(_kind(runs, server, variant)[_FIRST_TRY].median())
-
-
-def _span(counts: pd.Series) -> str:
-    return say.span(counts, "{:,.0f}".format)

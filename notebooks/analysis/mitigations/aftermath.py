@@ -27,7 +27,7 @@ def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
                 "low goodput after the trigger": say.span(storms["low_s"], "{:.0f} s".format),
                 "watched": say.span(storms["watched_s"], "{:.0f} s".format),
                 "recovered": say.span(storms["recovered_after_s"], _within),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
