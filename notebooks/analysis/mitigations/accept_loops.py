@@ -1,6 +1,6 @@
-"""What is said of more accepting hands: who came through at the first try, what overflowed, and who was stranded.
+"""More accept loops in words and tables: who came through at the first try, what overflowed, and who was stranded.
 
-A second listener is a second queue, so that hands are told apart from room: which ways differ in what is in
+A second listener is a second queue, so that loops are told apart from room: which ways differ in what is in
 :data:`LIKE_FOR_LIKE`.
 """
 
@@ -18,9 +18,9 @@ from harness.thought.clean_ground import on_clean_ground
 from harness.thought.effects import limited
 from harness.thought.runs import with_options
 
-HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
+MORE_LOOPS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
 LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
-    HANDS: [("two loops on one listener", "one loop", ("hyper", "go"))],
+    MORE_LOOPS: [("two loops on one listener", "one loop", ("hyper", "go"))],
     "More workers on the same queue": [("one loop", "one loop of one worker", ("hyper", "go"))],
     ROOM: [("one loop, listen(4096)", "one loop", ("hyper", "go"))],
     "More listeners, which are more room as well": [
@@ -36,10 +36,10 @@ several listeners has one thread, on Go there are as many for all of them (harne
 _FIRST_TRY = "first_try_share"
 
 
-def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
+def loops_table(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each server and way of accepting: who came through at the first try, and what overflowed.
 
-    ``runs`` has columns ``wide``, whether this host's input queue was opened wide, and ``ListenOverflows``.
+    ``runs`` has columns ``wide``, whether ``netdev_max_backlog`` was raised, and ``ListenOverflows``.
     """
     rows = []
     for (server, variant, wide), storms in runs.groupby(["server", "variant", "wide"], sort=False, observed=True):
@@ -110,8 +110,8 @@ def of_the_hypothesis(runs: pd.DataFrame) -> str:
     return "; ".join(said) or "these storms tell nothing"
 
 
-def hands(runs: pd.DataFrame) -> str:
-    """What hands change and what room, by the ways of :data:`LIKE_FOR_LIKE`: shares that came through at the first
+def loops(runs: pd.DataFrame) -> str:
+    """What loops change and what room, by the ways of :data:`LIKE_FOR_LIKE`: shares that came through at the first
     try, medians, and whether that is so in every storm.
     """
     shown = [
@@ -121,13 +121,13 @@ def hands(runs: pd.DataFrame) -> str:
     return f"{'. '.join(shown)}. {generator_the_limit(runs)}".strip()
 
 
-def headline_of_hands(runs: pd.DataFrame) -> str:
+def headline_of_loops(runs: pd.DataFrame) -> str:
     """First tries with more loops at the same room, and with more room for the same loops, medians of each stack.
 
     Without what the generator was the limit of.
     """
     told = []
-    for name, what in ((HANDS, "two loops on the same queue"), (ROOM, "one loop with more room")):
+    for name, what in ((MORE_LOOPS, "two loops on the same queue"), (ROOM, "one loop with more room")):
         medians = [
             f"{server} {base:.0%} → {changed:.0%}"
             for server, way, against in _known(runs, LIKE_FOR_LIKE[name])
@@ -150,7 +150,7 @@ def generator_the_limit(runs: pd.DataFrame) -> str:
 def batches(runs: pd.DataFrame, untouched: str) -> str:
     """Whether the size of a batch changes anything, by storms in which this host's input queue dropped nothing.
 
-    ``runs`` have ``variant``, the size, and ``wide``. Where there are such storms with that queue opened wide, by them.
+    ``runs`` have ``variant``, the size, and ``wide``. Where such storms had ``netdev_max_backlog`` raised, by these.
     """
     clear = on_clean_ground(runs)
     clear = clear[clear["wide"]] if clear["wide"].any() else clear

@@ -138,17 +138,18 @@ def headline(runs: pd.DataFrame, *fewer: str) -> str:
     for over in fewer:
         named = f"with {'a pool of' if over == POOL else f'{over} over'} {TOLD[over]:,}"
         kinds[named] = runs[(runs["over"] == over) & (runs["pool"] == TOLD[over])]
-    return f"p99 by stack: {'; '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
+    shown = {kind: storms.groupby("server")["wanted_p99_ms"] for kind, storms in kinds.items() if len(storms)}
+    spans = (f"{say.latency_span(times_ms.agg(median_of_runs))} {kind}" for kind, times_ms in shown.items())
+    return f"p99 by stack: {'; '.join(spans)}"
 
 
 def against_plain(runs: pd.DataFrame) -> list[str]:
     """A line for each server: the plain storm, and the pool and HTTP/2 of as many connections as are told."""
     lines = []
     for server, storms in runs.groupby("server", sort=False):
-        chosen = [(PLAIN, storms[storms["over"] == PLAIN])]
-        chosen += [(over, storms[(storms["over"] == over) & (storms["pool"] == TOLD[over])]) for over in (POOL, HTTP2)]
-        found = [_told(of, over) for over, of in chosen if len(of)]
-        lines.append(f"- **{server}**: {'; '.join(found)}.")
+        alike = storms[(storms["over"] == PLAIN) | (storms["pool"] == storms["over"].map(TOLD))]
+        ways = ((over, alike[alike["over"] == over]) for over in (PLAIN, POOL, HTTP2))
+        lines.append(f"- **{server}**: {'; '.join(_told(of_it, over) for over, of_it in ways if len(of_it))}.")
     return lines
 
 
@@ -210,11 +211,6 @@ def _told(storms: pd.DataFrame, over: str) -> str:
     bound = " (generator the limit)" if limited(storms) else ""
     way = _named(over, storms["pool"].iloc[0])
     return f"{way}: {shares(storms['success_rate'])} answered, p50 {p50}{issued}, p99 {p99}{bound}"
-
-
-def _by_stack(storms: pd.DataFrame) -> str:
-    """Medians over storms, from the shortest of a stack to the longest."""
-    return say.latency_span(storms["wanted_p99_ms"].groupby(storms["server"]).agg(median_of_runs))
 
 
 def _row(one: Comparison) -> dict[str, object]:

@@ -141,7 +141,7 @@ def by_chance(found: Sequence[Comparison]) -> str:
 
 
 def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
-    """Whether comparisons show the same in storms as they are and with this host's input queue opened wide.
+    """Whether comparisons show the same in storms as they are and with ``netdev_max_backlog`` raised.
 
     Without the connections at the server, as in :func:`by_chance`.
     """
