@@ -134,3 +134,18 @@ def _ranges(runs: pd.DataFrame) -> dict[str, object]:
         "lost in input queue": span(runs["lo_rx_dropped"], "{:,.0f}".format),
         "generator": ", ".join(sorted(set(runs["generator"]))),
     }
+
+
+def counts(values: pd.Series) -> str:
+    """As :func:`span`, of whole numbers."""
+    return span(values, "{:,.0f}".format)
+
+
+def of_all(flags: pd.Series) -> str:
+    """``3 of 5``: how many are true."""
+    return f"{flags.sum()} of {len(flags)}"
+
+
+def generators(storms: pd.DataFrame) -> str:
+    """What the generator was in any of these storms."""
+    return ", ".join(sorted(set(storms["generator"])))

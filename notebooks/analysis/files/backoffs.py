@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.overflow.pulses import Pulses, against_shifts
+from analysis.overflow.pulses import Floats, Pulses, against_shifts
 from harness.thought.episodes import APART_US
 
 SHORTEST_MS = 4.0
@@ -21,7 +21,6 @@ SHORTEST_MS = 4.0
 NEAR_US = 10_000
 """Files are sampled each 5 ms on small machines: what a wait began with lies within two samples of it."""
 SHIFTS = 201
-Floats = NDArray[np.float64]
 
 
 def silences(lives: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from harness.page.notebook import mean_and_interval, span
+from harness.page.notebook import mean_and_interval, of_all, span
 from harness.page.tables import NO_VALUE, quantile
 
 
@@ -16,32 +16,21 @@ def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
     ``crowd`` has the columns of :func:`backoffs.measures` and :func:`told.refused_newest`.
     """
     limited = short[short["limit"] == few]
-    ended = limited[limited["server_ended"].notna()].groupby("server", sort=False).size()
+    ended = limited["server_ended"].notna().groupby(limited["server"], sort=False)
     rests = crowd.groupby("server", sort=False)[["pause_ms", "longest_rest_ms"]].median().dropna()
     closes = crowd.loc[crowd["ended"] > 0, "server"].drop_duplicates()
     never = limited.loc[~ran_out(limited).groupby(limited["server"]).transform("any"), "server"].drop_duplicates()
-    return (
-        "**What each does when files run out**: "
-        + "; ".join(
-            part
-            for part in (
-                _listed(
-                    "ends", [f"`{name}` ({count} of {_storms(limited, name)} storms)" for name, count in ended.items()]
-                ),
-                _listed(
-                    "rests and tries again",
-                    [
-                        f"`{name}` for {quantile(row.pause_ms)} (up to {quantile(row.longest_rest_ms)} with files free)"
-                        for name, row in rests.iterrows()
-                    ],
-                ),
-                _listed("takes the newest connections and closes them", [f"`{name}`" for name in closes]),
-                _listed("never ran out in a burst of short connections", [f"`{name}`" for name in never]),
-            )
-            if part
-        )
-        + "."
-    )
+    kinds = {
+        "ends": [f"`{name}` ({of_all(ends)} storms)" for name, ends in ended if ends.any()],
+        "rests and tries again": [
+            f"`{name}` for {quantile(row.pause_ms)} (up to {quantile(row.longest_rest_ms)} with files free)"
+            for name, row in rests.iterrows()
+        ],
+        "takes the newest connections and closes them": [f"`{name}`" for name in closes],
+        "never ran out in a burst of short connections": [f"`{name}`" for name in never],
+    }
+    said = "; ".join(f"*{what}*: {', '.join(names)}" for what, names in kinds.items() if names)
+    return f"**What each does when files run out**: {said}."
 
 
 def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
@@ -57,7 +46,7 @@ def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
                 continue
             ended = int(limited["server_ended"].notna().sum())
             hit.append(
-                f"`{name}` ran out in {short.sum()} of {len(limited)} storms"
+                f"`{name}` ran out in {of_all(short)} storms"
                 + (f", which ended it in {ended}" if ended else "")
                 + f", and answered {_share(limited)} instead of {_share(without)}, the last hundredth after "
                 + f"{span(limited['p99_ms'], quantile)} instead of {span(without['p99_ms'], quantile)}"
@@ -65,9 +54,8 @@ def where_it_fails(usually: pd.DataFrame, spare: str) -> str:
         kept = f"; {', '.join(free)} did not" if free else ""
         said.append(f"with *{variant}*, {'; '.join(hit) or 'no stack ran out'}{kept if hit else ''}")
     raised = usually[usually["server_files_limit"] > usually["nofile"]]["server"].drop_duplicates()
-    more = (
-        f" {_listed('It was raised by the program itself', [f'`{name}`' for name in raised])}." if len(raised) else ""
-    )
+    names = ", ".join(f"`{name}`" for name in raised)
+    more = f" *It was raised by the program itself*: {names}." if names else ""
     return f"**Under the usual limit** (C2, F3): {'; and '.join(said)}.{more}"
 
 
@@ -133,11 +121,3 @@ def ran_out(storms: pd.DataFrame) -> pd.Series:
 
 def _share(storms: pd.DataFrame) -> str:
     return mean_and_interval(storms["success_rate"], "{:.1%}".format)
-
-
-def _storms(runs: pd.DataFrame, server: object) -> int:
-    return int((runs["server"] == server).sum())
-
-
-def _listed(what: str, names: list[str]) -> str:
-    return f"*{what}*: {', '.join(names)}" if names else ""

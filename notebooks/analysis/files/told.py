@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.pages.audit import RESULT
 from harness.page.audit import out_of_files
-from harness.page.notebook import mean_and_interval, span
+from harness.page.notebook import mean_and_interval, of_all, span
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
 from harness.thought.inference import unpaired_p
 
@@ -49,7 +49,7 @@ Forms = Mapping[str, tuple[str, Callable[[float], str]]]
 def intervals(runs: pd.DataFrame, by: str, forms: Forms) -> pd.DataFrame:
     """Means over storms with 95 % bootstrap intervals: a row for each value of ``by``, a column for each measure."""
     kinds = runs.groupby(by, sort=False, observed=True)
-    return pd.DataFrame({label: kinds[column].agg(_interval, form) for column, (label, form) in forms.items()})
+    return pd.DataFrame({label: kinds[column].agg(mean_and_interval, form) for column, (label, form) in forms.items()})
 
 
 def with_and_without(runs: pd.DataFrame, by: str, measures: Forms) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def with_and_without(runs: pd.DataFrame, by: str, measures: Forms) -> pd.DataFra
         row: dict[str, object] = {}
         for column, (label, form) in measures.items():
             for limit, alike in zip(limits, groups, strict=True):
-                row[f"{label}, {limit}"] = _interval(alike[column], form)
+                row[f"{label}, {limit}"] = mean_and_interval(alike[column], form)
             first, last = (groups[place][column].dropna().to_list() for place in (0, -1))
             row[f"p of {label}"] = round(unpaired_p(first, last), 4)
         ended = [storms_of["server_ended"].notna().sum() for storms_of in groups]
@@ -135,16 +135,11 @@ def recoveries(runs: pd.DataFrame, own: Mapping[str, int], pause_s: Mapping[str,
             "room for": NO_VALUE if pd.isna(room) else f"{room:,.0f}",
             "catches up with, per s": NO_VALUE if pd.isna(catches_up) else f"{catches_up:,.0f}",
             "predicted": NO_VALUE if pd.isna(catches_up) else "never" if never else "recovers",
-            "recovered": f"{recovered.sum()} of {len(storms)}",
+            "recovered": of_all(recovered),
             "after, s": span(storms["recovered_s"], "{:.1f}".format),
             "as predicted": bool((recovered != never).all()) if pd.notna(catches_up) else None,
             "answered": mean_and_interval(storms["success_rate"], "{:.1%}".format),
             "median latency": span(storms["p50_ms"], quantile) if storms["p50_ms"].notna().all() else UNANSWERED,
-            "server ended": f"{storms['server_ended'].notna().sum()} of {len(storms)}",
+            "server ended": of_all(storms["server_ended"].notna()),
         }
     return pd.DataFrame(rows).T
-
-
-def _interval(values: pd.Series, form: Callable[[float], str]) -> str:
-    """Mean and interval of those that there are; a dash where there are none."""
-    return mean_and_interval(values, form) if values.notna().any() else NO_VALUE

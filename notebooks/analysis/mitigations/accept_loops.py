@@ -1,6 +1,6 @@
-"""What is said of more accepting hands: who came through at the first try, what overflowed, and who was stranded.
+"""More accept loops in words and tables: who came through at the first try, what overflowed, and who was stranded.
 
-A second listener is a second queue, so that hands are told apart from room: which ways differ in what is in
+A second listener is a second queue, so that loops are told apart from room: which ways differ in what is in
 :data:`LIKE_FOR_LIKE`.
 """
 
@@ -17,9 +17,9 @@ from harness.page import notebook as say
 from harness.thought.comparing import limited, without_drops
 from harness.thought.runs import with_options
 
-HANDS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
+MORE_LOOPS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
 LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
-    HANDS: [("two loops on one listener", "one loop", ("hyper", "go"))],
+    MORE_LOOPS: [("two loops on one listener", "one loop", ("hyper", "go"))],
     "More workers on the same queue": [("one loop", "one loop of one worker", ("hyper", "go"))],
     ROOM: [("one loop, listen(4096)", "one loop", ("hyper", "go"))],
     "More listeners, which are more room as well": [
@@ -35,10 +35,10 @@ several listeners has one thread, on Go there are as many for all of them (harne
 _FIRST_TRY = "first_try_share"
 
 
-def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
+def loops_table(runs: pd.DataFrame) -> pd.DataFrame:
     """A row for each server and way of accepting: who came through at the first try, and what overflowed.
 
-    ``runs`` has columns ``wide``, whether this host's input queue was opened wide, and ``ListenOverflows``.
+    ``runs`` has columns ``wide``, whether ``netdev_max_backlog`` was raised, and ``ListenOverflows``.
     """
     rows = []
     for (server, variant, wide), storms in runs.groupby(["server", "variant", "wide"], sort=False, observed=True):
@@ -48,13 +48,13 @@ def hands_table(runs: pd.DataFrame) -> pd.DataFrame:
                 "accepting": str(variant),
                 "input queue": "wide" if wide else "as it is",
                 "storms": len(storms),
-                "listeners in the kernel": _span(storms["listeners"]),
+                "listeners in the kernel": say.counts(storms["listeners"]),
                 "first try": say.mean_and_interval(storms["first_try_share"], "{:.1%}".format),
                 "p99": times(storms["wanted_p99_ms"]),
-                "overflows": _span(storms["ListenOverflows"]),
-                "lost in input queue": _span(storms["lo_rx_dropped"]),
+                "overflows": say.counts(storms["ListenOverflows"]),
+                "lost in input queue": say.counts(storms["lo_rx_dropped"]),
                 "CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.0f}".format),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
@@ -70,8 +70,8 @@ def stranded(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "storms": slow.size(),
-            "listeners": groups["listeners"].agg(_span),
-            "clients": groups["clients"].agg(_span),
+            "listeners": groups["listeners"].agg(say.counts),
+            "clients": groups["clients"].agg(say.counts),
             "waited for the loop, median": slow.median(),
             "fewest": slow.min(),
             "most": slow.max(),
@@ -109,8 +109,8 @@ def of_the_hypothesis(runs: pd.DataFrame) -> str:
     return "; ".join(said) or "these storms tell nothing"
 
 
-def hands(runs: pd.DataFrame) -> str:
-    """What hands change and what room, by the ways of :data:`LIKE_FOR_LIKE`: shares that came through at the first
+def loops(runs: pd.DataFrame) -> str:
+    """What loops change and what room, by the ways of :data:`LIKE_FOR_LIKE`: shares that came through at the first
     try, medians, and whether that is so in every storm.
     """
     shown = [
@@ -120,13 +120,13 @@ def hands(runs: pd.DataFrame) -> str:
     return f"{'. '.join(shown)}. {generator_the_limit(runs)}".strip()
 
 
-def headline_of_hands(runs: pd.DataFrame) -> str:
+def headline_of_loops(runs: pd.DataFrame) -> str:
     """First tries with more loops at the same room, and with more room for the same loops, medians of each stack.
 
     Without what the generator was the limit of.
     """
     told = []
-    for name, what in ((HANDS, "two loops on the same queue"), (ROOM, "one loop with more room")):
+    for name, what in ((MORE_LOOPS, "two loops on the same queue"), (ROOM, "one loop with more room")):
         medians = [
             f"{server} {base:.0%} → {changed:.0%}"
             for server, way, against in _known(runs, LIKE_FOR_LIKE[name])
@@ -139,7 +139,7 @@ def headline_of_hands(runs: pd.DataFrame) -> str:
 def generator_the_limit(runs: pd.DataFrame) -> str:
     """Where, and in how many storms: of these nothing is said, as fewer wait where clients come more slowly."""
     kinds = [
-        f"*{variant}* on {server} ({storms['generator'].eq('limiting').sum()} of {len(storms)} storms)"
+        f"*{variant}* on {server} ({say.of_all(storms['generator'].eq('limiting'))} storms)"
         for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True)
         if limited(storms)
     ]
@@ -149,7 +149,7 @@ def generator_the_limit(runs: pd.DataFrame) -> str:
 def batches(runs: pd.DataFrame, untouched: str) -> str:
     """Whether the size of a batch changes anything, by storms in which this host's input queue dropped nothing.
 
-    ``runs`` have ``variant``, the size, and ``wide``. Where there are such storms with that queue opened wide, by them.
+    ``runs`` have ``variant``, the size, and ``wide``. Where such storms had ``netdev_max_backlog`` raised, by these.
     """
     clear = without_drops(runs)
     clear = clear[clear["wide"]] if clear["wide"].any() else clear
@@ -181,8 +181,8 @@ def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:
 
 def _known(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
     """(stack, way, way it is held against) of those that there are storms of in which the generator kept up."""
-    runs = runs[~runs.groupby(["server", "variant"], observed=True)["generator"].transform(_was_the_limit)]
-    had = set(zip(runs["server"], runs["variant"].astype(str), strict=True))
+    kinds = runs.groupby(["server", "variant"], observed=True)
+    had = {(server, str(variant)) for (server, variant), storms in kinds if not limited(storms)}
     found = [(server, way, against) for way, against, servers in ways for server in servers]
     return [one for one in found if {(one[0], one[1]), (one[0], one[2])} <= had]
 
@@ -195,17 +195,9 @@ def _held_against(runs: pd.DataFrame, server: str, way: str, against: str) -> st
     return f"{server} {medians} with *{way}* instead of *{against}* ({ends.get(found.found, found.found)})"
 
 
-def _was_the_limit(verdicts: pd.Series) -> bool:
-    return limited(verdicts.to_frame("generator"))
-
-
 def _kind(runs: pd.DataFrame, server: str, variant: str) -> pd.DataFrame:
     return runs[(runs["server"] == server) & (runs["variant"] == variant)]
 
 
 def _first_try(runs: pd.DataFrame, server: str, variant: str) -> float:
     return float(_kind(runs, server, variant)[_FIRST_TRY].median())
-
-
-def _span(counts: pd.Series) -> str:
-    return say.span(counts, "{:,.0f}".format)

@@ -27,7 +27,7 @@ def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
                 "low goodput after the trigger": say.span(storms["low_s"], "{:.0f} s".format),
                 "watched": say.span(storms["watched_s"], "{:.0f} s".format),
                 "recovered": say.span(storms["recovered_after_s"], _within),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
@@ -76,7 +76,7 @@ def headline_of_stacks(naive: pd.DataFrame) -> str:
 
 
 def for_whom_it_worked(naive: pd.DataFrame) -> str:
-    """What share of its CPU time went into answers in time, on the stacks that recovered and on those kept down."""
+    """What share of its CPU time went into answers in time, by whether the stack recovered."""
     down = naive["kept_down"].groupby(naive["server"]).transform("all")
     said = []
     for stacks, what in ((naive[~down], "not kept down"), (naive[down], "kept down")):

@@ -45,8 +45,8 @@ def evidence(runs: pd.DataFrame) -> pd.DataFrame:
                 "load balancer": f"{first['front']} {', '.join(sorted(set(storms['front_version'])))}",
                 "storms": len(storms),
                 "backlog in the kernel": say.span(storms["front_backlog_effective"], "{:.0f}".format),
-                "connections to the server, by the kernel": say.span(storms["connections_to_server"], "{:,.0f}".format),
-                "it counted": "; ".join(f"{name} {_counted(_counter(storms, name))}" for name in names),
+                "connections to the server, by the kernel": say.counts(storms["connections_to_server"]),
+                "it counted": "; ".join(f"{name} {say.counts(_counter(storms, name))}" for name in names),
             }
         )
     return pd.DataFrame(rows)
@@ -77,7 +77,7 @@ def endings_table(runs: pd.DataFrame, by: Sequence[str] = ("variant",)) -> pd.Da
                 + median_and_ends(storms["made_per_s"], "{:,.0f}".format),
                 "of these in vain": _in_vain(storms["wasted_share"], at_least),
                 "refusals, 1/s": median_and_ends(storms["refused_per_s"], "{:,.0f}".format),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
@@ -94,12 +94,12 @@ def queues_table(runs: pd.DataFrame) -> pd.DataFrame:
             {
                 "variant": str(variant),
                 "storms": len(storms),
-                "deepest at the load balancer's listener": _counted(storms["at_listener"]),
-                "in its own queue": _counted(storms["in_front"]),
+                "deepest at the load balancer's listener": say.counts(storms["at_listener"]),
+                "in its own queue": say.counts(storms["in_front"]),
                 "longest wait there": say.span(longest_ms, quantile),
-                "deepest in the server's accept queue": _counted(storms["at_server"]),
-                "open at once, the clients'": _counted(storms["peak_in_flight"]),
-                "kept out by a full accept queue": _counted(storms["kept_out"]),
+                "deepest in the server's accept queue": say.counts(storms["at_server"]),
+                "open at once, the clients'": say.counts(storms["peak_in_flight"]),
+                "kept out by a full accept queue": say.counts(storms["kept_out"]),
             }
         )
     return pd.DataFrame(rows)
@@ -195,7 +195,8 @@ def more_in_vain(runs: pd.DataFrame, alone: str) -> str:
     fewest, most = kinds["good_per_s"].min(), kinds["good_per_s"].max()
     known = made[made.notna()].index
     fewer = [str(name) for name in known if alone in known and most[str(name)] < fewest[alone]]
-    lost = [name for name in fewer if _by_waste(name, alone, made, wasted)]
+    in_vain = made * wasted  # answers a second, which are held against those that were not made at all
+    lost = [name for name in fewer if in_vain[name] - in_vain[alone] > max(made[alone] - made[name], 0)]
     named = ", ".join(f"*{name}* ({sign[name]}{wasted[name]:.0%} instead of {wasted[alone]:.0%})" for name in lost)
     return f"In every storm fewer are good than alone, as more is done in vain, with {named}." if lost else ""
 
@@ -211,18 +212,13 @@ def _in_vain(shares: pd.Series, sign: str) -> str:
     return "not known" if sign and round(shares.max(), 2) == 0 else sign + median_and_ends(shares, "{:.0%}".format)
 
 
-def _by_waste(name: str, alone: str, made: pd.Series, wasted: pd.Series) -> bool:
-    """Whether what is lost in vain is more of the difference than what is not done at all: in answers a second."""
-    in_vain, not_done = (made * wasted)[name] - (made * wasted)[alone], made[alone] - made[name]
-    return bool(in_vain > max(not_done, 0))
-
-
 def turned_away_with(runs: pd.DataFrame) -> str:
     """The statuses of those who were turned away, way by way, and which of them say nothing of there being too many."""
     named, silent = [], []
     for variant, storms in runs.groupby("variant", sort=False, observed=True):
-        counts = _statuses(storms)
-        told = {status: counts[status] for status in TURNED_AWAY if counts.get(status)}
+        known = documents(storms["statuses"])
+        sums = {status: sum(counts.get(status, 0) for counts in known) for status in TURNED_AWAY}
+        told = {status: number for status, number in sums.items() if number}
         if told:
             named.append(f"*{variant}* {', '.join(told)}")
         if any(status not in SAYS_WHY for status in told):
@@ -257,22 +253,10 @@ def out_of_connections(runs: pd.DataFrame) -> str:
     )
 
 
-def _statuses(storms: pd.DataFrame) -> dict[str, int]:
-    known = documents(storms["statuses"])
-    return {
-        status: sum(counts.get(status, 0) for counts in known)
-        for status in sorted({status for counts in known for status in counts})
-    }
-
-
 def _counter(runs: pd.DataFrame, name: str) -> pd.Series:
     """One of the load balancer's own; NaN where it has none of that name, or there is none."""
     counted = documents(runs["front_counters"])
     return pd.Series([counts.get(name) for counts in counted], runs.index, dtype=float)
-
-
-def _counted(counts: pd.Series) -> str:
-    return say.span(counts, "{:,.0f}".format)
 
 
 def _valued(good: pd.Series) -> str:

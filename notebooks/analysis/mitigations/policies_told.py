@@ -47,7 +47,7 @@ def carried(kept: Mapping[str, Summary]) -> pd.DataFrame:
             "rows": f"{len(requests):,}",
             "different requests in them": f"{requests['request'].nunique():,}",
             "connections in them": f"{len(each):,}",
-            "requests on a connection": say.span(each, "{:,.0f}".format),
+            "requests on a connection": say.counts(each),
             "most at once on a connection": storm.requests_at_once,
         }
     return pd.DataFrame(rows).T
@@ -69,7 +69,7 @@ def conserved(runs: pd.DataFrame) -> str:
 def generators(runs: pd.DataFrame) -> str:
     """In how many storms of each way of connecting the generator was the limit."""
     limiting = runs["generator"].eq("limiting").groupby(runs["over"], sort=False)
-    said = ", ".join(f"{over} {storms.sum()} of {len(storms)}" for over, storms in limiting)
+    said = ", ".join(f"{over} {say.of_all(storms)}" for over, storms in limiting)
     return f"The generator was the limit in so many storms: {said}."
 
 
@@ -85,7 +85,7 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
     Times count from when a request was wanted; of the plain storm also from when a client had issued it.
     """
     rows = {}
-    together = runs.sort_values("server", kind="stable", key=_in_order)
+    together = runs.sort_values("server", kind="stable", key=lambda names: pd.factorize(names)[0])
     for _, storms in together.groupby(["server", "over", "pool"], sort=False):
         server, over, pool = (storms[name].iloc[0] for name in ("server", "over", "pool"))
         issued = {name: times(storms[f"{name}_ms"]) if over == PLAIN else NO_VALUE for name in ("p50", "p99")}
@@ -96,10 +96,10 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
             "p50, from issue": issued["p50"],
             "p99": times(storms["wanted_p99_ms"]),
             "p99, from issue": issued["p99"],
-            "connections": say.span(storms["connections_made"], "{:,.0f}".format),
+            "connections": say.counts(storms["connections_made"]),
             "server's CPU per answer, µs": say.mean_and_interval(storms["cpu_us_per_answer"], "{:.1f}".format),
             "peak memory, MiB": say.mean_and_interval(storms["peak_rss_mib"], "{:.1f}".format),
-            "generator": ", ".join(sorted(set(storms["generator"]))),
+            "generator": say.generators(storms),
         }
     return pd.DataFrame(rows).T
 
@@ -138,24 +138,25 @@ def headline(runs: pd.DataFrame, *fewer: str) -> str:
     for over in fewer:
         named = f"with {'a pool of' if over == POOL else f'{over} over'} {TOLD[over]:,}"
         kinds[named] = runs[(runs["over"] == over) & (runs["pool"] == TOLD[over])]
-    return f"p99 by stack: {'; '.join(f'{_by_stack(storms)} {kind}' for kind, storms in kinds.items() if len(storms))}"
+    shown = {kind: storms.groupby("server")["wanted_p99_ms"] for kind, storms in kinds.items() if len(storms)}
+    spans = (f"{say.latency_span(times_ms.agg(median_of_runs))} {kind}" for kind, times_ms in shown.items())
+    return f"p99 by stack: {'; '.join(spans)}"
 
 
 def against_plain(runs: pd.DataFrame) -> list[str]:
     """A line for each server: the plain storm, and the pool and HTTP/2 of as many connections as are told."""
     lines = []
     for server, storms in runs.groupby("server", sort=False):
-        chosen = [(PLAIN, storms[storms["over"] == PLAIN])]
-        chosen += [(over, storms[(storms["over"] == over) & (storms["pool"] == TOLD[over])]) for over in (POOL, HTTP2)]
-        found = [_told(of, over) for over, of in chosen if len(of)]
-        lines.append(f"- **{server}**: {'; '.join(found)}.")
+        alike = storms[(storms["over"] == PLAIN) | (storms["pool"] == storms["over"].map(TOLD))]
+        ways = ((over, alike[alike["over"] == over]) for over in (PLAIN, POOL, HTTP2))
+        lines.append(f"- **{server}**: {'; '.join(_told(of_it, over) for over, of_it in ways if len(of_it))}.")
     return lines
 
 
 def lost_by_the_host(runs: pd.DataFrame) -> str:
     """In how many storms of each way of connecting this host's own input queue dropped packets."""
     dropped = (runs["lo_rx_dropped"] > 0).groupby(runs["over"], sort=False)
-    said = ", ".join(f"{over} {storms.sum()} of {len(storms)}" for over, storms in dropped)
+    said = ", ".join(f"{over} {say.of_all(storms)}" for over, storms in dropped)
     return f"This host's own input queue dropped packets in so many storms: {said}." if said else ""
 
 
@@ -188,7 +189,7 @@ def out_of_files(runs: pd.DataFrame) -> str:
         return ""
     places = ", ".join(f"{pool:,}" for pool in sorted(set(hit["pool"])))
     asked = runs[runs["pool"].isin(hit["pool"]) & runs["over"].isin(hit["over"])]
-    limit = say.span(hit["server_files_limit"], "{:,.0f}".format)
+    limit = say.counts(hit["server_files_limit"])
     plain = ", plain ones included," if (asked["over"] == PLAIN).any() else ""
     ran = f"In {len(hit)} of {len(asked)} storms over {places} connections{plain} the server ran out of open files"
     by_server = hit["server_ended"].notna().groupby(hit["server"], sort=False).agg(["sum", "size"])
@@ -199,17 +200,8 @@ def out_of_files(runs: pd.DataFrame) -> str:
     return f"{ran}: it may have {limit}.{how}"
 
 
-def _instead(numbers: pd.Series, of: pd.Series) -> str:
-    return f"{say.span(numbers, '{:,.0f}'.format)} instead of {say.span(of, '{:,.0f}'.format)}"
-
-
 def _conserves(checks: Sequence[Mapping[str, str]]) -> bool:
     return any(check["name"] == "conservation" and check["status"] == "pass" for check in checks)
-
-
-def _in_order(names: pd.Series) -> pd.Series:
-    """As numbers, in the order in which they come first."""
-    return pd.Series(pd.factorize(names)[0], index=names.index)
 
 
 def _told(storms: pd.DataFrame, over: str) -> str:
@@ -221,15 +213,10 @@ def _told(storms: pd.DataFrame, over: str) -> str:
     return f"{way}: {shares(storms['success_rate'])} answered, p50 {p50}{issued}, p99 {p99}{bound}"
 
 
-def _by_stack(storms: pd.DataFrame) -> str:
-    """Medians over storms, from the shortest of a stack to the longest."""
-    return say.latency_span(storms["wanted_p99_ms"].groupby(storms["server"]).agg(median_of_runs))
-
-
 def _row(one: Comparison) -> dict[str, object]:
     answered = NO_VALUE if one.answered is None else points(one.answered.mean)
     counts = f"{len(one.storms)} and {len(one.plain)}"
-    made = _instead(one.storms["connections_made"], one.plain["connections_made"])
+    made = " instead of ".join(say.counts(storms["connections_made"]) for storms in (one.storms, one.plain))
     ratios = {label: _ratio(one, measure) for measure, label in _RATIOS.items()}
     return {"storms": counts, "answered": answered, "connections": made, **ratios}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -57,14 +58,14 @@ def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame
                 "p50": median_and_ends(storms["wanted_p50_ms"].fillna(math.inf), quantile),
                 "p99": median_and_ends(storms["wanted_p99_ms"].fillna(math.inf), quantile),
                 "goodput, 1/s": median_and_ends(storms["good_per_s"], "{:,.0f}".format),
-                "listeners in the kernel": _counted(storms["listeners"]),
+                "listeners in the kernel": say.counts(storms["listeners"]),
                 "connections at the server": median_and_ends(storms["connections_at_server"], "{:,.0f}".format),
                 "CPU per answer, µs": median_and_ends(storms["cpu_us_per_answer"], "{:.0f}".format),
                 "memory, MiB": median_and_ends(storms["memory_mib"], "{:.0f}".format),
-                "lost in input queue": _counted(storms["lo_rx_dropped"]),
+                "lost in input queue": say.counts(storms["lo_rx_dropped"]),
                 "brings": _listed([one for one in here if one.found == "better"]),
                 "costs": _listed([one for one in here if one.found == "worse"]),
-                "generator": ", ".join(sorted(set(storms["generator"]))),
+                "generator": say.generators(storms),
             }
         )
     return pd.DataFrame(rows)
@@ -98,20 +99,13 @@ def backfires(found: Sequence[Comparison]) -> list[str]:
 
     Apart from where that is a trade-off, of which a line tells what is better for it; and one for what cannot be told.
     """
-    asked = [one for one in found if one.measure in DONE_TO_CLIENTS]
-    traded = [one for pair in trade_offs(found) for one in pair]
-    seen: dict[str, dict[str, list[str]]] = {}
-    for one in asked:
-        if one.found == "worse" and one not in traded:
-            seen.setdefault(one.variant, {}).setdefault(one.server, []).append(_named(one))
-    named = {
-        variant: ", ".join(f"{server} ({', '.join(what)})" for server, what in where.items())
-        for variant, where in seen.items()
-    }
-    lines = [f"- *{variant}* made it worse on {where}." for variant, where in named.items()]
-    lines += [
-        f"- A trade-off on {pair[0].server}: *{pair[0].variant}* {traded_on(pair)}." for pair in trade_offs(found)
-    ]
+    asked, pairs = [one for one in found if one.measure in DONE_TO_CLIENTS], trade_offs(found)
+    traded = [one for pair in pairs for one in pair]
+    lines = []
+    for variant, harm in _by("variant", (one for one in asked if one.found == "worse" and one not in traded)).items():
+        where = (f"{server} ({', '.join(map(_named, here))})" for server, here in _by("server", harm).items())
+        lines.append(f"- *{variant}* made it worse on {', '.join(where)}.")
+    lines += [f"- A trade-off on {pair[0].server}: *{pair[0].variant}* {traded_on(pair)}." for pair in pairs]
     untold = not_told(asked)
     return lines + ([f"- {untold}"] if untold else [])
 
@@ -147,7 +141,7 @@ def by_chance(found: Sequence[Comparison]) -> str:
 
 
 def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
-    """Whether comparisons show the same in storms as they are and with this host's input queue opened wide.
+    """Whether comparisons show the same in storms as they are and with ``netdev_max_backlog`` raised.
 
     Without the connections at the server, as in :func:`by_chance`.
     """
@@ -168,11 +162,10 @@ def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
         else:
             alike += not ways
     same = len(both) - alike - sum(map(len, differing.values()))
-    said = (
-        f"Of {len(both)} comparisons with an answer in both, {same} are better or worse in both in the same way, and "
+    said = f"Of {len(both)} comparisons with an answer in both, {same} are better or worse in both in the same way, "
+    return f"{said}and {alike} in neither." + "".join(
+        f" Shown {where}: {'; '.join(named)}." for where, named in differing.items()
     )
-    said += f"{alike} in neither."
-    return said + "".join(f" Shown {where}: {'; '.join(named)}." for where, named in differing.items())
 
 
 def _not_by_design(found: Sequence[Comparison]) -> list[Comparison]:
@@ -196,17 +189,15 @@ def brought(found: Sequence[Comparison]) -> str:
     asked = _not_by_design(found)
     if not asked:
         return "There is nothing to compare."
-    kinds: dict[str, list[str]] = {}
-    for variant, server in dict.fromkeys((one.variant, one.server) for one in asked):
-        here = [one for one in asked if (one.variant, one.server) == (variant, server)]
-        ways = [
-            f"{way} {', '.join(_named(one) for one in here if one.found == way)}"
-            for way in ("better", "worse")
-            if any(one.found == way for one in here)
-        ]
-        kinds.setdefault(variant, []).append(f"{server} {' and '.join(ways) or _ALIKE}")
-    said = ". ".join(f"*{variant}*: {'; '.join(servers)}" for variant, servers in kinds.items())
-    return f"{said}. {not_told(asked)}".strip()
+    said = []
+    for variant, of_it in _by("variant", asked).items():
+        servers = []
+        for server, here in _by("server", of_it).items():
+            ways = ((way, [_named(one) for one in here if one.found == way]) for way in ("better", "worse"))
+            changed = [f"{way} {', '.join(named)}" for way, named in ways if named]
+            servers.append(f"{server} {' and '.join(changed) or _ALIKE}")
+        said.append(f"*{variant}*: {'; '.join(servers)}")
+    return f"{'. '.join(said)}. {not_told(asked)}".strip()
 
 
 def headline_of_p99(found: Sequence[Comparison]) -> str:
@@ -216,13 +207,9 @@ def headline_of_p99(found: Sequence[Comparison]) -> str:
     of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     if all(one.found in _WHY_NOT for one in of_p99):
         return "Whether a mitigation shortens the p99 these storms do not tell"
-    better, worse = (len({one.variant for one in of_p99 if one.found == way}) for way in ("better", "worse"))
+    shorter, longer = (_by("variant", (one for one in of_p99 if one.found == way)) for way in ("better", "worse"))
     kinds = len({one.variant for one in of_p99})
-    counted = f"{better} of {kinds} mitigations shorten it on some stack, {worse} lengthen it"
-    shorter: dict[str, list[Comparison]] = {}
-    for one in of_p99:
-        if one.found == "better":
-            shorter.setdefault(one.variant, []).append(one)
+    counted = f"{len(shorter)} of {kinds} mitigations shorten it on some stack, {len(longer)} lengthen it"
     if not shorter:
         return f"p99: {counted}"
     # Of several that reach one another's ratios, the first: combinations come last.
@@ -253,7 +240,7 @@ def ratios_of(found: Sequence[Comparison]) -> str:
 def endings_of_servers(runs: pd.DataFrame) -> str:
     """In how many storms of each kind the server itself ended."""
     kinds = runs.groupby("variant", sort=False, observed=True)
-    ended = kinds["server_ended"].agg(lambda found: f"{found.notna().sum()} of {len(found)}")
+    ended = kinds["server_ended"].agg(lambda found: say.of_all(found.notna()))
     answered = kinds["success_rate"].agg(lambda rates: say.span(rates, say.percent))
     return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
 
@@ -263,17 +250,18 @@ def on_p99(found: Sequence[Comparison]) -> str:
     of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     said = []
     for word, way in (("shorter", "better"), ("longer", "worse")):
-        where: dict[str, list[str]] = {}
-        for one in of_p99:
-            if one.found == way:
-                where.setdefault(one.variant, []).append(one.server)
-        named = "; ".join(f"*{variant}* ({', '.join(servers)})" for variant, servers in where.items())
+        where = _by("variant", (one for one in of_p99 if one.found == way))
+        named = "; ".join(f"*{name}* ({', '.join(one.server for one in of_it)})" for name, of_it in where.items())
         said.append(f"{word} than as it comes with {named or 'none'}")
     return f"the 99th percentile is, in every storm, {', and '.join(said)}. {not_told(of_p99)}".strip().rstrip(".")
 
 
-def _counted(counts: pd.Series) -> str:
-    return say.span(counts, "{:,.0f}".format)
+def _by(name: Literal["variant", "server"], found: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """The comparisons of each variant or server, in the order in which they come first."""
+    groups: dict[str, list[Comparison]] = {}
+    for one in found:
+        groups.setdefault(getattr(one, name), []).append(one)
+    return groups
 
 
 def _listed(found: Sequence[Comparison]) -> str:

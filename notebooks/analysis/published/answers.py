@@ -58,11 +58,12 @@ def match_answer(tried: Tried) -> str:
     low, high = tried.band
     whole = beside["whole"].to_list()
     left_out = int((~as_demanded(tried.conditions)).sum())
+    shown = f"**{len(match)}** of them show that: {_named(match, tried.band)}" if len(match) else "**none** shows that"
     text = (
         f"Of {len(tried.conditions)} conditions {len(near)} answer between {low:.0%} and {high:.0%} in most of their "
         f"runs; of {len(some)} more some runs do. What was published is more: at the same time Go and Node.js answered "
         f"everything, which here is {tell.WHOLE:.1%} or more. Of the {len(beside)} conditions that were tried with "
-        f"Hyper and with both of them, {_shown(match, tried.band)}. In {whole.count(False)} of the {len(beside)} Go or "
+        f"Hyper and with both of them, {shown}. In {whole.count(False)} of the {len(beside)} Go or "
         f"Node.js fell short by themselves; in {whole.count(None)} it is undecided, as this host's own input queue "
         "dropped packets of what fell short. "
     )
@@ -71,10 +72,6 @@ def match_answer(tried: Tried) -> str:
     late = late_answer(tried.address, tried.chances, tried.old, tried.band)
     parts = [_missed(within(beside, tried.band), match), late, by_files(tried.conditions)]
     return text + " ".join(filter(None, parts))
-
-
-def _shown(match: pd.DataFrame, band: Band) -> str:
-    return f"**{len(match)}** of them show that: {_named(match, band)}" if len(match) else "**none** shows that"
 
 
 def _missed(near: pd.DataFrame, match: pd.DataFrame) -> str:

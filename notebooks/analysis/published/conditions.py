@@ -25,7 +25,7 @@ import pandas as pd
 from analysis.attacks import LAB
 from analysis.published import demand
 from analysis.published.blame import blameless
-from harness.page.notebook import mean_and_interval, percent, span
+from harness.page.notebook import counts, mean_and_interval, percent, span
 from harness.page.numbers import tenths
 from harness.page.tables import NO_VALUE, quantile
 from harness.plan.attack import Attack
@@ -94,7 +94,7 @@ def of_storms(runs: pd.DataFrame, group: str, option: str | None = None, form: s
                 "blameless": blameless(same),
                 "failures": mean_shares(failed, same["planned"]),
                 "causes": mean_shares(unclean, same["planned"]),
-                "pulses": [_pulses(counts) for counts in same["answers_per_step"]],
+                "pulses": [_pulses(steps) for steps in same["answers_per_step"]],
                 "p50_ms": [_beyond(p50) for p50 in same["p50_ms"]],
                 "ended": int((same["status"] != "complete").sum()),
                 "ended_by": out_of_files(same),
@@ -124,7 +124,7 @@ def table(conditions: pd.DataFrame) -> pd.DataFrame:
             "server": conditions["server"],
             "driven by": conditions["driven by"],
             "runs": conditions["shares"].map(len),
-            "requests": [span(pd.Series(each), "{:,.0f}".format) for each in conditions["requests"]],
+            "requests": [counts(pd.Series(each)) for each in conditions["requests"]],
             "not the demand": [not_driven(row) for row in conditions.to_dict("records")],
             "answered": [_answered(tuple(shares)) for shares in conditions["shares"]],
             "failed as": conditions["failures"].map(told),
@@ -145,7 +145,7 @@ def not_driven(row: Mapping[Any, Any]) -> str:
     """``3,685 to 10,611 of 50,000``: what a tool sent of what was wanted, where that is another demand; else empty."""
     if demand.driven(row["requests"], row["wanted"]):
         return ""
-    return f"{span(pd.Series(row['requests']), '{:,.0f}'.format)} of {row['wanted'][0]:,}"
+    return f"{counts(pd.Series(row['requests']))} of {row['wanted'][0]:,}"
 
 
 def ended(row: Mapping[Any, Any]) -> str:
@@ -160,7 +160,7 @@ def out_of_files(runs: pd.DataFrame) -> str:
     over = runs[runs["status"] != "complete"]
     if over.empty or not (over["out_of_files_lines"] > 0).all():
         return ""
-    return f"out of {span(over['server_files_limit'], '{:,.0f}'.format)} files"
+    return f"out of {counts(over['server_files_limit'])} files"
 
 
 def in_pulses(conditions: pd.DataFrame) -> pd.DataFrame:
@@ -207,8 +207,8 @@ def mean_shares(counted: Iterable[Mapping[str, int]], totals: Iterable[int]) -> 
     """Word → share of all requests, mean over runs, the largest first."""
     shares: Counter[str] = Counter()
     runs = 0
-    for counts, total in zip(counted, totals, strict=True):
+    for found, total in zip(counted, totals, strict=True):
         runs += 1
-        for name, count in counts.items():
+        for name, count in found.items():
             shares[name] += count / total  # type: ignore[assignment]
     return {name: share / runs for name, share in shares.most_common() if share}

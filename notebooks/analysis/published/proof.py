@@ -56,7 +56,12 @@ class Proved:
     def __str__(self) -> str:
         rows = int(self.kinds["rows"].sum())
         counted = "as many rows as planned" if rows == self.planned else f"{rows:,} rows of {self.planned:,} planned"
-        return f"`{self.run_id}`, {self.answered:.1%} answered, {_where(self)}, {counted}"
+        return f"`{self.run_id}`, {self.short}, {counted}"
+
+    @property
+    def short(self) -> str:
+        """What was answered, and whether that lies in the band."""
+        return f"{self.answered:.1%} answered, {'inside' if self.inside else 'outside'}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def proved(conditions: pd.DataFrame, band: Band, open_rows: Callable[[str], pd.D
     of_tools = within(conditions[conditions["driven by"] != LAB], band)
     mine = conditions[conditions["driven by"] == LAB]
     near, some = ([rule(shares, band) for shares in mine["shares"]] for rule in (mostly_inside, inside))
-    away = [_away(float(np.mean(shares)), band) for shares in mine["shares"]]
+    means = [float(np.mean(shares)) for shares in mine["shares"]]
+    away = [max(band[0] - mean, mean - band[1], 0.0) for mean in means]
     places = mine.assign(near=near, some=np.array(some) > 0, away=away)
     ordered = places.sort_values(["near", "some", "away"], ascending=[False, False, True], kind="stable")
     found: list[Proved] = []
@@ -150,13 +156,9 @@ def said(proof: Proof) -> str:
 def _counted(one: Proved) -> pd.DataFrame:
     """The storm's kinds with a ``cell`` each, below a line for all of them that says whether it lies in the band."""
     whole = {"outcome": "all", "cause": "", "how far": "", "proves": "", "rows": one.planned}
-    lead = pd.DataFrame([whole | {"cell": f"{one.answered:.1%} answered, {_where(one)}"}])
+    lead = pd.DataFrame([whole | {"cell": one.short}])
     cells = one.kinds["rows"].map("{:,}".format) + " (" + one.kinds["share"] + ")"
     return pd.concat([lead, one.kinds.assign(cell=cells)]).assign(storm=one.what)
-
-
-def _where(one: Proved) -> str:
-    return "inside" if one.inside else "outside"
 
 
 def _by_condition(proof: Proof) -> list[tuple[str, list[tuple[int, Proved]]]]:
@@ -178,11 +180,6 @@ def _how_far(lives: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]
     queued = established & ~answered & (detail.eq("before accept") | (known & ~served & ~reset))
     stages = [(AFTER, after), (ACCEPTED, accepted), (QUEUED, queued), (ESTABLISHED, established)]
     return np.select([rows for _, rows in stages], [name for name, _ in stages], NEVER).astype(object)
-
-
-def _away(share: float, band: Band) -> float:
-    """How far outside the band; nothing for a share inside."""
-    return max(band[0] - share, share - band[1], 0.0)
 
 
 def _with_rows(row: Mapping[Any, Any], band: Band, open_rows: Callable[[str], pd.DataFrame]) -> list[Proved]:

@@ -13,7 +13,7 @@ from analysis.published.bands import Band, mostly_inside
 from analysis.published.rivals import OF_HYPER, RIVALS
 from harness.errors import MachineError
 from harness.lab import Source, record
-from harness.page.notebook import mean_and_interval, percent, span
+from harness.page.notebook import counts, mean_and_interval, percent, span
 from harness.page.tables import quantile
 from harness.plan import Plan
 from harness.plan.attack import DESCRIBED
@@ -65,11 +65,11 @@ def seen_from_outside(attacks: pd.DataFrame) -> pd.DataFrame:
                 "attacks": len(same),
                 "answered": mean_and_interval(same["success_rate"], percent),
                 "failed as": tell.told(tell.mean_shares(same["kinds"], same["requests"])),
-                "SYNs to 127.0.0.1": span(same["syns_ipv4"], "{:,.0f}".format),
-                "SYNs to [::1]": span(same["syns_ipv6"], "{:,.0f}".format),
-                "deepest queue seen": span(same["deepest_queue"], "{:,.0f}".format),
-                "backlog": span(same["backlog"], "{:,.0f}".format),
-                "ListenOverflows": span(moved["ListenOverflows"], "{:,.0f}".format),
+                "SYNs to 127.0.0.1": counts(same["syns_ipv4"]),
+                "SYNs to [::1]": counts(same["syns_ipv6"]),
+                "deepest queue seen": counts(same["deepest_queue"]),
+                "backlog": counts(same["backlog"]),
+                "ListenOverflows": counts(moved["ListenOverflows"]),
             }
         )
     return pd.DataFrame(rows)
@@ -283,8 +283,8 @@ def beside(storm: pd.DataFrame, attacks: pd.DataFrame) -> str:
     causes = {name: n for name, n in run["causes"].items() if n}
     counted = {name: n for name, n in run["counters"].items() if name in _SHOWN}
 
-    def listed(counts: dict[str, int]) -> str:
-        return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
+    def listed(found: dict[str, int]) -> str:
+        return ", ".join(f"{name} {n:,}" for name, n in sorted(found.items(), key=lambda item: -item[1]))
 
     latency = f"median {quantile(run['p50_ms'])}, 99th percentile {quantile(run['p99_ms'])}"
     lines = [

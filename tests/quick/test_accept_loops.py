@@ -1,4 +1,4 @@
-"""What is said of more accepting hands; other storms give other words."""
+"""What is said of more accept loops; other storms give other words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def accepting(server: str, **shares: float) -> pd.DataFrame:
 def test_the_table_is_by_the_way_of_accepting_and_by_the_input_queue() -> None:
     rows = [storm("one loop", first_try_share=0.25), storm("two listeners", listeners=2, first_try_share=0.75)]
     runs = endings(pd.DataFrame(rows * 2)).assign(wide=[False, False, True, True], ListenOverflows=7, lo_rx_dropped=0)
-    table = tell.hands_table(runs)
+    table = tell.loops_table(runs)
     assert table["input queue"].tolist() == ["as it is", "as it is", "wide", "wide"]
     assert table["listeners in the kernel"].tolist() == ["1", "2", "1", "2"]
 
@@ -40,29 +40,29 @@ def test_hands_are_told_apart_from_room() -> None:
             accepting("go", one_loop=0.8, two_loops_on_one_listener=0.8, **with_room),
         ]
     )
-    said = tell.hands(runs)
+    said = tell.loops(runs)
     assert "hyper 40% → 20% with *two loops on one listener* instead of *one loop* (fewer in every storm)" in said
     assert "go 80% → 80% with *two loops on one listener* instead of *one loop* (not so in every storm)" in said
     assert "More room, with as many hands: hyper 40% → 70%" in said
     assert "More workers on the same queue: nothing can be told" in said
-    assert tell.headline_of_hands(runs) == (
+    assert tell.headline_of_loops(runs) == (
         "First try, two loops on the same queue: hyper 40% → 20%, go 80% → 80%; "
         "one loop with more room: hyper 40% → 70%, go 80% → 70%"
     )
     slow = runs.assign(generator=np.where((runs.server == "go") & (runs.variant == "one loop"), "limiting", "ok"))
-    assert "go 80%" not in tell.hands(slow)
-    assert tell.hands(slow).endswith(
+    assert "go 80%" not in tell.loops(slow)
+    assert tell.loops(slow).endswith(
         "Of these nothing is told, as the generator was the limit: *one loop* on go (5 of 5 storms)."
     )
-    assert "go" not in tell.headline_of_hands(slow)
+    assert "go" not in tell.headline_of_loops(slow)
     only = slow[slow.server == "go"]
-    assert "two loops on the same queue: generator the limit" in tell.headline_of_hands(only)
+    assert "two loops on the same queue: generator the limit" in tell.headline_of_loops(only)
 
 
 def test_listeners_are_held_against_as_many_workers() -> None:
     runs = accepting("hyper", one_loop=0.4, one_loop_of_one_worker=0.2, two_listeners=0.3)
-    assert "hyper 20% → 30% with *two listeners* instead of *one loop of one worker*" in tell.hands(runs)
-    assert "go 40% → 30% with *two listeners* instead of *one loop* " in tell.hands(runs.assign(server="go"))
+    assert "hyper 20% → 30% with *two listeners* instead of *one loop of one worker*" in tell.loops(runs)
+    assert "go 40% → 30% with *two listeners* instead of *one loop* " in tell.loops(runs.assign(server="go"))
 
 
 def batches(shares: dict[str, float], **columns: Any) -> pd.DataFrame:
