@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.mitigations import ways_told as tell
-from analysis.mitigations.ways import Comparison, compared, endings, one_demand, trade_offs
+from analysis.mitigations.ways import Ranked, compared, endings, one_demand, trade_offs
 from harness.errors import PlanError
 from harness.page.figures.rows import compare_rows
 from tests.mitigated import PLAIN, kinds, storm, with_front
@@ -181,7 +181,7 @@ def test_too_few_storms_are_not_told_as_no_effect() -> None:
 def test_what_a_combination_reaches_is_told_of_the_part_that_reaches_it() -> None:
     ratios = {"pool": (0.05, 0.14), "pool and backlog": (0.04, 0.12), "backlog": (0.3, 0.4)}
     found = [
-        Comparison(server, variant, "wanted_p99_ms", "better", ratio)
+        Ranked(server, variant, "wanted_p99_ms", "better", ratio)
         for variant, both in ratios.items()
         for server, ratio in zip(("go", "hyper"), both, strict=True)
     ]

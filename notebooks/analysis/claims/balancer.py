@@ -65,7 +65,7 @@ Change = Literal["better", "worse", "no better"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Advised:
     """One way of using a load balancer on one stack, against the server alone."""
 
     condition: str
@@ -122,7 +122,7 @@ def a3(evidence: Evidence) -> Verdict:
     return decided("A3", findings, statement.strip(), (measure, "ratio"), own, used, name_open=False, value_runs=behind)
 
 
-def _open(found: Sequence[Comparison]) -> str:
+def _open(found: Sequence[Advised]) -> str:
     """What is undecided, with its numbers, as far as there are any."""
     left = [f"{one.condition}{', ' * bool(one.said)}{one.said}" for one in found if one.better is None]
     return f" Undecided: {'; '.join(left)}." if left else ""
@@ -139,7 +139,7 @@ def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
     return endings(with_options(runs[runs["wide"] == enough], "timeout_s"))
 
 
-def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
+def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Advised]:
     compare = _in_overload if plan == OVERLOAD else _in_burst
     for server, storms in runs.groupby("server"):
         for variant, without in ADVISED[plan].items():
@@ -147,31 +147,31 @@ def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Comparison]:
             yield compare(f"{_NAMES[plan]}, {title(str(server))}, {variant}{against}", storms, variant, without)
 
 
-def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Advised:
     """Answers a second while it lasts. Those that come after it are most where most wait, which helps nobody."""
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
     if limited(alone) or limited(changed):
-        return Comparison(condition, None, "the generator was the limit", None)
+        return Advised(condition, None, "the generator was the limit", None)
     change = ratio(runs, "good_per_s", "variant", variant, untouched)
     if change is None:
         return _with_a_collapse(condition, runs, variant, untouched)
     said = f"answers a second × {with_ends(change.ratio.value, change.ratio.ends, 'ratio')}"
-    return Comparison(condition, _fair(increases(change), alone, changed), said, change.ratio)
+    return Advised(condition, _fair(increases(change), alone, changed), said, change.ratio)
 
 
-def _with_a_collapse(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+def _with_a_collapse(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Advised:
     """The same where some storm had no good answer at all, which has no ratio: as a difference."""
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
     change = difference(runs, "good_per_s", "variant", variant, untouched)
     if change is None:
-        return Comparison(condition, None, "", None)
+        return Advised(condition, None, "", None)
     more = beyond(*change.mean.ends, MATTERS * float(alone["good_per_s"].mean()))
     better = None if more and change.p >= 1 - CONFIDENCE else more
     said = f"{change.mean.value:+,.0f} answers a second, none in {(changed['good_per_s'] == 0).sum()} of {len(changed)}"
-    return Comparison(condition, _fair(better, alone, changed), f"{said} storms".replace("-", "−"), None)
+    return Advised(condition, _fair(better, alone, changed), f"{said} storms".replace("-", "−"), None)
 
 
-def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Comparison:
+def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Advised:
     """More clients are answered, or about as many and sooner: by the 99th percentile, where the median is no worse.
 
     Who is told no may be told soon.
@@ -179,24 +179,24 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
     answered = difference(runs, "success_rate", "variant", variant, untouched)
     if answered is None:
-        return Comparison(condition, None, "", None)
+        return Advised(condition, None, "", None)
     more = gains(answered)
     if more or answered.mean.high < -MATTERS:
         own = not more and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
         better = False if own else _fair(more, alone, changed)
-        return Comparison(condition, better, points(answered.mean), answered.mean)
+        return Advised(condition, better, points(answered.mean), answered.mean)
     (tail, of_tail), (median, of_median) = (_time(runs, variant, untouched, name) for name in (_TAIL, _MEDIAN))
     said = ", ".join(filter(None, (of_tail, of_median))) or points(answered.mean)
     if {tail, median} == {"better", "worse"}:
         trade_off = HELPS_THE_TAIL if tail == "better" else COSTS_THE_TAIL
         both = nothing_dropped(alone) and nothing_dropped(changed)  # it is gain and harm at once
-        return Comparison(condition, False if both else None, said, answered.mean, trade_off if both else "")
+        return Advised(condition, False if both else None, said, answered.mean, trade_off if both else "")
     if "worse" in (tail, median):
-        return Comparison(condition, _fair(False, alone, changed), said, answered.mean)
+        return Advised(condition, _fair(False, alone, changed), said, answered.mean)
     if tail == "better":
-        return Comparison(condition, _fair(True, alone, changed), said, answered.mean)
+        return Advised(condition, _fair(True, alone, changed), said, answered.mean)
     no_better = False if tail == "no better" and more is False else None
-    return Comparison(condition, _fair(no_better, alone, changed), said, answered.mean)
+    return Advised(condition, _fair(no_better, alone, changed), said, answered.mean)
 
 
 def _time(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> tuple[Change | None, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.claims.evidence import Evidence
 from analysis.claims.telling import PACED, decided, pending, title, undecided
 from analysis.claims.verdict import Finding, Verdict
-from analysis.mitigations.fewer import TOLD, Bound, Comparison, comparisons
+from analysis.mitigations.fewer import TOLD, Bound, Way, comparisons
 from analysis.mitigations.policies import HTTP2, NOTHING_HELD, PLAIN, POOL, over_connections, slower_than
 from analysis.mitigations.policies_told import of_servers, out_of_files
 from harness.page.notebook import percent, span
@@ -47,14 +47,14 @@ class Ground:
     over: str
 
     @cached_property
-    def found(self) -> list[Comparison]:
+    def found(self) -> list[Way]:
         """Of each stack and number of connections, in order."""
         chosen = self.runs[self.runs["over"].isin([PLAIN, self.over])]
         servers = list(dict.fromkeys(chosen["server"]))
         return sorted(comparisons(chosen), key=lambda one: (servers.index(one.server), one.pool))
 
     @property
-    def told(self) -> list[Comparison]:
+    def told(self) -> list[Way]:
         """Those of as many connections as are told."""
         return [one for one in self.found if one.pool == TOLD[self.over]]
 
@@ -193,7 +193,7 @@ def _multiples(ground: Ground) -> str:
     return said + (f" {PACED}" if any(one.ratios[_CPU] and one.paced for one in chosen) else "")
 
 
-def _ratios(chosen: Sequence[Comparison], measure: str) -> list[str]:
+def _ratios(chosen: Sequence[Way], measure: str) -> list[str]:
     return [
         f"{title(one.server)} {_SIGNS[bound]}{with_ends(found.ratio.value, found.ratio.ends, 'ratio')}"
         for one in chosen
@@ -209,7 +209,7 @@ def _counts(ground: Ground) -> str:
     return said + (f" {files}" if files else "")
 
 
-def _counted(what: str, found: Sequence[Comparison], holds: Sequence[bool | None]) -> str:
+def _counted(what: str, found: Sequence[Way], holds: Sequence[bool | None]) -> str:
     """In how many kinds of storm it holds, and where it does not."""
     said = f" {what} in {holds.count(True)} of {len(holds)} kinds of storm"
     said += f", undecided {holds.count(None)}" if None in holds else ""

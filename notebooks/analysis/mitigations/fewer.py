@@ -28,7 +28,7 @@ _LEFT_OPEN: Mapping[Bound, bool] = {"at most": False, "at least": True}
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Way:
     """One way of connecting on one stack, against the plain storm there; None where there are too few storms."""
 
     server: str
@@ -59,7 +59,7 @@ class Comparison:
         return None if cpu is None else reduces(cpu)
 
 
-def comparisons(runs: pd.DataFrame) -> list[Comparison]:
+def comparisons(runs: pd.DataFrame) -> list[Way]:
     """Every way of connecting in ``runs``, of :func:`policies.over_connections`, in the order of its storms.
 
     A quantile among the unanswered counts as the timeout.
@@ -71,7 +71,7 @@ def comparisons(runs: pd.DataFrame) -> list[Comparison]:
         plain = known[known["many"] & (known["server"] == server)]
         both = pd.concat([plain, storms])
         found.append(
-            Comparison(
+            Way(
                 server=str(server),
                 over=str(over),
                 pool=int(pool),

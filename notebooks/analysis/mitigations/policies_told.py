@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from analysis.files.emfile import ran_out
-from analysis.mitigations.fewer import TOLD, Bound, Comparison, comparisons
+from analysis.mitigations.fewer import TOLD, Bound, Way, comparisons
 from analysis.mitigations.policies import HTTP2, PLAIN, POOL, good_pools
 from harness.page import notebook as say
 from harness.page.numbers import points, with_ends
@@ -213,7 +213,7 @@ def _told(storms: pd.DataFrame, over: str) -> str:
     return f"{way}: {shares(storms['success_rate'])} answered, p50 {p50}{issued}, p99 {p99}{bound}"
 
 
-def _row(one: Comparison) -> dict[str, object]:
+def _row(one: Way) -> dict[str, object]:
     answered = NO_VALUE if one.answered is None else points(one.answered.mean)
     counts = f"{len(one.storms)} and {len(one.plain)}"
     made = " instead of ".join(say.counts(storms["connections_made"]) for storms in (one.storms, one.plain))
@@ -221,7 +221,7 @@ def _row(one: Comparison) -> dict[str, object]:
     return {"storms": counts, "answered": answered, "connections": made, **ratios}
 
 
-def _ratio(one: Comparison, measure: str) -> str:
+def _ratio(one: Way, measure: str) -> str:
     found, bound = one.ratios[measure], one.bounds.get(measure, "equal")
     if found is None or bound == "unknown":
         return NO_VALUE

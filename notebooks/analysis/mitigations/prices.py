@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.mitigations.balancer import out_of_connections
 from analysis.mitigations.policies import KEPT_DOWN_S
-from analysis.mitigations.ways import BETTER, Comparison, trade_offs
+from analysis.mitigations.ways import BETTER, Ranked, trade_offs
 from analysis.mitigations.ways_told import DONE_TO_CLIENTS, MEASURES, ratios_of, traded_on
 from harness.page.tables import NO_VALUE
 from harness.thought.runs import with_options
@@ -38,7 +38,7 @@ class Troubles:
     alone: str
 
 
-def prices(runs: pd.DataFrame, found: Sequence[Comparison], troubles: Troubles) -> pd.DataFrame:
+def prices(runs: pd.DataFrame, found: Sequence[Ranked], troubles: Troubles) -> pd.DataFrame:
     """A row for each mitigation of ``found``, over all servers of ``runs``, which have ``variant``.
 
     *Brings* and *costs* are what is so in every storm, as ratios of medians, from the least to the most of the servers
@@ -63,7 +63,7 @@ def prices(runs: pd.DataFrame, found: Sequence[Comparison], troubles: Troubles) 
     return pd.DataFrame(rows)
 
 
-def _measures(found: Sequence[Comparison], servers: int) -> str:
+def _measures(found: Sequence[Ranked], servers: int) -> str:
     parts = []
     for measure in BETTER:
         of_it = [one for one in found if one.measure == measure and f"{one.ratio:.2g}" != "1"]
@@ -73,7 +73,7 @@ def _measures(found: Sequence[Comparison], servers: int) -> str:
     return ", ".join(parts) or NO_VALUE
 
 
-def _harm(here: Sequence[Comparison], servers: int) -> Iterator[str]:
+def _harm(here: Sequence[Ranked], servers: int) -> Iterator[str]:
     """What it does to clients in the storm of all of them, trade-offs apart."""
     pairs = trade_offs(here)
     traded = [one for pair in pairs for one in pair]

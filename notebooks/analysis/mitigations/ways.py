@@ -138,7 +138,7 @@ def one_demand(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Ranked:
     """One measure of a mitigation against the storms as they are, on one server."""
 
     server: str
@@ -149,7 +149,7 @@ class Comparison:
     """Of the medians, where one is better or worse; infinite or zero where one of them lies among the unanswered."""
 
 
-def compared(runs: pd.DataFrame, untouched: str, measures: Mapping[str, int] = BETTER) -> list[Comparison]:
+def compared(runs: pd.DataFrame, untouched: str, measures: Mapping[str, int] = BETTER) -> list[Ranked]:
     """Each of the ``measures`` (whether more or less is better) of each variant on each server, against the storms
     without.
 
@@ -165,18 +165,16 @@ def compared(runs: pd.DataFrame, untouched: str, measures: Mapping[str, int] = B
     ]
 
 
-def trade_offs(found: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
+def trade_offs(found: Sequence[Ranked]) -> list[tuple[Ranked, Ranked]]:
     """(99th percentile, median) of each mitigation and server where one is better and the other worse."""
     median, tail = ({(of.server, of.variant): of for of in found if of.measure == name} for name in QUANTILES)
     both = [(one, median[place]) for place, one in tail.items() if place in median]
     return [pair for pair in both if {one.found for one in pair} == {"better", "worse"}]
 
 
-def _comparison(
-    server: str, variant: str, measure: str, way: int, storms: pd.DataFrame, plain: pd.DataFrame
-) -> Comparison:
-    def told(found: Found, ratio: float = np.nan) -> Comparison:
-        return Comparison(server, variant, measure, found, ratio)
+def _comparison(server: str, variant: str, measure: str, way: int, storms: pd.DataFrame, plain: pd.DataFrame) -> Ranked:
+    def told(found: Found, ratio: float = np.nan) -> Ranked:
+        return Ranked(server, variant, measure, found, ratio)
 
     if min(len(storms), len(plain)) < FEWEST_STORMS:
         return told("too few storms")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.mitigations.ways import BY_CHANCE, FEWEST_STORMS, QUANTILES, Comparison, trade_offs
+from analysis.mitigations.ways import BY_CHANCE, FEWEST_STORMS, QUANTILES, Ranked, trade_offs
 from harness.page import notebook as say
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
 from harness.thought.stats import median_of_runs
@@ -39,7 +39,7 @@ _WHY_NOT: Mapping[str, str] = {
 """Why a comparison has no answer."""
 
 
-def all_of_them(runs: pd.DataFrame, found: Sequence[Comparison]) -> pd.DataFrame:
+def all_of_them(runs: pd.DataFrame, found: Sequence[Ranked]) -> pd.DataFrame:
     """The table of all mitigations: a row for each server and mitigation, medians with the lowest and highest storm.
 
     Of five storms these are ends of an interval of the median at 94 %: that all lie on one side of it has a chance of
@@ -94,7 +94,7 @@ def not_all_answered(runs: pd.DataFrame) -> str:
     return f"Fewer than {NEARLY_ALL:.0%} answered, in the worst storm: {'; '.join(named) or 'with none'}."
 
 
-def backfires(found: Sequence[Comparison]) -> list[str]:
+def backfires(found: Sequence[Ranked]) -> list[str]:
     """A line for each mitigation after which fewer were answered, or later, than without: on which servers.
 
     Apart from where that is a trade-off, of which a line tells what is better for it; and one for what cannot be told.
@@ -110,14 +110,14 @@ def backfires(found: Sequence[Comparison]) -> list[str]:
     return lines + ([f"- {untold}"] if untold else [])
 
 
-def traded_on(pair: tuple[Comparison, Comparison]) -> str:
+def traded_on(pair: tuple[Ranked, Ranked]) -> str:
     """Which of tail and median it helps, and which it costs; of :func:`analysis.mitigations.ways.trade_offs`."""
     tail, median = pair
     way = HELPS_THE_TAIL if tail.found == "better" else COSTS_THE_TAIL
     return f"{way} ({_named(tail)}, {_named(median)})"
 
 
-def not_told(found: Sequence[Comparison]) -> str:
+def not_told(found: Sequence[Ranked]) -> str:
     """How many of the comparisons have no answer, and why; empty where all have one."""
     reasons = Counter(one.found for one in found if one.found in _WHY_NOT)
     if not reasons:
@@ -126,7 +126,7 @@ def not_told(found: Sequence[Comparison]) -> str:
     return f"Of {len(found)} comparisons {reasons.total()} have no answer: {why}."
 
 
-def by_chance(found: Sequence[Comparison]) -> str:
+def by_chance(found: Sequence[Ranked]) -> str:
     """How many comparisons were made, and in how many of them chance alone would show something.
 
     Without the connections at the server, which pools and load balancers fix by design.
@@ -140,7 +140,7 @@ def by_chance(found: Sequence[Comparison]) -> str:
     return f"{said}{len(answered) * BY_CHANCE:.1f}. {not_told(found)}".strip()
 
 
-def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
+def agreement(usual: Sequence[Ranked], opened: Sequence[Ranked]) -> str:
     """Whether comparisons show the same in storms as they are and with ``netdev_max_backlog`` raised.
 
     Without the connections at the server, as in :func:`by_chance`.
@@ -168,23 +168,23 @@ def agreement(usual: Sequence[Comparison], opened: Sequence[Comparison]) -> str:
     )
 
 
-def _not_by_design(found: Sequence[Comparison]) -> list[Comparison]:
+def _not_by_design(found: Sequence[Ranked]) -> list[Ranked]:
     return [one for one in found if one.measure != "connections_at_server"]
 
 
-def _with_an_answer(found: Sequence[Comparison]) -> list[Comparison]:
+def _with_an_answer(found: Sequence[Ranked]) -> list[Ranked]:
     return [one for one in _not_by_design(found) if one.found not in _WHY_NOT]
 
 
-def _key(one: Comparison) -> tuple[str, str, str]:
+def _key(one: Ranked) -> tuple[str, str, str]:
     return one.server, one.variant, one.measure
 
 
-def _where(one: Comparison) -> str:
+def _where(one: Ranked) -> str:
     return f"{one.server}, *{one.variant}*, {_named(one)}"
 
 
-def brought(found: Sequence[Comparison]) -> str:
+def brought(found: Sequence[Ranked]) -> str:
     """For each mitigation and server, what is better and worse in every storm than in those it was held against."""
     asked = _not_by_design(found)
     if not asked:
@@ -200,7 +200,7 @@ def brought(found: Sequence[Comparison]) -> str:
     return f"{'. '.join(said)}. {not_told(asked)}".strip()
 
 
-def headline_of_p99(found: Sequence[Comparison]) -> str:
+def headline_of_p99(found: Sequence[Ranked]) -> str:
     """How much the 99th percentile is shortened by what does so most, on most servers, or by the first that comes as
     far on one of them; and by how many mitigations it is shortened or lengthened on some server.
     """
@@ -220,7 +220,7 @@ def headline_of_p99(found: Sequence[Comparison]) -> str:
     return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
 
 
-def on_one(found: Sequence[Comparison], variant: str, measure: str) -> str:
+def on_one(found: Sequence[Ranked], variant: str, measure: str) -> str:
     """How a measure changes with one mitigation, on the servers on which it does so in every storm."""
     of_it = [one for one in found if (one.variant, one.measure) == (variant, measure)]
     changed = [one for one in of_it if one.found in ("better", "worse")]
@@ -229,7 +229,7 @@ def on_one(found: Sequence[Comparison], variant: str, measure: str) -> str:
     return f"{MEASURES[measure]} {ratios_of(changed)} ({', '.join(one.server for one in changed)})"
 
 
-def ratios_of(found: Sequence[Comparison]) -> str:
+def ratios_of(found: Sequence[Ranked]) -> str:
     """From the least to the most, ``× 0.05 to 0.14``; with a word for quantiles among the unanswered."""
     ratios = [f"{one.ratio:.2g}" for one in sorted(found, key=lambda one: one.ratio) if 0 < one.ratio < math.inf]
     said = [f"× {' to '.join(dict.fromkeys((ratios[0], ratios[-1])))}"] if ratios else []
@@ -245,7 +245,7 @@ def endings_of_servers(runs: pd.DataFrame) -> str:
     return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
 
 
-def on_p99(found: Sequence[Comparison]) -> str:
+def on_p99(found: Sequence[Ranked]) -> str:
     """With which mitigations the 99th percentile is shorter or longer than without, in every storm of some stack."""
     of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
     said = []
@@ -256,23 +256,23 @@ def on_p99(found: Sequence[Comparison]) -> str:
     return f"the 99th percentile is, in every storm, {', and '.join(said)}. {not_told(of_p99)}".strip().rstrip(".")
 
 
-def _by(name: Literal["variant", "server"], found: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+def _by(name: Literal["variant", "server"], found: Iterable[Ranked]) -> dict[str, list[Ranked]]:
     """The comparisons of each variant or server, in the order in which they come first."""
-    groups: dict[str, list[Comparison]] = {}
+    groups: dict[str, list[Ranked]] = {}
     for one in found:
         groups.setdefault(getattr(one, name), []).append(one)
     return groups
 
 
-def _listed(found: Sequence[Comparison]) -> str:
+def _listed(found: Sequence[Ranked]) -> str:
     return ", ".join(_named(one) for one in found if f"{one.ratio:.2g}" != "1") or NO_VALUE
 
 
-def _named(one: Comparison) -> str:
+def _named(one: Ranked) -> str:
     return f"{MEASURES[one.measure]} {_change(one)}"
 
 
-def _change(one: Comparison) -> str:
+def _change(one: Ranked) -> str:
     if one.measure in QUANTILES and math.isinf(one.ratio):
         return UNANSWERED
     if one.measure in QUANTILES and one.ratio == 0:
