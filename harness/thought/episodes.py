@@ -7,7 +7,8 @@ sleep for a second. Its log says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +56,12 @@ class Episode:
     @property
     def duration_ms(self) -> float:
         return (self.end_us - self.begin_us) / 1000
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an episode as ``explain`` tells it; whether the server slept is in its ``because``."""
+        told = asdict(self) | {"duration_ms": self.duration_ms}
+        del told["asleep"]
+        return told
 
 
 def episodes(samples: pa.Table | None, out_of_files_lines: int = 0) -> list[Episode]:

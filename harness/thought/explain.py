@@ -38,7 +38,7 @@ def explain(summary: Summary) -> dict[str, Any]:
         "causes": _causes(summary, counted),
         "phases_share": _phases_share(summary),
         "syns": _syns(summary),
-        "episodes": [asdict(episode) | {"duration_ms": episode.duration_ms} for episode in summary.episodes],
+        "episodes": [episode.to_json() for episode in summary.episodes],
         "drivers": drivers(summary.episodes),
         "timeline": _timeline(summary),
         "pulses": _pulses(summary),

@@ -355,3 +355,20 @@ def test_nothing_is_written_beside_committed_data(tmp_path: Path, monkeypatch: p
     around = Run(tmp_path / "r" / ".." / "r", summary.run.manifest)
     assert len(Summary(around).causes) == 10
     assert not (tmp_path / "r" / store.CAUSES).exists()
+
+
+def test_of_an_episode_the_story_tells_what_scripts_rely_on(tmp_path: Path) -> None:
+    """What is only decided by stays inside."""
+    seen = samples(*queue((0, 95, 0), (100, 900, 129), (905, 1_200, 0)))
+    (told,) = explain(run_of(tmp_path / "r", connections(*MIXED), seen, 10))["episodes"]
+    assert list(told) == [
+        "begin_us",
+        "end_us",
+        "driver",
+        "because",
+        "deepest",
+        "overflows",
+        "running",
+        "waiting_for_cpu",
+        "duration_ms",
+    ]
