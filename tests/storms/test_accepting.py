@@ -134,7 +134,7 @@ def test_a_batch_is_accepted_before_its_first_is_served(stormlab: Call) -> None:
         (("--server", "go", "--accept-batch", "2"), "no {accept_batch}"),
         (("--server", "go", "--reuseport"), "say how many with --accept-loops"),
         (("--server", "go", "--stall-loop-ms", "5"), "say how many with --accept-loops"),
-        (("--server", "go", "--accept-loops", "0"), "must be 1 to 1024"),
+        (("--server", "go", "--accept-loops", "0"), "from 1 to 1024"),
     ],
 )
 def test_what_cannot_be_is_refused(stormlab: Call, words: tuple[str, ...], said: str) -> None:
