@@ -164,8 +164,10 @@ def test_interrupted_at_any_moment_nothing_is_left(tmp_path: Path, delay_s: floa
     time.sleep(delay_s)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), errors
-    assert "Traceback" not in errors or process.returncode == -signal.SIGINT
+    # Where a machine is that slow it is Python's own start that is interrupted: of this program nothing has begun.
+    if "Failed to import the site module" not in errors:
+        assert process.returncode in (130, -signal.SIGINT), errors
+        assert "Traceback" not in errors or process.returncode == -signal.SIGINT
     if output:
         document = json.loads(output)
         assert "error" in document or document["runs"][0]["status"] == "failed"
