@@ -57,7 +57,7 @@ def examine(data: Path) -> list[Finding]:
             )
             for allocator in allocators.LIBRARIES
         ),
-        _data(data),
+        data_folder(data),
         *(
             _had(f"toolchain_{name}", unit.missing, f"{unit.program} found, its servers are built")
             for name, unit in build.LAB.items()
@@ -118,7 +118,7 @@ def _had(name: str, missing: Missing | None, detail: str) -> Finding:
     return Finding(name, "fail", missing.reason, missing.next_step)
 
 
-def _data(data: Path) -> Finding:
+def data_folder(data: Path) -> Finding:
     """Of the folder, or of the one that it would be made in."""
     free_mib, existing = 0, data
     for existing in (data, *data.parents):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.trial import doctor
+from harness.trial.doctor import data_folder
 
 NOBODY = 65534
 """include/linux/uidgid.h: overflowuid, which owns nothing."""
@@ -31,13 +31,8 @@ def unwritable() -> Iterator[Path]:
             folder.chmod(0o755)
 
 
-def data_finding(data: Path) -> doctor.Finding:
-    (finding,) = [found for found in doctor.examine(data) if found.name == "data"]
-    return finding
-
-
 def test_a_folder_that_can_be_written_to_is_said_with_what_is_free(tmp_path: Path) -> None:
-    finding = data_finding(tmp_path / "to" / "come")
+    finding = data_folder(tmp_path / "to" / "come")
     assert finding.status == "pass"
     assert "GiB free" in finding.detail
     assert list(tmp_path.iterdir()) == [], "asking leaves nothing"
@@ -45,14 +40,14 @@ def test_a_folder_that_can_be_written_to_is_said_with_what_is_free(tmp_path: Pat
 
 def test_a_folder_that_cannot_be_written_to_is_no_place_for_runs(unwritable: Path) -> None:
     for data in (unwritable, unwritable / "runs"):
-        finding = data_finding(data)
+        finding = data_folder(data)
         assert (finding.status, finding.next_step) == ("fail", "choose another folder with --data")
         assert "Permission denied" in finding.detail
 
 
 def test_below_a_file_there_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    finding = data_finding(tmp_path / "file" / "runs")
+    finding = data_folder(tmp_path / "file" / "runs")
     assert finding.status == "fail"
     assert "Not a directory" in finding.detail
 
@@ -64,4 +59,4 @@ def test_a_folder_that_may_not_be_looked_into_is_a_finding_too(unwritable: Path)
     closed.mkdir(mode=0o000)
     if os.getuid() == 0:
         os.seteuid(NOBODY)
-    assert data_finding(closed / "runs").status == "fail"
+    assert data_folder(closed / "runs").status == "fail"
