@@ -65,6 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = [
         *(sys.argv[1:] if argv is None else argv)
     ]  # not list(): harness.cli.list is a command, once it is imported
+    try:
+        try:
+            return _call(words)
+        except KeyboardInterrupt:
+            _turn_deaf()
+    except KeyboardInterrupt:  # impatience: another one, while the first was on its way here
+        _turn_deaf()
+    return _fail(words, StormLabError.interrupted("runs that were over are kept"))
+
+
+def _call(words: Sequence[str]) -> int:
+    """Do what was typed; the exit code. Raises: KeyboardInterrupt."""
     for number in STOPPING:
         signal.signal(number, signal.default_int_handler)  # both end a storm in the same orderly way
     try:
@@ -75,12 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except StormLabError as error:
         return _fail(words, error)
-    except KeyboardInterrupt:
-        return _fail(words, StormLabError.interrupted("runs that were over are kept"))
     except BrokenPipeError:  # the reader of standard output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _turn_deaf() -> None:
+    """It is ending already: a further signal would only cut off the word that says so."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _fail(words: Sequence[str], error: StormLabError) -> int:
