@@ -23,13 +23,30 @@ def table_of(columns: Sequence[Column], rows: Iterable[Row]) -> pa.Table:
 
 
 def connections(*rows: Row) -> pa.Table:
-    """A connections table; each row is a client of its own unless it says otherwise."""
-    numbered = ({"connection": index, "client": index, **row} for index, row in enumerate(rows))
+    """A connections table; each row is a client of its own, of whose request every copy arrived, unless it says so."""
+    numbered = (
+        {"connection": index, "client": index, "requests_arrived": _requests(row), **row}
+        for index, row in enumerate(rows)
+    )
     return table_of(CONNECTIONS, numbered)
 
 
+def _requests(row: Row) -> int | None:
+    if row.get("syns_arrived") is None:
+        return None
+    sent_again = (row.get("total_retransmits") or 0) - (row.get("syn_retransmits") or 0)
+    return 0 if row.get("established_us") is None else 1 + sent_again
+
+
 def samples(*rows: Row) -> pa.Table:
-    return table_of(SAMPLES, rows)
+    """Of one socket, unless a row says otherwise; none where nothing is queued."""
+    return table_of(SAMPLES, [_one_socket(row) | dict(row) for row in rows])
+
+
+def _one_socket(row: Row) -> dict[str, Any]:
+    depth = row.get("accept_queue")
+    sockets = 0 if depth is None else 1
+    return {"accept_queues": depth, "listeners": sockets, "listener_inodes": 4_711 * sockets}
 
 
 def answered(**changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.events.rows import CONNECTION_COLUMNS, NOT_READ, REQUEST_COLUMNS, Outcome, Rows
+from harness.events.rows import CONNECTION_COLUMNS, LEDGER_COLUMNS, NOT_READ, REQUEST_COLUMNS, Outcome, Rows
 from harness.events.samples import FIELDS, NOT_SAMPLED, RECORD
 from harness.events.tables import CONNECTIONS, OUTCOMES, REQUESTS, SAMPLES, Column, schema
 from harness.plan.slices import Slice
@@ -42,7 +42,7 @@ def assemble(slices: Sequence[Slice], agents: Sequence[Rows], start_ns: int) -> 
         made = slice_.clients if one_each else rows.counters()["connections"]
         read = {name: _copy(rows.connection[name])[:made] for name in CONNECTION_COLUMNS}
         kept = rows.counters()["ledger"]
-        for name in ("syns_left", "syns_arrived", "synacks_sent"):
+        for name in LEDGER_COLUMNS:
             read[name] = read[name].astype(np.int64) if kept else np.full(made, NOT_READ, np.int64)
         read["agent"] = np.full(made, slice_.agent, np.int32)
         read["connection"] = np.arange(first_connection, first_connection + made, dtype=np.int32)
@@ -103,7 +103,7 @@ def _connection_table(rows: Arrays, addresses: Sequence[str], start_ns: int) -> 
     }
     made["connect_us"] = _nullable(rows["connect_us"], rows["connect_us"] == 0, pa.int32())
     tried = rows["issued_ns"] > 0
-    for name in ("syn_retransmits", "total_retransmits", "unacked", "syns_left", "syns_arrived", "synacks_sent"):
+    for name in ("syn_retransmits", "total_retransmits", "unacked", *LEDGER_COLUMNS):
         made[name] = _nullable(rows[name], ~tried | (rows[name] == NOT_READ), pa.uint16())
     return _table(CONNECTIONS, rows, made)
 

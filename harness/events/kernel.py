@@ -7,10 +7,10 @@ FIRST_TIMEOUT_US = 1_000_000
 RTO_MIN_US = 200_000
 """The shortest after which a segment is sent again, and what loopback comes to: TCP_RTO_MIN, include/net/tcp.h."""
 RESENT_FROM_US = RTO_MIN_US - 10_000
-"""The same less a generous jiffy: sooner than that nothing was sent again."""
-JIFFY_US = 4_000
-"""The grain of the dates in TCP_INFO, at HZ=250."""
-RESOLUTION_US = 2 * JIFFY_US
-"""A time between two such dates that is no longer cannot be told from none."""
+"""The same less a generous tick: sooner than that nothing was sent again."""
+TICK_US = 4_000
+"""The grain of the dates in TCP_INFO where a run does not say it: HZ=250, which all had that were recorded before."""
+RESOLUTION_TICKS = 2
+"""A time between two such dates that is no longer than this cannot be told from none."""
 TIMER_COARSENESS = 1 / 8
 """A timer may be late by up to an eighth of what it was set to, whatever HZ is: kernel/time/timer.c."""

@@ -60,10 +60,13 @@ CONNECTION_COLUMNS: dict[str, Code] = {
     "syns_left": "H",
     "syns_arrived": "H",
     "synacks_sent": "H",
+    "requests_arrived": "H",
     "status": "h",
     "errno": "h",
     "outcome": "B",
 }
+LEDGER_COLUMNS = ("syns_left", "syns_arrived", "synacks_sent", "requests_arrived")
+"""Of these, packets counted by others than the agent."""
 REQUEST_COLUMNS: dict[str, Code] = {
     "scheduled_ns": "q",
     "issued_ns": "q",

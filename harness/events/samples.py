@@ -9,7 +9,7 @@ PROBE_SAMPLES, PROBE_SERVER_SAMPLES = "probe.samples", "probe-server.samples"
 LO_RX_DROPPED = "lo_rx_dropped"
 """Packets that loopback's input queue dropped before TCP saw them; no TCP counter moves for these."""
 NOT_SAMPLED = -1
-QUEUE_FIELDS = ("accept_queue", "backlog", "accept_queues")
+QUEUE_FIELDS = ("accept_queue", "backlog", "accept_queues", "listeners", "listener_inodes")
 FILES_FIELDS = ("server_files", "server_files_limit")
 SERVER_FIELDS = (
     "server_threads",

@@ -55,14 +55,14 @@ scheduled_us       int64   µs       the pacing slot of its first request; null 
                                     of later attempts
 issued_us          int64   µs       just before connect(); null where no SYN left the client
 synack_us          int64   µs       when the SYN-ACK had come, by the kernel's clock; null where the client saw it
-                                    within 8 ms of connect()
+                                    within two ticks of connect()
 established_us     int64   µs       when the client saw the connection established, and sent its request
 resent_us          int64   µs       when its first request was sent for the last time, by the kernel's clock; null
                                     where once was enough
 accepted_us        int64   µs       when the server got it, by its own stamp; null where it did not say
 first_byte_us      int64   µs       when the client read the first byte of an answer
 arrived_us         int64   µs       when the end of its answer had come, or what was never read, by the kernel's
-                                    clock; null if read within 8 ms
+                                    clock; null if read within two ticks
 closed_us          int64   µs       when its last answer was complete, it failed, or the client gave it up
 syn_retransmits    uint16  packets  SYNs sent again until it was established; null where it never was
 total_retransmits  uint16  packets  all segments sent again by the client, SYNs included, at the end
@@ -70,6 +70,8 @@ unacked            uint16  packets  segments sent and not acknowledged, at the e
 syns_left          uint16  packets  SYNs that left the client's IP layer; null without the ledger
 syns_arrived       uint16  packets  of these, SYNs that reached TCP; null without the ledger
 synacks_sent       uint16  packets  SYN-ACKs sent to it; null without the ledger
+requests_arrived   uint16  packets  segments with a request that reached TCP, copies included; null without the
+                                    ledger, and where a connection carries several requests
 connect_us         int32   µs       how long bind() and connect() took, or only connect() where source ports are
                                     searched; also where it failed
 bytes_received     int64   bytes    bytes of all its answers, headers included
@@ -98,8 +100,10 @@ SAMPLES = _columns("""
 time_us                  int64  µs           when the sample was taken
 accept_queue             int32  connections  complete connections waiting to be accepted; null where nobody listened
 backlog                  int32  connections  the listening socket's backlog
-accept_queues            int32  connections  the same of all sockets that listen on the port; where there are several,
+accept_queues            int32  connections  the same of all sockets that the storm can meet; where there are several,
                                              accept_queue is of the deepest
+listeners                int32  sockets      how many these are
+listener_inodes          int64  -            the sum of their inodes: another number, other sockets
 server_files             int32  files        open files of the server's fullest process
 server_files_limit       int32  files        the soft limit of that process
 server_threads           int32  threads      threads of the server

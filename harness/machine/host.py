@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import time
 from pathlib import Path
 
 from harness.events.host import Host
+
+CLOCK_MONOTONIC_COARSE = 6
+"""Moves with the timer interrupt: include/uapi/linux/time.h."""
 
 
 @functools.cache
@@ -23,6 +27,11 @@ def this_host() -> Host:
         distribution=_distribution(),
         python=platform.python_version(),
     )
+
+
+def tick_us() -> int:
+    """How long the kernel's timer interrupt, by which it dates much, takes to come again (1/HZ)."""
+    return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1_000_000)
 
 
 def usable_cpus() -> tuple[int, ...]:

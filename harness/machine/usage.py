@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 _CPUCLOCK_SCHED = 2
-"""kernel/time/posix-cpu-timers.c: the clock of all threads of a process is ``~pid << 3 | 2``."""
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Usage:
     """Sums over the processes of a server; None where none of them can be read."""
 
     cpu_s: float | None
-    """User and system time of all threads since each process began, those that have ended included."""
+    """User and system time since each process began, of all its threads and of children that have ended."""
     peak_rss_bytes: int | None
     """Each process's largest resident memory since it began; of several, what pages they share counts for each."""
     rss_bytes: int | None
@@ -41,9 +42,16 @@ def _sum(values: Sequence[Number | None]) -> Number | None:
     return sum(known) if known else None
 
 
+def cpu_clock(pid: int) -> int:
+    """The clock of all threads of a process, those that have ended included: kernel/time/posix-cpu-timers.c."""
+    return (~pid << 3) | _CPUCLOCK_SCHED
+
+
 def _cpu_s(pid: int) -> float | None:
-    with contextlib.suppress(OSError):
-        return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        of_ended_children_s = (int(fields[13]) + int(fields[14])) / _TICKS_PER_S
+        return time.clock_gettime(cpu_clock(pid)) + of_ended_children_s
     return None
 
 

@@ -1,28 +1,36 @@
-"""When the server accepted each connection: by its own stamp, or bounded from the samples.
+"""When the server accepted each connection: by its own stamp, or between two moments that the samples leave.
 
-The accept queue is first in, first out. Of the connections that entered it until a sample was taken, as many as the
+An accept queue is first in, first out. Of the connections that entered it until a sample was taken, as many as the
 sample counts are still in it, the last ones; all others have been accepted. This dates also the connections that were
-never answered, which no stamp can.
+never answered, which no stamp can. With several queues nobody knows which of them a connection is in; but where they
+hold together as many as can still be waiting, all of those are in them.
+
+What samples show holds as long as the sockets are the same: with the first that comes, goes or is replaced it ends.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.events.kernel import JIFFY_US
 from harness.events.rowtimes import Bools, Floats
 from harness.thought.phases import Life
 
+READ_WITHIN_US = 1_000
+"""A queue is read a little after its sample's time."""
+
 
 class Accepts(NamedTuple):
-    """Shape (connections,) each."""
+    """Shape (connections,) each; infinite where it was not accepted while the client waited, NaN where not known."""
 
     accepted_us: Floats
-    """Infinite where it was not accepted while the client waited, NaN where that is not known."""
+    """The stamp, or the most likely moment between the two that follow."""
+    not_before_us: Floats
+    not_after_us: Floats
     stamped: Bools
     queued_when_last_seen: Bools
     """In the queue in the last sample before its end."""
@@ -30,53 +38,123 @@ class Accepts(NamedTuple):
     """A sample after its end shows the listening socket still there."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    """The samples while the sockets were the same; shape (samples,) each."""
+
+    sockets: int
+    times: Floats
+    depths: Floats
+    """Of all of them together."""
+
+
 def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: int) -> Accepts:
-    """Stamps where there are any, bounds where there are samples of the one queue that all went through."""
+    """Stamps where there are any, bounds where there are samples of the one queue that all went through.
+
+    ``listeners`` is how many sockets there were before the storm; samples that say so themselves know better.
+    """
     stamped = ~np.isnan(stamps_us)
-    times, depths = _depths(samples)
-    if listeners != 1 or not len(times):
-        known = np.where(np.isinf(life.entered), np.inf, np.nan)
+    seen = _queues(samples, listeners)
+    if not len(seen.times):
+        known = np.where(stamped, stamps_us, np.where(np.isinf(life.entered), np.inf, np.nan))
         nothing_seen = np.zeros(len(stamped), np.bool_)
-        return Accepts(np.where(stamped, stamps_us, known), stamped, nothing_seen, nothing_seen)
-    bounded, queued = _bounded(life, times, depths)
-    return Accepts(np.where(stamped, stamps_us, bounded), stamped, queued, life.stop <= times[-1])
+        return Accepts(known, known, known, stamped, nothing_seen, nothing_seen)
+    if seen.sockets == 1:
+        typically, not_before, not_after, queued = _bounded(life, seen)
+    else:
+        typically = _never_of_several(life, stamps_us, seen)
+        not_before, not_after, queued = typically, typically, np.isinf(typically)
+    known, early, late = (np.where(stamped, stamps_us, us) for us in (typically, not_before, not_after))
+    return Accepts(known, early, late, stamped, queued, life.stop <= seen.times[-1])
 
 
-def _bounded(life: Life, times: Floats, depths: Floats) -> tuple[Floats, Bools]:
-    """The first sample that shows a connection gone from the queue; NaN where the clocks leave it open.
+def _queues(samples: pa.Table | None, listeners: int) -> _Queues:
+    if samples is None:
+        return _Queues(0, np.empty(0), np.empty(0))
+    times, depths = (samples[name].to_numpy().astype(np.float64) for name in ("time_us", "accept_queue"))
+    if "listeners" not in samples.column_names:  # recorded before sockets were told apart
+        there = ~np.isnan(depths) if listeners == 1 else np.zeros(len(times), np.bool_)
+        return _Queues(listeners, times[there], depths[there])
+    sockets, inodes, together = (
+        samples[name].to_numpy(zero_copy_only=False).astype(np.float64)
+        for name in ("listeners", "listener_inodes", "accept_queues")
+    )
+    if not np.any(sockets > 0):
+        return _Queues(0, np.empty(0), np.empty(0))
+    first = int(np.argmax(sockets > 0))
+    changed = np.flatnonzero((sockets[first:] != sockets[first]) | (inodes[first:] != inodes[first]))
+    same = slice(first, first + int(changed[0]) if len(changed) else None)
+    return _Queues(int(sockets[first]), times[same], together[same])
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """When each connection entered a queue: at the earliest, most likely, and at the latest; shape (connections,)."""
+
+    earliest: Floats
+    likely: Floats
+    latest: Floats
+
+    @classmethod
+    def of(cls, life: Life) -> _Entries:
+        likely = np.where(np.isnan(life.entered), np.inf, life.entered)
+        tick_us = life.tick_us
+        earliest = np.where(life.by_jiffies, likely - tick_us, life.issued)
+        latest = np.where(life.by_jiffies, likely + tick_us, likely)
+        # A ghost's request is heard at the latest when it is sent again, but a SYN-ACK sent again may let it in before.
+        earliest = np.where(life.is_ghost, life.established - tick_us, earliest)
+        latest = np.where(life.is_ghost, likely + 2 * tick_us, latest)
+        # Where its last ACK was ignored, the request took the ACK's place, and nothing was sent again.
+        latest = np.fmax(latest, np.where(np.isinf(likely), likely, life.seen))
+        # One that was never heard may yet enter after its client has gone: its kernel goes on sending.
+        earliest = np.where(np.isinf(likely) & ~life.is_ghost, np.inf, earliest)
+        return cls(earliest, likely, latest)
+
+
+def _bounded(life: Life, seen: _Queues) -> tuple[Floats, Floats, Floats, Bools]:
+    """When a connection left the one queue: most likely, not before, not after; NaN where the clocks leave it open.
 
     And whether the last sample before its end shows it there.
     """
-    entered = np.where(np.isnan(life.entered), np.inf, life.entered)
-    earliest = np.where(life.by_jiffies, entered - JIFFY_US, life.issued)
-    latest = np.where(life.by_jiffies, entered + JIFFY_US, entered)
-    earliest = np.where(life.is_ghost, entered - 2 * JIFFY_US, earliest)
-    latest = np.where(life.is_ghost, entered + 2 * JIFFY_US, latest)
-    # One that was never heard may yet enter after its client has gone: its kernel goes on sending.
-    earliest = np.where(np.isinf(entered), np.where(life.is_ghost, life.end, np.inf), earliest)
-
+    times, depths, entries = seen.times, seen.depths, _Entries.of(life)
+    entered = entries.likely
     # How many have left the queue only grows: a lower bound holds from then on, an upper bound until then.
-    at_least = np.maximum.accumulate(_count(latest, times) - depths)
-    at_most = np.minimum.accumulate((_count(earliest, times) - depths)[::-1])[::-1]
+    at_least = np.maximum.accumulate(_count(entries.latest, times) - depths)
+    at_most = np.minimum.accumulate((_count(entries.earliest, times) - depths)[::-1])[::-1]
     typically = np.clip(np.maximum.accumulate(_count(entered, times) - depths), at_least, at_most)
     rank = _count(entered, entered)
-    highest_rank = _count(earliest, latest)
-    lowest_rank = np.searchsorted(np.sort(latest), earliest, side="left") + 1
+    highest_rank = _count(entries.earliest, entries.latest)
+    lowest_rank = np.searchsorted(np.sort(entries.latest), entries.earliest, side="left") + 1
 
     seen_gone = _at(times, np.searchsorted(typically, rank, side="left"))
     surely = _at(times, np.searchsorted(at_least, highest_rank, side="left"))
-    surely = np.minimum(surely, _first_empty(times, depths, latest))  # an empty queue leaves no doubt about ranks
+    surely = np.minimum(surely, _first_empty(times, depths, entries.latest))  # then there is no doubt about ranks
+    still_there = np.searchsorted(at_most, lowest_rank, side="left")  # so many samples at the beginning show it there
+    not_before = np.fmax(np.append(-np.inf, times)[still_there], entries.earliest)
     after_end = np.searchsorted(times, life.stop, side="left")
     surely_not = np.append(at_most, np.inf)[after_end] < lowest_rank
     before_end = after_end - 1
     queued = (before_end >= 0) & (np.append(at_most, np.inf)[before_end] < lowest_rank)
-    queued &= times[before_end] >= latest
+    queued &= times[before_end] >= entries.latest
 
     accepted = np.where(surely <= life.stop, np.minimum(seen_gone, surely), np.nan)
     # How it ended may prove an accept; else only the samples can.
     accepted = np.where(np.isnan(accepted) & life.surely_accepted, np.fmin(seen_gone, life.stop), accepted)
-    accepted = np.where(surely_not & ~life.surely_accepted, np.inf, accepted)
-    return np.where(np.isinf(entered), np.inf, accepted), queued
+    never = np.isinf(entered) | (surely_not & ~life.surely_accepted)
+    accepted = np.where(never, np.inf, accepted)
+    not_after = np.where(np.isfinite(accepted), np.fmin(surely, life.stop), accepted)
+    not_before = np.where(np.isfinite(accepted), np.fmin(not_before, not_after), accepted)
+    return accepted, not_before, not_after, queued
+
+
+def _never_of_several(life: Life, stamps_us: Floats, seen: _Queues) -> Floats:
+    """Infinite for what was in some queue at its end or later; NaN for all others."""
+    gone = np.where(np.isnan(stamps_us), np.where(life.surely_accepted, life.stop, np.inf), stamps_us)
+    waiting = _count(_Entries.of(life).earliest, seen.times + READ_WITHIN_US) - _count(gone, seen.times)
+    all_there = seen.times[seen.depths >= waiting]
+    last = all_there[-1] if len(all_there) else -np.inf
+    never = np.isinf(life.entered) | (np.isinf(gone) & (life.stop <= last) & ~np.isnan(life.entered))
+    return np.where(never, np.inf, np.nan)
 
 
 def _count(events: Floats, until: Floats) -> NDArray[np.intp]:
@@ -93,12 +171,3 @@ def _first_empty(times: Floats, depths: Floats, since: Floats) -> Floats:
 def _at(times: Floats, index: NDArray[np.intp]) -> Floats:
     """``times[index]``, infinite beyond the last."""
     return np.append(times, np.inf)[index]
-
-
-def _depths(samples: pa.Table | None) -> tuple[Floats, Floats]:
-    """When the queue was looked at, and its depth."""
-    if samples is None:
-        return np.empty(0), np.empty(0)
-    depth = samples["accept_queue"].to_numpy().astype(np.float64)
-    there = ~np.isnan(depth)
-    return samples["time_us"].to_numpy().astype(np.float64)[there], depth[there]

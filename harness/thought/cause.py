@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from harness.events.kernel import RESOLUTION_US
+from harness.events.kernel import RESOLUTION_TICKS, TICK_US
 from harness.events.rowtimes import Bools, Connections, Floats
 from harness.events.tables import Column, schema
 from harness.plan import Load
 from harness.thought.accepts import Accepts, accepts
-from harness.thought.lost_syns import Where, lost_syns
+from harness.thought.lost_syns import Places, Where, lost_syns
 from harness.thought.phases import PHASES, Life, cut
+from harness.thought.sent_again import SentAgain, sent_again
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Goes up with every change of a rule or phase; what was made by older rules is made again."""
 CAUSES = (
     "client_out_of_files",
@@ -42,13 +44,16 @@ CAUSES = (
     "clean",
     "unknown",
 )
+UNKNOWN = len(CAUSES) - 1
+Codes = NDArray[np.int64]
+Words = NDArray[np.object_]
 MEANINGS = dict(
     zip(
         CAUSES,
         (
             "EMFILE or ENFILE at the client",
             "EADDRNOTAVAIL at the client",
-            "the generator's lag is its longest phase, or made it miss its deadline",
+            "answered or timed out, and the generator's lag is its longest phase, or made it miss its deadline",
             "ECONNREFUSED: nobody listened",
             "the connection was reset",
             "the stream ended before the answer was complete",
@@ -60,7 +65,7 @@ MEANINGS = dict(
             "not answered in time: in the accept queue until the end, never accepted",
             "not answered in time: accepted, after most of its life in the queue",
             "not answered in time: accepted, and most of its life waiting for the answer",
-            "answered without any retransmission, however long it took",
+            "answered without any retransmission of either side, however long it took",
             "the evidence does not decide",
         ),
         strict=True,
@@ -103,22 +108,26 @@ class Circumstances:
     accept_stamp: str
     """Where this server's stamps are taken: accept or handed_over."""
     listeners: int = 1
-    """Sockets that listened on the port: with several there are several queues, and one was sampled."""
+    """Sockets that listened on the port before the storm: with several there are several queues."""
+    tick_us: float = TICK_US
+    """The grain of what the kernel dates by its timer interrupt, where this was recorded."""
 
 
 def causes(connections: pa.Table, samples: pa.Table | None, about: Circumstances) -> pa.Table:
     """Cause and phases of each connection; columns as in :data:`COLUMNS`, rows in the order of ``connections``."""
     rows = Connections(connections)
-    life = Life(rows, about.load)
+    life = Life(rows, about.load, about.tick_us)
     known = accepts(life, rows["accepted_us"], samples, about.listeners)
-    accepted, stamped = known.accepted_us, known.stamped
-    phases = cut(life, accepted)
     lost = lost_syns(rows, life, about.counters)
-    rules = _rules(rows, life, phases, accepted, lost, acks_ignored=about.counters.get("ListenOverflows") != 0)
-    cause = np.select(rules, range(len(rules)), default=CAUSES.index("unknown"))
-    words = _details(rows, cause, _reset_when(rows, life, known, about.counters), lost, about)
-    bounded = ~np.isnan(accepted) & ~np.isnan(life.established)
-    evidence = np.where(stamped, about.accept_stamp, np.where(bounded, "bounded", "none"))
+    found = Evidence(rows, life, lost, sent_again(rows, life, about.counters))
+    # Where an accept is known to lie between two moments, either has to give the same word.
+    early, late = (_first_match(found, accepted) for accepted in (known.not_before_us, known.not_after_us))
+    cause = np.where(early == late, early, UNKNOWN)
+    words = _details(found, cause, _reset_when(rows, life, known, about.counters), about)
+    words[early != late] = "its accept is known only to lie between two moments"
+    phases = cut(life, known.accepted_us)
+    bounded = ~np.isnan(known.accepted_us) & ~np.isnan(life.established)
+    evidence = np.where(known.stamped, about.accept_stamp, np.where(bounded, "bounded", "none"))
     arrays = [
         connections["connection"].combine_chunks(),
         pa.DictionaryArray.from_arrays(pa.array(cause.astype(np.int8)), pa.array(CAUSES)),
@@ -138,30 +147,40 @@ def counts(table: pa.Table) -> dict[str, int]:
     return {cause: counted.get(cause, 0) for cause in CAUSES}
 
 
-def _rules(
-    rows: Connections,
-    life: Life,
-    phases: Mapping[str, Floats],
-    accepted: Floats,
-    lost: np.ndarray[Any, Any],
-    *,
-    acks_ignored: bool,
-) -> list[Bools]:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the rules look at."""
+
+    rows: Connections
+    life: Life
+    lost: Places
+    """Where its SYNs were lost."""
+    again: SentAgain
+
+
+def _first_match(found: Evidence, accepted: Floats) -> Codes:
+    """The number of the first rule that matches, for each connection."""
+    rules = _rules(found, cut(found.life, accepted), accepted)
+    return np.select(rules, range(len(rules)), default=UNKNOWN)
+
+
+def _rules(found: Evidence, phases: Mapping[str, Floats], accepted: Floats) -> list[Bools]:
     """One condition for each of :data:`CAUSES` but the last, in its order."""
+    rows, life, lost, again = found.rows, found.life, found.lost, found.again
     waiting, syn, ghost, queue, service, lag = (np.nan_to_num(phases[name]) for name in PHASES)
     outcome, code = rows.outcome, rows["errno"]
     failed = ~life.answered
     # Of what was answered after all, the wait for the server itself is not called avoidable.
     rest = np.where(failed, np.maximum.reduce([queue, service]), 0)
     syn_longest = (lost != Where.nowhere) & (syn >= np.maximum.reduce([ghost, lag, rest]))
-    ghost_longest = acks_ignored & life.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
+    ghost_longest = again.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
     others = np.maximum.reduce([waiting, syn, ghost, queue, service])
     # What it took until its answer had come, without the lag until then: in time, or not?
     without_lag = life.arrived - life.reference - (lag - (life.end - life.stop))
     missed_by_lag = life.timed_out & (without_lag <= life.deadline - life.reference)
-    late = (lag > RESOLUTION_US) & ((lag >= others) | missed_by_lag)
     waited = life.timed_out
-    was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted)
+    late = (lag > RESOLUTION_TICKS * life.tick_us) & ((lag >= others) | missed_by_lag) & (life.answered | waited)
+    was_accepted = ~np.isnan(accepted) & ~np.isinf(accepted) & ~again.request_lost
     never_accepted = np.isinf(accepted) & np.isfinite(life.entered)
     conditions = {
         "client_out_of_files": np.isin(code, (errno.EMFILE, errno.ENFILE)),
@@ -175,13 +194,13 @@ def _rules(
         "never_accepted": waited & never_accepted & (queue >= np.maximum(syn, ghost)),
         "slow_accept": waited & was_accepted & (queue >= np.maximum.reduce([syn, ghost, service])),
         "slow_answer": waited & was_accepted & (service >= np.maximum.reduce([syn, ghost, queue])),
-        "clean": life.answered & (rows["total_retransmits"] == 0),
+        "clean": life.answered & (rows["total_retransmits"] == 0) & ~again.by_server,
     }
     assert tuple(conditions) == CAUSES[:-1]
     return list(conditions.values())
 
 
-def _reset_when(rows: Connections, life: Life, known: Accepts, counters: Mapping[str, int]) -> np.ndarray[Any, Any]:
+def _reset_when(rows: Connections, life: Life, known: Accepts, counters: Mapping[str, int]) -> Words:
     """Whether a reset came before or after the accept.
 
     With tcp_abort_on_overflow the kernel resets, and counts as EmbryonicRsts, connections that never entered the queue;
@@ -196,14 +215,9 @@ def _reset_when(rows: Connections, life: Life, known: Accepts, counters: Mapping
     return words.astype(object)
 
 
-def _details(
-    rows: Connections,
-    cause: np.ndarray[Any, Any],
-    reset: np.ndarray[Any, Any],
-    lost: np.ndarray[Any, Any],
-    about: Circumstances,
-) -> np.ndarray[Any, Any]:
+def _details(found: Evidence, cause: Codes, reset: Words, about: Circumstances) -> Words:
     """A few words more, for the causes that have several forms."""
+    rows = found.rows
     words = np.full(len(rows), "", object)
 
     def say(name: str, text: Any) -> None:
@@ -218,7 +232,7 @@ def _details(
     say("closed_early", "after accept")
     say("bad_answer", "after accept, " + spoken)
     say("syn_dropped", _full_queue(about.counters))
-    say("unknown", _undecided(rows, lost))
+    say("unknown", _undecided(found))
     return words
 
 
@@ -230,10 +244,18 @@ def _full_queue(counters: Mapping[str, int]) -> str:
     return "accept queue full" if syn_queue == 0 else "accept queue or SYN queue full"
 
 
-def _undecided(rows: Connections, lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _undecided(found: Evidence) -> Words:
     """Why nothing could be decided."""
-    code = rows["errno"]
+    code, again = found.rows["errno"], found.again
     names = np.array([errno.errorcode.get(int(value), "") for value in np.nan_to_num(code)], object)
-    where = np.where(lost == Where.undecided, "its SYNs were not counted one by one", "no evidence of its accept")
-    never = np.where(rows.outcome == "not_issued", "the run ended before it was issued", where)
-    return np.where(np.isnan(code), never, names)
+    reasons = (
+        (~np.isnan(code), names),
+        (found.rows.outcome == "not_issued", "the run ended before it was issued"),
+        (found.lost == Where.undecided, "where its SYNs were lost is not known"),
+        (again.request_lost, "its request was lost before it reached TCP"),
+        (again.doubtful, "its request was ignored, or lost on the way: requests were not counted one by one"),
+        (again.by_server, "the server's side sent segments again, perhaps its answer"),
+    )
+    conditions, words = zip(*reasons, strict=True)
+    columns = [np.broadcast_to(np.asarray(word, object), len(found.rows)) for word in words]
+    return np.select(conditions, columns, default="no evidence of its accept")

@@ -3,52 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.events.check import Check
-from harness.events.kernel import RESENT_FROM_US
+from harness.events.kernel import RESENT_FROM_US, TICK_US
+from harness.events.rowtimes import Connections
 from harness.events.samples import LO_RX_DROPPED
 from harness.plan import Load
 from harness.thought.generator import Generator
+from harness.thought.lost_syns import dropped_beyond_count, losses
+from harness.thought.phases import Life
 
 LONGEST_GAP_US = 100_000
 """Between two samples; longer, and an episode of a full queue may have passed unseen."""
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a run's checks have to know besides its tables."""
+
+    load: Load
+    counters: Mapping[str, int] | None
+    """Deltas of the namespace's counters over the storm."""
+    client_cpus: int
+    host_cpus: int
+    hops: int = 1
+    """With a load balancer there are two."""
+    opened: int | None = None
+    """Connections that were opened in the storm, by the kernel; None where others open some too."""
+    tick_us: float = TICK_US
+
+
 def check_run(
-    connections: pa.Table,
-    requests: pa.Table,
-    samples: pa.Table | None,
-    load: Load,
-    kernel: Mapping[str, Any],
-    client_cpus: int,
-    host_cpus: int,
-    generator: Generator,
-    hops: int = 1,
+    connections: pa.Table, requests: pa.Table, samples: pa.Table | None, about: Conditions, generator: Generator
 ) -> list[Check]:
-    """All checks of one run, in the order in which they are shown; with a load balancer there are two ``hops``."""
+    """All checks of one run, in the order in which they are shown."""
+    counters = about.counters
     return [
-        conservation(requests, load, connections),
+        conservation(requests, about.load, connections, about.opened),
         time_order(
             (connections, ("scheduled_us", "issued_us", "established_us", "first_byte_us", "closed_us")),
             # The server may have accepted a connection before the client looked whether it is established.
             (connections, ("issued_us", "accepted_us", "first_byte_us")),
             (requests, ("scheduled_us", "issued_us", "first_byte_us", "last_byte_us")),
         ),
-        kernel_counters(connections, kernel.get("counters"), hops),
-        queue_bound(samples, client_cpus, host_cpus, pc.min(connections["issued_us"]).as_py()),
+        kernel_counters(connections, counters, about.hops),
+        syns_accounted(connections, about),
+        listeners(samples, connections),
+        queue_bound(samples, about.client_cpus, about.host_cpus, pc.min(connections["issued_us"]).as_py()),
         probe_coverage(samples, connections),
-        input_queue(kernel.get("counters")),
+        input_queue(counters),
         Check("generator", "pass" if generator.verdict == "ok" else "unknown", _generator_detail(generator)),
     ]
 
 
-def conservation(requests: pa.Table, load: Load, connections: pa.Table | None = None) -> Check:
-    """Each planned request has one row and ends in one outcome; where it was tried again, in its last attempt's."""
+def conservation(
+    requests: pa.Table, load: Load, connections: pa.Table | None = None, opened: int | None = None
+) -> Check:
+    """Each planned request has one row and ends in one outcome; where it was tried again, in its last attempt's.
+
+    Rows are laid out before the storm, so the kernel is asked too: it has ``opened`` as many as rows say were issued.
+    """
     rows, without_outcome = len(requests), requests["outcome"].null_count
     per_client = pc.value_counts(requests["client"]).field("counts")
     uneven = len(per_client) != load.clients or pc.any(pc.not_equal(per_client, load.requests_per_client)).as_py()
@@ -60,6 +79,10 @@ def conservation(requests: pa.Table, load: Load, connections: pa.Table | None = 
         otherwise = pc.sum(pc.not_equal(tried["outcome"].cast(pa.string()), ended)).as_py() or 0
         holds = holds and not otherwise
         detail += f", {otherwise} of them another than their last attempt's"
+    if connections is not None and opened is not None:
+        issued = len(connections) - connections["issued_us"].null_count
+        holds = holds and issued == opened
+        detail += f"; {issued} connections issued, {opened} opened by the kernel's count"
     return Check("conservation", "pass" if holds else "fail", detail)
 
 
@@ -103,6 +126,37 @@ def kernel_counters(connections: pa.Table, counters: Mapping[str, int] | None, h
     return Check("kernel_counters", "pass" if explained else "unknown", f"{detail}; {reason}")
 
 
+def syns_accounted(connections: pa.Table, about: Conditions) -> Check:
+    """The ledger has the listener drop no more SYNs than the kernel says that it dropped."""
+    rows = Connections(connections)
+    found = losses(rows, Life(rows, about.load, about.tick_us))
+    beyond = dropped_beyond_count(found, about.counters or {})
+    if beyond is None:
+        return Check("syns_accounted", "unknown", "SYNs were not counted one by one, or the kernel's counters not read")
+    detail = f"{np.nansum(found.at_listener):.0f} SYNs dropped by the listener in the rows, "
+    detail += f"{(about.counters or {})['ListenDrops']} drops counted by the kernel, ignored ACKs among them"
+    return Check("syns_accounted", "fail" if beyond else "pass", detail)
+
+
+def listeners(samples: pa.Table | None, connections: pa.Table) -> Check:
+    """The sockets that the storm could meet were the same from the first connect to the last end."""
+    first, last = pc.min(connections["issued_us"]).as_py(), pc.max(connections["closed_us"]).as_py()
+    if samples is None or "listeners" not in samples.column_names or first is None or last is None:
+        return Check("listeners", "unknown", "the listening sockets were not watched")
+    times = samples["time_us"].to_numpy()
+    # The one before the first connect belongs to the storm: what it shows is what the first SYN met.
+    begin = max(0, int(np.searchsorted(times, first, side="right")) - 1)
+    within = samples.slice(begin, int(np.searchsorted(times, last, side="right")) - begin)
+    met = pc.value_counts(within["listener_inodes"])
+    if len(met) == 0:
+        return Check("listeners", "unknown", "there are no samples of a storm")
+    sockets = pc.unique(within["listeners"]).to_pylist()
+    if len(met) == 1 and sockets[0]:
+        return Check("listeners", "pass", f"the same {sockets[0]} throughout")
+    counts = ", ".join(map(str, sorted(sockets)))
+    return Check("listeners", "unknown", f"{len(met)} sets of sockets one after the other, of {counts} sockets")
+
+
 def queue_bound(samples: pa.Table | None, issuing_cpus: int, host_cpus: int, first_issued_us: int | None) -> Check:
     """The accept queue never held more than backlog + one for each CPU that issues.
 
@@ -113,9 +167,13 @@ def queue_bound(samples: pa.Table | None, issuing_cpus: int, host_cpus: int, fir
     if samples is None or samples["accept_queue"].null_count == len(samples) or first_issued_us is None:
         return Check("queue_bound", "unknown", "the queue was not sampled")
     deepest, backlog = pc.max(samples["accept_queue"]).as_py(), pc.max(samples["backlog"]).as_py()
-    above = pc.subtract(samples["accept_queue"], samples["backlog"])
-    sent_again = pc.greater(samples["time_us"], first_issued_us + RESENT_FROM_US)
-    over = pc.any(pc.greater(above, pc.if_else(sent_again, max(issuing_cpus, host_cpus), issuing_cpus))).as_py()
+    times, depths, backlogs = (
+        samples[name].to_numpy(zero_copy_only=False).astype(float) for name in ("time_us", "accept_queue", "backlog")
+    )
+    sent_again = times > first_issued_us + RESENT_FROM_US
+    above = depths - backlogs > np.where(sent_again, max(issuing_cpus, host_cpus), issuing_cpus)
+    # A server may listen anew with a smaller backlog (listen(2) again): what is above it then may only become less.
+    over = np.any(above & ~(depths <= np.append(np.nan, depths[:-1])))
     detail = f"at most {deepest} in a queue with backlog {backlog}, issued from {issuing_cpus} CPUs"
     if issuing_cpus < host_cpus:
         detail += f", sent again from any of {host_cpus}"

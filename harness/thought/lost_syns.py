@@ -1,12 +1,15 @@
 """Where the SYNs of each connection were lost: at the listener, in this host's input queue, or on the way.
 
-With the ledger each connection is decided by its own counts. Without it only the totals of the namespace are there, and
-they decide only where they leave no choice.
+With the ledger each connection is decided by its own counts, unless the listener would have dropped more than the
+kernel says that it did: then something else is between the two. Without it only the totals of the namespace are there,
+and they decide only where they leave no choice.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -27,38 +30,83 @@ class Where(IntEnum):
     undecided = 4
 
 
-def lost_syns(rows: Connections, life: Life, counters: Mapping[str, int]) -> npt.NDArray[np.int64]:
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What the ledger has been lost of each connection, in packets; shape (connections,), NaN where not counted."""
+
+    before_leaving: Floats
+    before_tcp: Floats
+    """SYNs that left and did not arrive."""
+    at_listener: Floats
+    """SYNs that arrived and were answered by nothing."""
+    answers: Floats
+    """SYN-ACKs that did not arrive."""
+    refused: int
+    """How many are known to have been answered by a reset."""
+
+    @property
+    def known(self) -> bool:
+        return not np.all(np.isnan(self.before_tcp))
+
+
+def losses(rows: Connections, life: Life) -> Losses:
+    left, arrived, answered = rows["syns_left"], rows["syns_arrived"], rows["synacks_sent"]
+    established = ~np.isnan(life.established)
+    # One SYN of an established connection was answered; more SYN-ACKs than that are lost ones, or, towards a client
+    # whose last ACK was ignored, the server's own retransmissions. What was refused was answered by a reset.
+    refused = ~established & ((rows.outcome == "refused") | (rows["errno"] == errno.ECONNREFUSED))
+    met = established | refused
+    unanswered = np.maximum(np.where(met, arrived - 1, arrived), 0)
+    lost_answers = np.where(established, np.where(life.is_ghost, 0, answered - 1), answered)
+    lost_answers = np.clip(np.nan_to_num(lost_answers), 0, np.nan_to_num(unanswered))
+    return Losses(
+        before_leaving=np.maximum(1 + _retransmits(rows, life) - left, 0),
+        before_tcp=left - arrived,
+        at_listener=np.maximum(unanswered - lost_answers, 0),
+        answers=np.where(np.isnan(arrived), np.nan, lost_answers),
+        refused=int(np.count_nonzero(refused)),
+    )
+
+
+def dropped_beyond_count(found: Losses, counters: Mapping[str, int]) -> int | None:
+    """How many more SYNs the ledger has the listener drop than the kernel says; None where either is not known.
+
+    ``ListenDrops`` counts ignored ACKs too, so the ledger may stay below it, and may never be above. Of what was given
+    up, the last SYN may have been answered by a reset that came too late: as many as there were resets beyond refusals.
+    """
+    drops = counters.get("ListenDrops")
+    if drops is None or not found.known:
+        return None
+    resets = max(0, counters.get("OutRsts", 0) - found.refused)
+    return max(0, int(np.nansum(found.at_listener)) - drops - resets)
+
+
+def lost_syns(rows: Connections, life: Life, counters: Mapping[str, int]) -> Places:
     """A member of :class:`Where` for each connection; shape (connections,)."""
     established = ~np.isnan(life.established)
-    retransmits = np.where(established, rows["syn_retransmits"], rows["total_retransmits"])
+    retransmits = _retransmits(rows, life)
     lost = np.where(established, retransmits, retransmits + 1)
     lost = np.where(np.isnan(lost) | np.isnan(life.issued), 0, lost)
     # What was refused or reset was answered, after however many retransmissions.
     lost = np.where(np.isin(rows.outcome, ("refused", "reset")) & ~established, retransmits, lost)
-    arrived = rows["syns_arrived"]
-    counted = ~np.isnan(arrived)
     found = np.full(len(rows), _by_totals(lost, life, counters), np.int64)
-    found = np.where(counted, _by_ledger(rows, life, retransmits, counters), found)
+    found = np.where(np.isnan(rows["syns_arrived"]), found, _by_ledger(losses(rows, life), counters))
     return np.where(lost > 0, found, Where.nowhere)
 
 
-def _by_ledger(
-    rows: Connections, life: Life, retransmits: Floats, counters: Mapping[str, int]
-) -> npt.NDArray[np.int64]:
-    left, arrived, answered = rows["syns_left"], rows["syns_arrived"], rows["synacks_sent"]
-    established = ~np.isnan(life.established)
-    before_leaving = np.maximum(np.nan_to_num(1 + retransmits - left), 0)
-    before_tcp = left - arrived
-    # One SYN of an established connection was answered; more SYN-ACKs than that are lost ones, or, towards a client
-    # whose last ACK was ignored, the server's own retransmissions.
-    unanswered = np.where(established, arrived - 1, arrived)
-    lost_answers = np.where(established, np.where(life.is_ghost, 0, answered - 1), answered)
-    lost_answers = np.clip(np.nan_to_num(lost_answers), 0, np.maximum(unanswered, 0))
-    at_listener = np.maximum(unanswered - lost_answers, 0)
-    on_this_host = before_tcp + lost_answers
-    whose = _input_queue_or_path(before_tcp, counters)
-    amounts = np.stack([at_listener, on_this_host, before_leaving])
-    codes = np.array([Where.listener, whose, Where.path])
+def _retransmits(rows: Connections, life: Life) -> Floats:
+    """SYNs sent again."""
+    return np.where(np.isnan(life.established), rows["total_retransmits"], rows["syn_retransmits"])
+
+
+def _by_ledger(found: Losses, counters: Mapping[str, int]) -> Places:
+    amounts = np.stack([found.at_listener, found.before_tcp + found.answers, np.nan_to_num(found.before_leaving)])
+    # Some of these SYNs were dropped by something between the ledger and TCP: whose, nobody counted.
+    listener = Where.undecided if dropped_beyond_count(found, counters) else Where.listener
+    codes = np.array([listener, _input_queue_or_path(found.before_tcp, counters), Where.path])
     chosen = codes[np.argmax(amounts, axis=0)]  # of equal shares the first: what the contract names first
     return np.where(amounts.max(axis=0) > 0, chosen, Where.undecided)
 

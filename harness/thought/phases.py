@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.events.kernel import TICK_US
 from harness.events.rowtimes import Bools, Connections, Floats
 from harness.plan import Load
 
@@ -18,7 +19,9 @@ TIMEOUTS = ("connect_timeout", "answer_timeout")
 class Life:
     """The moments of each connection, µs from the run's start; shape (connections,) each, NaN where there is none."""
 
-    def __init__(self, rows: Connections, load: Load) -> None:
+    def __init__(self, rows: Connections, load: Load, tick_us: float = TICK_US) -> None:
+        self.tick_us = tick_us
+        """The grain of what the kernel dates by its timer interrupt."""
         self.issued = rows["issued_us"]
         self.end = rows["closed_us"]
         self.reference = np.where(np.isnan(rows["scheduled_us"]), self.issued, rows["scheduled_us"])
@@ -46,7 +49,13 @@ class Life:
         sent_again = rows["total_retransmits"] > rows["syn_retransmits"]
         resent = rows["resent_us"]
         unacked = (rows["unacked"] > 0) & ~self.answered
-        self.is_ghost: Bools = ~np.isnan(self.established) & ((sent_again & ~np.isnan(resent)) | unacked)
+        unheard = ~np.isnan(self.established) & ((sent_again & ~np.isnan(resent)) | unacked)
+        arrived = rows["requests_arrived"]
+        self.request_counted: Bools = ~np.isnan(arrived)
+        sent = 1 + rows["total_retransmits"] - rows["syn_retransmits"]
+        # A request that had come and was not acknowledged was ignored. One that never came was lost before TCP.
+        self.request_lost: Bools = unheard & np.where(unacked, arrived == 0, arrived < sent)
+        self.is_ghost: Bools = unheard & ~self.request_lost
         """Its last ACK was ignored: it had to send its request again, or was never heard."""
         through = np.where(unacked, np.inf, resent)
         self.entered = np.where(self.is_ghost, np.fmax(through, self.established), self.established)

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harness.events.check import Check
+from harness.events.kernel import TICK_US
 from harness.events.protocol import Protocol, heard
 from harness.events.samples import LO_RX_DROPPED
 from harness.events.store import FRONT_LOG, SERVER_LOG, Run
 from harness.events.tables import OUTCOMES
 from harness.plan import Load
-from harness.thought import cause, goodput, stats
-from harness.thought.checks import check_run
+from harness.thought import cause, checks, goodput, stats
 from harness.thought.episodes import Episode, episodes
 from harness.thought.generator import Generator, judge
 
@@ -127,17 +127,34 @@ class Summary:
     @functools.cached_property
     def checks(self) -> list[Check]:
         manifest = self.run.manifest
-        return check_run(
-            self.connections,
-            self.requests,
-            self.samples,
-            self.load,
-            manifest["kernel"],
-            len(manifest["cpu"]["clients"]),
-            manifest["host"]["cpus"],
-            self.generator,
+        about = checks.Conditions(
+            load=self.load,
+            counters=manifest["kernel"].get("counters"),
+            client_cpus=len(manifest["cpu"]["clients"]),
+            host_cpus=manifest["host"]["cpus"],
             hops=2 if "front" in manifest else 1,
+            opened=self._opened,
+            tick_us=self.tick_us,
         )
+        return checks.check_run(self.connections, self.requests, self.samples, about, self.generator)
+
+    @property
+    def tick_us(self) -> float:
+        """The grain of what the kernel dates by its timer interrupt."""
+        return float(self.run.manifest["kernel"].get("tick_us", TICK_US))
+
+    @property
+    def _opened(self) -> int | None:
+        """Connections that the kernel says were opened in the storm, where only the clients can have opened any.
+
+        Not known of a server of the user's, which may call others, nor where an agent was killed between writing down a
+        connection and making it.
+        """
+        manifest = self.run.manifest
+        alone = manifest["kernel"].get("isolated") and "front" not in manifest and manifest["server"].get("is_the_labs")
+        opened = manifest["kernel"].get("counters", {}).get("ActiveOpens")
+        complete = len(manifest["agents"]) == manifest["agents_planned"]
+        return int(opened) if opened is not None and alone and complete else None
 
     @functools.cached_property
     def causes(self) -> pa.Table:
@@ -161,6 +178,7 @@ class Summary:
             target=manifest["target_address"],
             accept_stamp=str(manifest["server"]["accept_stamp"]),
             listeners=self.met.get("listeners", 1),
+            tick_us=self.tick_us,
         )
 
     @property

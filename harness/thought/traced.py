@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.events.kernel import RESOLUTION_US
+from harness.events.kernel import RESOLUTION_TICKS, TICK_US
 from harness.events.rowtimes import Bools, Connections, Floats
 
 GHOST_US = 10_000
@@ -22,6 +22,7 @@ resolution of the rows, two jiffies."""
 BEFORE_ISSUE_US = 1_000
 """A row says when connect() was about to be called, cut to µs; nothing of its connection lies much before."""
 QUANTILES = {"p1": 0.01, "p50": 0.5, "p99": 0.99}
+RESOLUTION_US = RESOLUTION_TICKS * TICK_US
 _PORTS = 1 << 16
 Indices = NDArray[np.int64]
 

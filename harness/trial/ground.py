@@ -38,6 +38,7 @@ class Network:
             "release": os.uname().release,
             "isolated": self.isolated,
             "not_isolated_because": self.isolation.reason or None,
+            "tick_us": host.tick_us(),
             "sysctls": self.sysctls,
         }
 

@@ -1,13 +1,12 @@
 """The probe's process: ``python -m harness.witness.sampler PORT ADDRESS INTERVAL_US OUTPUT CPUS PID…``.
 
-Watches one listening socket, the processes of one server and the namespace's counters, on the clock of everything else
-(CLOCK_MONOTONIC), until its standard input is closed. Each sample is a record of int64 in OUTPUT. What costs more is
-looked at less often and :data:`NOT_SAMPLED` in between, so that watching does not become load.
+Watches the sockets that a storm can meet, the processes of one server and the namespace's counters, on the clock of
+everything else (CLOCK_MONOTONIC), until its standard input is closed. Each sample is a record of int64 in OUTPUT. What
+costs more is looked at less often and :data:`NOT_SAMPLED` in between, so that watching does not become load.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -19,15 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.events.samples import COUNTER_FIELDS, NOT_SAMPLED, QUEUE_FIELDS, RECORD, SERVER_FIELDS
+from harness.events.samples import COUNTER_FIELDS, NOT_SAMPLED, RECORD, SERVER_FIELDS
 from harness.machine.counters import read_counters
-from harness.machine.listeners import ListenersWatch, ListenerWatch, listeners
+from harness.machine.listeners import ListenersWatch
+from harness.witness.processes import Processes
 
 SERVER_EVERY_NS, COUNTERS_EVERY_NS = 20_000_000, 50_000_000
 _FLUSH_EVERY = 20
-_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_NO_QUEUE = (NOT_SAMPLED,) * len(QUEUE_FIELDS)
+_NO_QUEUE = (NOT_SAMPLED, NOT_SAMPLED, NOT_SAMPLED, 0, 0)
+"""Nobody listens."""
 _NO_SERVER = (NOT_SAMPLED,) * len(SERVER_FIELDS)
 _NO_COUNTERS = (NOT_SAMPLED,) * len(COUNTER_FIELDS)
 
@@ -42,9 +41,7 @@ def interval_us(cpus: int) -> int:
 
 def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: Path) -> dict[str, Any]:
     """Sample until standard input ends; returns what it cost, how even it was, and the depths of several queues."""
-    several = sum((one.port, one.address) == (port, address) for one in listeners()) > 1
-    listener = ListenersWatch(port, address) if several else ListenerWatch(port, address)
-    limits = [_files_limit(pid) for pid in pids]
+    sockets, processes = ListenersWatch(port, address), Processes(pids)
     begun_ns = time.monotonic_ns()
     due_ns = previous_ns = server_due_ns = counters_due_ns = begun_ns
     number = longest_gap_ns = 0
@@ -53,13 +50,13 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
             now_ns = time.monotonic_ns()
             longest_gap_ns = max(longest_gap_ns, now_ns - previous_ns)
             previous_ns = now_ns
-            queue = listener.read()
+            queues = sockets.read()
             server, counters = _NO_SERVER, _NO_COUNTERS
             if now_ns >= server_due_ns:
-                server, server_due_ns = _server(pids), now_ns + SERVER_EVERY_NS
+                server, server_due_ns = processes.read(now_ns), now_ns + SERVER_EVERY_NS
             if now_ns >= counters_due_ns:
                 counters, counters_due_ns = _counters(), now_ns + COUNTERS_EVERY_NS
-            file.write(RECORD.pack(now_ns, *(queue or _NO_QUEUE), *_files(pids, limits), *server, *counters))
+            file.write(RECORD.pack(now_ns, *(queues or _NO_QUEUE), *processes.files(), *server, *counters))
             number += 1
             if number % _FLUSH_EVERY == 0:
                 file.flush()
@@ -73,61 +70,13 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
         "cpu_s": used.ru_utime + used.ru_stime,
         "ran_s": (time.monotonic_ns() - begun_ns) / 1e9,
         "longest_gap_ms": longest_gap_ns / 1e6,
-        "deepest_queues": sorted(listener.deepest.values()) if isinstance(listener, ListenersWatch) else None,
+        "deepest_queues": sorted(sockets.deepest.values()) if len(sockets.deepest) > 1 else None,
     }
-
-
-def _files(pids: Sequence[int], limits: Sequence[int]) -> tuple[int, int]:
-    """Open files of the fullest process, and its limit."""
-    fullest = (NOT_SAMPLED, NOT_SAMPLED)
-    for pid, limit in zip(pids, limits, strict=True):
-        with contextlib.suppress(OSError):
-            # Since Linux 6.2 the size of this folder is the number of open files: no need to list it.
-            fullest = max(fullest, (os.stat(f"/proc/{pid}/fd").st_size, limit))  # noqa: PTH116 (Path is slower)
-    return fullest
-
-
-def _server(pids: Sequence[int]) -> tuple[int, ...]:
-    """Threads, CPU and memory of all processes."""
-    cpu_us = rss_bytes = wait_ns = 0
-    states = bytearray()
-    for pid in pids:
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-            cpu_us += (int(fields[11]) + int(fields[12])) * _TICK_US
-            rss_bytes += int(fields[21]) * _PAGE_BYTES
-            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-                stat = _read(f"/proc/{pid}/task/{task}/stat")
-                states.append(stat[stat.rindex(b")") + 2])
-                # Time on a CPU and time waiting for one, ns (Documentation/scheduler/sched-stats.rst).
-                wait_ns += int(_read(f"/proc/{pid}/task/{task}/schedstat").split()[1])
-    return (
-        len(states),
-        states.count(b"R"),
-        states.count(b"T") + states.count(b"t"),
-        cpu_us,
-        wait_ns // 1000,
-        rss_bytes,
-    )
 
 
 def _counters() -> tuple[int, ...]:
     counters = read_counters()
     return tuple(counters.get(name, NOT_SAMPLED) for name in COUNTER_FIELDS)
-
-
-def _files_limit(pid: int) -> int:
-    with contextlib.suppress(OSError, ValueError):
-        return resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
-    return NOT_SAMPLED
-
-
-def _read(path: str) -> bytes:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        return os.read(file, 1024)
-    finally:
-        os.close(file)
 
 
 def main() -> int:

@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from harness.events.rows import LEDGER_COLUMNS
 from harness.events.tables import CONNECTIONS, OUTCOMES, schema
 from harness.plan import Load
 from harness.thought.cause import CAUSES, COLUMNS, RULES_VERSION, Circumstances, causes, counts
 from harness.thought.phases import PHASES
 from tests.tables import (
     DISTURBED,
+    Row,
     answered,
     connections,
     never_established,
@@ -477,12 +479,111 @@ def test_without_evidence_of_its_accept_a_failure_is_unknown() -> None:
     assert found["accept_evidence"] == "none"
 
 
+def before_sockets_were_told_apart(seen: pa.Table) -> pa.Table:
+    return seen.drop_columns(["listeners", "listener_inodes"])
+
+
 def test_of_several_queues_one_was_sampled_so_nothing_is_said() -> None:
     several = replace(ABOUT, listeners=2)
-    for seen in (IN_THE_QUEUE, EMPTY_QUEUE):
+    for seen in map(before_sockets_were_told_apart, (IN_THE_QUEUE, EMPTY_QUEUE)):
         (found,) = explained(unanswered(), about=several, seen=seen)
         assert (found["cause"], found["accept_evidence"]) == ("unknown", "none")
     assert cause_of(unanswered(accepted_us=8 * S, first_byte_us=9 * S), several, IN_THE_QUEUE) == "slow_accept"
+
+
+def test_what_lies_in_several_queues_is_known_where_they_hold_all_that_can_wait() -> None:
+    """Nobody knows in which of them a connection is, but each of two is in one."""
+    deepest_and_all = [{**one, "listeners": 2, "accept_queues": 2} for one in queue((0, 12_000, 1))]
+    later = unanswered(issued_us=2_500, established_us=2_600)
+    found = explained(unanswered(), later, answered(accepted_us=None), seen=samples(*deepest_and_all))
+    assert [row["cause"] for row in found] == ["never_accepted", "never_accepted", "clean"]
+    one_less = [{**one, "accept_queues": 1} for one in deepest_and_all]
+    found = explained(unanswered(), later, seen=samples(*one_less))
+    assert [row["cause"] for row in found] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize("change", [{"listeners": 2}, {"listener_inodes": 9}], ids=["another comes", "it is replaced"])
+def test_samples_date_no_accept_after_the_sockets_have_changed(change: Row) -> None:
+    """A listener that appears late has a queue of its own; one that was opened again has an empty one."""
+    same, changed = queue((0, 500, 1)), [{**one, **change} for one in queue((505, 12_000, 0))]
+    assert cause_of(unanswered(), seen=samples(*queue((0, 500, 1), (505, 12_000, 0)))) == "slow_answer"
+    assert cause_of(unanswered(), seen=samples(*same, *changed)) == "unknown"
+
+
+def test_what_was_reset_as_its_listener_was_replaced_is_not_called_accepted() -> None:
+    """Whoever listens afterwards is another socket than the one in whose queue it was."""
+    afterwards = [{**one, "listener_inodes": 9} for one in queue((505, 12_000, 0))]
+    row = unanswered(outcome="reset", closed_us=502_000)
+    resets_by_server = counting(EmbryonicRsts=0)
+    (found,) = explained(row, about=resets_by_server, seen=samples(*queue((0, 500, 1)), *afterwards))
+    assert (found["cause"], found["detail"]) == ("reset", "before accept")
+
+
+def test_where_an_accept_lies_between_two_moments_that_give_two_words_it_is_unknown() -> None:
+    """The last sample that shows it queued is from 1 s, the first that shows it gone from 9 s."""
+    assert cause_of(unanswered(), seen=samples(*queue((0, 1_000, 1), (9_000, 12_000, 0)))) == "unknown"
+    assert cause_of(unanswered(), seen=samples(*queue((0, 1_000, 1), (3_000, 12_000, 0)))) == "slow_answer"
+
+
+# ---- what was sent again ---------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_was_lost_before_tcp_is_no_ghost() -> None:
+    """A firewall threw its first copy away; the listener has ignored ACKs of others."""
+    assert cause_of(LATE_GHOST) == "ghost"
+    assert cause_of({**LATE_GHOST, "requests_arrived": 1, "accepted_us": None}) == "unknown"
+    assert phases_of({**LATE_GHOST, "requests_arrived": 1}).get("ghost_wait", 0) == 0
+    assert cause_of(NEVER_HEARD) == "ghost"
+    assert cause_of({**NEVER_HEARD, "requests_arrived": 0}, seen=EMPTY_QUEUE) == "unknown"
+    assert cause_of({**NEVER_HEARD, "requests_arrived": 0}, seen=IN_THE_QUEUE) == "never_accepted"
+
+
+def test_recorded_before_requests_were_counted_totals_withhold_what_may_be_lost_requests() -> None:
+    """Ten segments more were sent than came, and no SYN accounts for them."""
+    row = {**LATE_GHOST, "requests_arrived": None}
+    totals = {"OutSegs": 50, "RetransSegs": 1, "InSegs": 51, "InErrs": 0, "TCPSynRetrans": 0}
+    assert cause_of(row, counting(**totals)) == "ghost"
+    assert cause_of(row, counting(**{**totals, "InSegs": 41})) == "unknown"
+
+
+SLOW = answered(accepted_us=2_000, first_byte_us=300_000, closed_us=300_000)
+
+
+def test_answered_slowly_where_segments_were_sent_again_that_no_row_has() -> None:
+    """Its answer may have been lost; one that came sooner than anything is sent again was not."""
+    quiet = {"RetransSegs": 0, "TCPSynRetrans": 0}
+    assert cause_of(SLOW, counting(**quiet)) == "clean"
+    assert cause_of(SLOW, counting(**{**quiet, "RetransSegs": 1})) == "unknown"
+    assert cause_of(answered(), counting(**{**quiet, "RetransSegs": 1})) == "clean"
+    assert cause_of(SLOW, counting(RetransSegs=3, TCPSynRetrans=3)) == "clean", "SYNs and SYN-ACKs sent again"
+
+
+def test_what_clients_had_given_up_their_kernel_goes_on_sending() -> None:
+    """Six retransmissions more than its row has, in the ten seconds until the last end."""
+    gone = {**NEVER_HEARD, "closed_us": 2 * S, "total_retransmits": 2}
+    counters = counting(RetransSegs=2 + 5, TCPSynRetrans=0)
+    assert (
+        explained(
+            gone,
+            {
+                **SLOW,
+                "closed_us": 12 * S,
+                "issued_us": 11 * S,
+                "established_us": 11 * S + 100,
+                "accepted_us": 11 * S + 200,
+                "first_byte_us": 12 * S,
+            },
+            about=counters,
+        )[1]["cause"]
+        == "clean"
+    )
+
+
+def test_the_ledger_is_not_believed_beyond_what_the_listener_counts() -> None:
+    """A firewall between the two dropped some of these SYNs."""
+    rows = [LOST_AT_THE_LISTENER] * 3
+    assert [row["cause"] for row in explained(*rows, about=counting(ListenDrops=3))] == ["syn_dropped"] * 3
+    assert [row["cause"] for row in explained(*rows, about=counting(ListenDrops=2))] == ["unknown"] * 3
 
 
 @pytest.mark.parametrize("stamp", ["accept", "handed_over"])
@@ -533,8 +634,8 @@ LAG = {"scheduled_us": 0, "issued_us": 6 * S, "established_us": 6 * S + 100, "cl
     ("row", "word"),
     [
         ({**unanswered(**LAG), "errno": errno.EMFILE, "outcome": "other_error"}, "client_out_of_files"),
-        ({**never_established(**LAG), "established_us": None, "outcome": "refused"}, "client_late"),
-        ({**unanswered(**LAG), "outcome": "reset"}, "client_late"),
+        ({**never_established(**LAG), "established_us": None, "outcome": "refused"}, "refused"),
+        ({**unanswered(**LAG), "outcome": "reset"}, "reset"),
         ({**answered(**LAG), "accepted_us": None, "first_byte_us": None}, "client_late"),
         ({**LOST_AT_THE_LISTENER, "outcome": "reset"}, "reset"),
         ({**LOST_AT_THE_LISTENER, "outcome": "bad_answer", "status": 503}, "bad_answer"),
@@ -543,8 +644,8 @@ LAG = {"scheduled_us": 0, "issued_us": 6 * S, "established_us": 6 * S + 100, "cl
     ],
     ids=[
         "no files before lateness",
-        "lateness before refused",
-        "lateness before reset",
+        "refused, however late it was asked",
+        "reset, however late it was asked",
         "lateness before clean",
         "reset before a lost SYN",
         "bad answer before a lost SYN",
@@ -577,7 +678,7 @@ def test_a_ghost_of_an_older_table_is_not_dated() -> None:
 
 def test_tables_from_before_the_ledger_are_those_without_one() -> None:
     table = connections(*map(without_ledger, (answered(), LOST_AT_THE_LISTENER, unanswered(), NEVER_HEARD)))
-    before = table.drop_columns(["syns_left", "syns_arrived", "synacks_sent"])
+    before = table.drop_columns([*LEDGER_COLUMNS])
     assert causes(before, IN_THE_QUEUE, ABOUT).equals(causes(table, IN_THE_QUEUE, ABOUT))
 
 
@@ -665,6 +766,7 @@ def any_connections(random: np.random.Generator, number: int, *, open_loop: bool
         "syns_left": random.integers(0, 5, number) if ledger else np.full(number, np.nan),
         "syns_arrived": random.integers(0, 5, number) if ledger else np.full(number, np.nan),
         "synacks_sent": random.integers(0, 3, number) if ledger else np.full(number, np.nan),
+        "requests_arrived": random.integers(0, 4, number) if ledger else np.full(number, np.nan),
         "connect_us": random.integers(5, 900, number),
         "bytes_received": np.where(np.isnan(first_byte), 0, 100),
         "status": maybe(np.full(number, 200), 0.5),

@@ -7,9 +7,20 @@ import pyarrow as pa
 import pytest
 
 from harness.plan import Load, Retries
-from harness.thought.checks import conservation, input_queue, kernel_counters, probe_coverage, queue_bound, time_order
+from harness.thought.checks import (
+    Conditions,
+    conservation,
+    input_queue,
+    kernel_counters,
+    listeners,
+    probe_coverage,
+    queue_bound,
+    syns_accounted,
+    time_order,
+)
 from harness.thought.generator import judge
 from harness.thought.stats import Latencies
+from tests.tables import answered, connections, never_established, queue, samples, without_ledger
 
 LATENCIES = Latencies(np.full(100, 100.0), 0)
 
@@ -55,6 +66,38 @@ def test_a_dropping_input_queue_withholds_the_verdict() -> None:
     assert input_queue(None).status == "unknown"
 
 
+def test_the_kernel_must_have_opened_as_many_as_the_rows_say() -> None:
+    issued = pa.table({"outcome": ["answered", "not_issued"], "issued_us": [1, None]})
+    assert conservation(requests([0, 1]), Load(clients=2), issued, opened=1).status == "pass"
+    assert conservation(requests([0, 1]), Load(clients=2), issued, opened=2).status == "fail"
+
+
+ABOUT = Conditions(Load(clients=1), {"ListenDrops": 1}, client_cpus=1, host_cpus=2)
+
+
+def test_the_ledger_may_not_have_the_listener_drop_more_than_the_kernel_counts() -> None:
+    dropped = never_established(syns_left=1, syns_arrived=1, total_retransmits=0)
+    assert syns_accounted(connections(dropped), ABOUT).status == "pass"
+    assert syns_accounted(connections(dropped, dropped), ABOUT).status == "fail"
+    assert syns_accounted(connections(without_ledger(dropped)), ABOUT).status == "unknown"
+    refused = {**dropped, "outcome": "refused"}
+    assert syns_accounted(connections(dropped, refused), ABOUT).status == "pass", "a reset is an answer"
+
+
+def test_the_sockets_must_have_been_the_same() -> None:
+    rows = connections(answered())
+    same, none = queue((0, 10, 0)), queue((0, 10, None))
+    assert listeners(samples(*same), rows).status == "pass"
+    assert (
+        listeners(samples(*queue((0, 10, 0)), {**same[0], "time_us": 9_000, "listener_inodes": 1}), rows).status
+        == "pass"
+    )
+    replaced = [{**one, "listener_inodes": 1} for one in queue((3, 10, 0))]
+    assert listeners(samples(*queue((0, 2, 0), every_us=1_000), *replaced), rows).status == "unknown"
+    assert listeners(samples(*none), rows).status == "unknown"
+    assert listeners(None, rows).status == "unknown"
+
+
 def rows_with(synacks: list[int | None], **columns: list[int | None]) -> pa.Table:
     return pa.table(
         {
@@ -83,6 +126,13 @@ def test_syn_retransmissions_against_the_kernel(kernel: int, synacks: list[int |
     assert two_hops == ("unknown" if kernel == 6 else status), "the load balancer's own are in no row"
 
 
+@pytest.mark.parametrize(("depths", "status"), [([0, 129, 129, 60], "pass"), ([0, 129, 60, 61], "fail")])
+def test_a_smaller_backlog_may_find_more_in_the_queue_and_let_nobody_in(depths: list[int], status: str) -> None:
+    """listen(2) called again: what is there stays."""
+    seen = pa.table({"time_us": [0, 5, 10, 15], "accept_queue": depths, "backlog": [128, 128, 32, 32]})
+    assert queue_bound(seen, 1, 2, 0).status == status
+
+
 @pytest.mark.parametrize(
     ("when_us", "depth", "status"),
     [
@@ -93,9 +143,9 @@ def test_syn_retransmissions_against_the_kernel(kernel: int, synacks: list[int |
     ],
 )
 def test_the_queue_is_never_above_backlog_and_issuing_cpus(when_us: int, depth: int, status: str) -> None:
-    samples = pa.table({"time_us": [0, when_us, 2], "accept_queue": [0, depth, None], "backlog": [128, 128, None]})
-    assert queue_bound(samples, 1, 2, 100).status == status
-    assert queue_bound(samples, 2, 2, 100).status == ("pass" if depth < 131 else "fail")
+    seen = pa.table({"time_us": [0, when_us, 2], "accept_queue": [0, depth, None], "backlog": [128, 128, None]})
+    assert queue_bound(seen, 1, 2, 100).status == status
+    assert queue_bound(seen, 2, 2, 100).status == ("pass" if depth < 131 else "fail")
     assert queue_bound(None, 2, 2, 100).status == "unknown"
 
 
@@ -109,9 +159,9 @@ def test_the_queue_is_never_above_backlog_and_issuing_cpus(when_us: int, depth: 
     ],
 )
 def test_the_probe_must_have_seen_the_whole_storm(times: list[int], status: str) -> None:
-    connections = pa.table({"issued_us": [10, 20], "closed_us": [30, 200_000]})
-    assert probe_coverage(pa.table({"time_us": times}), connections).status == status
-    assert probe_coverage(None, connections).status == "unknown"
+    both = pa.table({"issued_us": [10, 20], "closed_us": [30, 200_000]})
+    assert probe_coverage(pa.table({"time_us": times}), both).status == status
+    assert probe_coverage(None, both).status == "unknown"
 
 
 def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:

@@ -82,6 +82,7 @@ def test_values_arrive_with_their_units(tmp_path: Path) -> None:
         "syns_left": None,
         "syns_arrived": None,
         "synacks_sent": None,
+        "requests_arrived": None,
         "bytes_received": 99,
         "status": 200,
         "errno": None,

@@ -6,11 +6,13 @@ import socket
 import struct
 from typing import NamedTuple
 
-from harness.events.kernel import RESOLUTION_US
+from harness.events.kernel import RESOLUTION_TICKS
 from harness.events.rows import NOT_READ
+from harness.machine.host import tick_us
 
 ESTABLISHED = 1
 """include/net/tcp_states.h"""
+RESOLUTION_US = RESOLUTION_TICKS * tick_us()
 RESOLUTION_MS, RESOLUTION_NS = RESOLUTION_US // 1_000, RESOLUTION_US * 1_000
 _LEVEL, _OPTION = socket.IPPROTO_TCP, socket.TCP_INFO
 _TCP_INFO_BYTES = 136

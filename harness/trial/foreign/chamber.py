@@ -16,7 +16,7 @@ from harness.errors import MachineError
 from harness.events.samples import LO_RX_DROPPED
 from harness.machine import children, counters, host, namespace
 from harness.machine.chamber import answer
-from harness.machine.listeners import ListenerWatch
+from harness.machine.listeners import ListenersWatch
 from harness.machine.nft import Nft, nft_path
 from harness.machine.ports import PRIVATE_PORT
 from harness.plan import MAX_SECONDS
@@ -171,7 +171,7 @@ class Chamber:
             if not found:
                 return
             self.backlog = found[0].backlog
-            self._watch = ListenerWatch(PRIVATE_PORT, found[0].address)
+            self._watch = ListenersWatch(PRIVATE_PORT, found[0].address)
         if (seen := self._watch.read()) is not None:
             self.looks += 1
             self.deepest = max(self.deepest, seen[0])

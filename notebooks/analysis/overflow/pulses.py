@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.events.kernel import FIRST_TIMEOUT_US, RESOLUTION_US, RTO_MIN_US, TIMER_COARSENESS
+from harness.events.kernel import FIRST_TIMEOUT_US, RESOLUTION_TICKS, RTO_MIN_US, TICK_US, TIMER_COARSENESS
 from harness.thought.inference import RESAMPLES, SEED
 
 Floats = NDArray[np.float64]
 FIRST_TIMEOUT_S, RTO_MIN_S = FIRST_TIMEOUT_US / 1e6, RTO_MIN_US / 1e6
-EARLY_S = RESOLUTION_US / 1e6
+EARLY_S = RESOLUTION_TICKS * TICK_US / 1e6
 """By how much a date may lie before what it dates."""
 ANSWER_S = 0.05
 """What a retransmission may take to be answered while the machine handles a burst of them."""
