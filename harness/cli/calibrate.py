@@ -19,8 +19,9 @@ from harness.page.exported import page
 from harness.page.progress import Progress
 from harness.plan import trial_from_options
 from harness.plan.step import Step
-from harness.thought.calibrate.faults import Fault, faults
-from harness.thought.calibrate.matrix import score
+from harness.thought.calibrate.fault import Fault
+from harness.thought.calibrate.faults import faults
+from harness.thought.calibrate.matrix import drivers_told, score
 from harness.thought.summary import Summary
 from harness.trial.caller import run_trial
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         tables.print_json({"matrix": matrix})
     else:
         _print(matrix)
-    return WRONG if any(row["wrong"] for row in matrix) else 0
+    return WRONG if any(row["wrong"] or row["drivers"]["wrong"] for row in matrix) else 0
 
 
 def _chosen(names: list[str], known: list[Fault]) -> Iterator[Fault]:
@@ -93,7 +94,7 @@ def _has_ipv6() -> bool:
 
 def _print(matrix: list[dict[str, Any]]) -> None:
     tables.print_rows(
-        ("fault", "truth from", "rows", "right", "unknown", "wrong", "concluded"),
+        ("fault", "truth from", "rows", "right", "unknown", "wrong", "unscored", "either-or", "drivers", "concluded"),
         [
             (
                 row["fault"],
@@ -102,6 +103,9 @@ def _print(matrix: list[dict[str, Any]]) -> None:
                 f"{row['right']:,}",
                 f"{row['unknown']:,}",
                 f"{row['wrong']:,}",
+                f"{row['unscored']:,}",
+                f"{row['either_or']:,}",
+                drivers_told(row["drivers"]),
                 "; ".join(
                     f"{words}: " + ", ".join(f"{count:,} {cause}" for cause, count in concluded.items())
                     for words, concluded in row["confusion"].items()
@@ -109,5 +113,5 @@ def _print(matrix: list[dict[str, Any]]) -> None:
             )
             for row in matrix
         ],
-        right=("rows", "right", "unknown", "wrong"),
+        right=("rows", "right", "unknown", "wrong", "unscored", "either-or"),
     )

@@ -5,7 +5,8 @@ sample counts are still in it, the last ones; all others have been accepted. Thi
 never answered, which no stamp can. With several queues nobody knows which of them a connection is in; but where they
 hold together as many as can still be waiting, all of those are in them.
 
-What samples show holds as long as the sockets are the same: with the first that comes, goes or is replaced it ends.
+The order is known as long as the socket is the same: with the first that comes, goes or is replaced that ends. How many
+wait in all of them together goes on to be known.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ class Accepts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Queues:
-    """The samples while the sockets were the same; shape (samples,) each."""
+class _Queue:
+    """Samples of what waits; shape (samples,) each."""
 
-    sockets: int
     times: Floats
     depths: Floats
-    """Of all of them together."""
+
+
+_UNSEEN = _Queue(np.empty(0), np.empty(0))
 
 
 def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: int) -> Accepts:
@@ -54,37 +56,40 @@ def accepts(life: Life, stamps_us: Floats, samples: pa.Table | None, listeners: 
     ``listeners`` is how many sockets there were before the storm; samples that say so themselves know better.
     """
     stamped = ~np.isnan(stamps_us)
-    seen = _queues(samples, listeners)
-    if not len(seen.times):
-        known = np.where(stamped, stamps_us, np.where(np.isinf(life.entered), np.inf, np.nan))
-        nothing_seen = np.zeros(len(stamped), np.bool_)
-        return Accepts(known, known, known, stamped, nothing_seen, nothing_seen)
-    if seen.sockets == 1:
-        typically, not_before, not_after, queued = _bounded(life, seen)
+    first, together = _seen(samples, listeners)
+    if len(first.times):
+        typically, not_before, not_after, queued = _bounded(life, first)
     else:
-        typically = _never_of_several(life, stamps_us, seen)
-        not_before, not_after, queued = typically, typically, np.isinf(typically)
-    known, early, late = (np.where(stamped, stamps_us, us) for us in (typically, not_before, not_after))
-    return Accepts(known, early, late, stamped, queued, life.stop <= seen.times[-1])
+        typically = not_before = not_after = np.where(np.isinf(life.entered), np.inf, np.nan)
+        queued = np.zeros(len(stamped), np.bool_)
+    in_vain = np.isnan(typically) & _never(life, stamps_us, together)
+    last_seen = first.times[-1] if len(first.times) else -np.inf
+    known, early, late = (
+        np.where(stamped, stamps_us, np.where(in_vain, np.inf, us)) for us in (typically, not_before, not_after)
+    )
+    return Accepts(known, early, late, stamped, queued, life.stop <= last_seen)
 
 
-def _queues(samples: pa.Table | None, listeners: int) -> _Queues:
+def _seen(samples: pa.Table | None, listeners: int) -> tuple[_Queue, _Queue]:
+    """The one queue while its socket was the same, and all queues together."""
     if samples is None:
-        return _Queues(0, np.empty(0), np.empty(0))
+        return _UNSEEN, _UNSEEN
     times, depths = (samples[name].to_numpy().astype(np.float64) for name in ("time_us", "accept_queue"))
     if "listeners" not in samples.column_names:  # recorded before sockets were told apart
-        there = ~np.isnan(depths) if listeners == 1 else np.zeros(len(times), np.bool_)
-        return _Queues(listeners, times[there], depths[there])
+        there = ~np.isnan(depths)
+        return (_Queue(times[there], depths[there]) if listeners == 1 else _UNSEEN), _UNSEEN
     sockets, inodes, together = (
         samples[name].to_numpy(zero_copy_only=False).astype(np.float64)
         for name in ("listeners", "listener_inodes", "accept_queues")
     )
-    if not np.any(sockets > 0):
-        return _Queues(0, np.empty(0), np.empty(0))
-    first = int(np.argmax(sockets > 0))
-    changed = np.flatnonzero((sockets[first:] != sockets[first]) | (inodes[first:] != inodes[first]))
-    same = slice(first, first + int(changed[0]) if len(changed) else None)
-    return _Queues(int(sockets[first]), times[same], together[same])
+    there = sockets > 0
+    if not np.any(there):
+        return _UNSEEN, _UNSEEN
+    first = int(np.argmax(there))
+    changed = np.flatnonzero((sockets != sockets[first]) | (inodes != inodes[first]))
+    end = int(np.append(changed[changed > first], len(times))[0])
+    one = _Queue(times[first:end], depths[first:end]) if sockets[first] == 1 else _UNSEEN
+    return one, _Queue(times[there], together[there])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class _Entries:
         return cls(earliest, likely, latest)
 
 
-def _bounded(life: Life, seen: _Queues) -> tuple[Floats, Floats, Floats, Bools]:
+def _bounded(life: Life, seen: _Queue) -> tuple[Floats, Floats, Floats, Bools]:
     """When a connection left the one queue: most likely, not before, not after; NaN where the clocks leave it open.
 
     And whether the last sample before its end shows it there.
@@ -147,14 +152,14 @@ def _bounded(life: Life, seen: _Queues) -> tuple[Floats, Floats, Floats, Bools]:
     return accepted, not_before, not_after, queued
 
 
-def _never_of_several(life: Life, stamps_us: Floats, seen: _Queues) -> Floats:
-    """Infinite for what was in some queue at its end or later; NaN for all others."""
+def _never(life: Life, stamps_us: Floats, together: _Queue) -> Bools:
+    """Whether it was in some queue at its end or later: all that could be waiting then were."""
     gone = np.where(np.isnan(stamps_us), np.where(life.surely_accepted, life.stop, np.inf), stamps_us)
-    waiting = _count(_Entries.of(life).earliest, seen.times + READ_WITHIN_US) - _count(gone, seen.times)
-    all_there = seen.times[seen.depths >= waiting]
+    earliest = _Entries.of(life).earliest
+    waiting = _count(earliest, together.times + READ_WITHIN_US) - _count(gone, together.times)
+    all_there = together.times[together.depths >= waiting]
     last = all_there[-1] if len(all_there) else -np.inf
-    never = np.isinf(life.entered) | (np.isinf(gone) & (life.stop <= last) & ~np.isnan(life.entered))
-    return np.where(never, np.inf, np.nan)
+    return np.isinf(gone) & (life.stop <= last) & ~np.isnan(life.entered)
 
 
 def _count(events: Floats, until: Floats) -> NDArray[np.intp]:

@@ -15,6 +15,8 @@ import struct
 import sys
 import time
 
+import firewall  # type: ignore[import-not-found]  # beside this file
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 SAYS = {
     "garbage": b"\x16\x03\x01 this is no HTTP \xff\xfe\r\n\r\n",
@@ -122,11 +124,20 @@ def main() -> None:
     parser.add_argument("--stall-every-ms", type=float, default=0)
     parser.add_argument("--stall-for-ms", type=float, default=0)
     sys.stdout.reconfigure(write_through=False, line_buffering=False)  # type: ignore[union-attr]
+    parser.add_argument("--lose", choices=firewall.WHAT, help="packets that a firewall before it loses")
+    parser.add_argument("--lose-share", type=float, default=0.3)
+    parser.add_argument("--lose-at", choices=firewall.WHERE, default="input")
     options = parser.parse_args()
     if options.do == "slow-accept":
         accept_slowly(options)
+    before = None
+    if options.lose:
+        before = firewall.Firewall(options.port, options.lose, options.lose_share, options.lose_at)
+        before.begin()
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(Faulty(options).serve())
+    for address, port in before.lost() if before is not None else ():
+        log("lost", 1, address, port)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,15 @@
-"""The faults: how each is produced, and who says what became of its connections."""
+"""The faults whose causes look like what they are; those that are made to mislead are beside them."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from harness import PROJECT
 from harness.thought.calibrate import truth
-from harness.thought.calibrate.truth import Truth
+from harness.thought.calibrate.adversarial import adversarial
+from harness.thought.calibrate.fault import BURST, COUNTED, LOG, MADE, STALLED, TRACED, Fault, faulty
 
-_FAULTY = PROJECT / "harness" / "servers" / "faulty" / "server.py"
-LOG, COUNTED, MADE = "the faulty server's log", "nftables' set of what it threw away", "construction"
-TRACED = "the kernel's tracepoints"
-BURST = 1_000
-"""A burst of this many fits into any host's input queue, so that it loses nothing (net.core.netdev_max_backlog)."""
 SLOW_ACCEPTS_MS = 1_500
 """Accepting all takes half as long again as the clients wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: the options of its storms, how many of them make up the rows, and its truth."""
-
-    name: str
-    truth_source: str
-    truth: Truth
-    options: Mapping[str, Any]
-    storms: int = 1
-
-    @property
-    def needs_namespace(self) -> bool:
-        return bool(self.options.keys() & {"sysctl", "syn_loss"})
-
-    @property
-    def needs_root(self) -> bool:
-        return bool(self.options.keys() & {"trace", "host_sysctl"})
-
-    @property
-    def needs_nft(self) -> bool:
-        return "syn_loss" in self.options
-
-    @property
-    def needs_ipv6(self) -> bool:
-        return "::1" in f"{self.options.get('command')} {self.options.get('target_host')}"
-
-
-def faulty(what: str, host: str = "{host}", backlog: int = 4096) -> str:
-    """The command line of a server that fails in this way."""
-    program = f"{shlex.quote(sys.executable)} {shlex.quote(str(_FAULTY))}"
-    return f"{program} --host {host} --port {{port}} --backlog {backlog} --do {what}"
 
 
 def faults(rows: int) -> list[Fault]:
@@ -82,8 +40,8 @@ def faults(rows: int) -> list[Fault]:
 
     return [
         Fault("nothing is wrong", LOG, truth.answered_at_once, few_at_a_time | does("nothing-wrong")),
-        Fault("stalled server", MADE, truth.first_in_are_clean, stalled, storms),
-        Fault("stopped server", MADE, truth.never_resumed, stopped, storms),
+        Fault("stalled server", MADE, truth.first_in_are_clean, stalled, storms, STALLED),
+        Fault("stopped server", MADE, truth.never_resumed, stopped, storms, STALLED),
         Fault("tcp_syncookies=0", MADE, truth.never_resumed, stopped | sysctl("tcp_syncookies", "0"), storms),
         Fault(
             "tcp_syn_linear_timeouts=0",
@@ -176,14 +134,17 @@ def faults(rows: int) -> list[Fault]:
             truth.reset_by_kernel,
             traced | sysctl("tcp_abort_on_overflow", "1") | hardly_keeps_up | {"clients": rows},
         ),
-        Fault("stalled server, traced", TRACED, truth.by_trace, traced | stalled, storms),
+        Fault("stalled server, traced", TRACED, truth.by_trace, traced | stalled, storms, STALLED),
         Fault("ghosts", TRACED, truth.by_trace, traced | stalled | swamped, storms),
-        Fault("stalls again and again", TRACED, truth.by_trace, traced | some | stalls | {"timeout_s": 8.0}),
+        Fault(
+            "stalls again and again", TRACED, truth.by_trace, traced | some | stalls | {"timeout_s": 8.0}, 1, STALLED
+        ),
         Fault(
             "server out of files",
             TRACED,
             truth.by_trace,
             traced | {"server": "python", "clients": rows, "backlog": 128, "nofile": 64, "timeout_s": 6.0},
+            drivers=("out_of_files",),
         ),
         Fault(
             "input queue overrun",
@@ -197,4 +158,5 @@ def faults(rows: int) -> list[Fault]:
             truth.by_trace,
             traced | sysctl("tcp_syncookies", "0") | {"server": "python", "clients": 2 * rows, "backlog": 32},
         ),
+        *adversarial(rows),
     ]

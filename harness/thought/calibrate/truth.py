@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.events.kernel import RTO_MIN_US
 from harness.events.rowtimes import Floats
 from harness.events.store import SERVER_LOG, SYNS_LOST
 from harness.plan.slices import Pair
@@ -249,34 +250,83 @@ def reset_by_kernel(witness: Witness) -> Words:
 
 
 def by_trace(witness: Witness) -> Words:
-    """The kernel's tracepoints say when each was established, when it entered the queue, and what was sent again.
+    """The kernel's tracepoints say when each was issued, established, in the queue and over, and what was sent again.
 
     Of a connection that was answered after a retransmission the longer of its two waits is the truth; of its lost SYNs
     the trace knows those that the input queue dropped, and the listener dropped the others: nothing is lost on the way.
+    Of what a client gave up its plan says when.
     """
     events = witness.events
+    issued = events.first("inet_sock_set_state", "client", "CLOSE>SYN_SENT")
     established = events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
     entered = events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
-    issued, closed, asked = (witness.column(name) for name in ("issued_us", "closed_us", "established_us"))
-    again = events.count("tcp_retransmit_skb", "client", "", closed)
-    syns_again = events.count("tcp_retransmit_skb", "client", "SYN_SENT", closed)
-    in_input_queue = events.count("kfree_skb", "client", "CPU_BACKLOG SYN_SENT", closed)
+    over = issued + witness.summary.load.timeout_s * 1e6
+    for last in ("SYN_SENT>CLOSE", "ESTABLISHED>CLOSE", "FIN_WAIT2>CLOSE", "LAST_ACK>CLOSE"):
+        over = np.fmin(over, events.first("inet_sock_set_state", "client", last))
+    again = events.count("tcp_retransmit_skb", "client", "", over)
+    syns_again = events.count("tcp_retransmit_skb", "client", "SYN_SENT", over)
+    in_input_queue = events.count("kfree_skb", "client", "CPU_BACKLOG SYN_SENT", over)
 
-    never = np.isnan(established) | (established > closed)
-    syn_wait = np.where(never, closed, established) - issued
-    ghost_wait = np.where(never, 0, np.fmin(entered, closed) - established)
+    never = np.isnan(established) | (established > over)
+    syn_wait = np.where(never, over, established) - issued
+    ghost_wait = np.where(never, 0, np.fmin(entered, over) - established)
     at_listener = syns_again + never - in_input_queue
     syn = np.where(at_listener > in_input_queue, "syn_dropped", "input_queue_dropped")
     syn = np.where(at_listener == in_input_queue, "syn_dropped|input_queue_dropped", syn)
     words = np.where(syn_wait > ghost_wait, syn, "ghost")
     words = np.where(np.abs(syn_wait - ghost_wait) < MARGIN_US, UNSCORED, words)
     # Whether an answer lay there for a while before it was read, the trace does not tell: only that it had no time to.
-    late = (asked - established > LATENESS_US) | (closed - entered > LATENESS_US)
+    late = over - np.fmax(entered, established) > LATENESS_US
     answered = witness.outcomes == "answered"
     clean = np.where(late, "clean|client_late", "clean")
     words = np.where(answered, np.where(again == 0, clean, words), words)
     # What entered the queue and was not answered in time: not told by the network.
-    return np.where(~answered & (entered <= closed), UNSCORED, words).astype(object)
+    return np.where(np.isnan(issued) | (~answered & (entered <= over)), UNSCORED, words).astype(object)
+
+
+def accepted_or_queued(witness: Witness) -> Words:
+    """What the server's log has accepted was answered at once; all others lie in a queue that nobody takes from."""
+    accepted = ~np.isnan(witness.moments("accepted"))
+    return np.where(accepted, answered_at_once(witness), "never_accepted").astype(object)
+
+
+def cut_off_in_the_queue(witness: Witness) -> Words:
+    """The listening socket was closed and opened again: what the log has not accepted, and was there before, was reset
+    in the queue, or refused in the instant between.
+    """
+    changed = [int(line[1]) for line in witness.log if line[0] == "changed"]
+    if not changed:
+        return witness.all(UNSCORED)
+    changed_us = (changed[0] - witness.summary.run.manifest["start_ns"]) / 1000
+    accepted = ~np.isnan(witness.moments("accepted"))
+    before = witness.column("issued_us") < changed_us - MARGIN_US
+    return np.where(accepted, answered_at_once(witness), np.where(before, BEFORE_ACCEPT, UNSCORED)).astype(object)
+
+
+def lost_by_firewall(witness: Witness) -> Words:
+    """The server's firewall says whose packets it lost; there was room in every queue for all others.
+
+    What was answered sooner than a retransmission timeout lost nothing by it: tail loss probes take milliseconds.
+    """
+    if witness.counters["ListenDrops"] or witness.counters["lo_rx_dropped"]:
+        return witness.all(UNSCORED)
+    lost = {(line[2], int(line[3])) for line in witness.log if line[0] == "lost"}
+    of_them = np.array([pair in lost for pair in witness.pairs], np.bool_)
+    soon = witness.column("closed_us") - witness.column("issued_us") < RTO_MIN_US
+    word = np.where(soon, "path_loss|clean", "path_loss")
+    return np.where(of_them, word, answered_at_once(witness)).astype(object)
+
+
+def lost_by_firewall_or_traced(witness: Witness) -> Words:
+    """The same where queues were full too: the trace tells what became of those that the firewall let pass."""
+    lost = {(line[2], int(line[3])) for line in witness.log if line[0] == "lost"}
+    of_them = np.array([pair in lost for pair in witness.pairs], np.bool_)
+    # What lost a SYN or an ACK to a full queue as well, and its request to the firewall: not told which was longer.
+    dropped = witness.events.count("tcp_retransmit_skb", "client", "SYN_SENT", np.full(len(of_them), np.inf)) > 0
+    entered = witness.events.first("inet_sock_set_state", "server", "LISTEN>SYN_RECV")
+    established = witness.events.first("inet_sock_set_state", "client", "SYN_SENT>ESTABLISHED")
+    dropped |= ~(entered - established < MARGIN_US)
+    return np.where(of_them, np.where(dropped, UNSCORED, "path_loss"), by_trace(witness)).astype(object)
 
 
 def expected(words: str) -> frozenset[str]:
