@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only o
 
 REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "reference")
 """The committed data; the variable is for trying the notebooks on other data."""
+LOG_TAIL_BYTES = 4096
 LOG_LOOKED_AT_BYTES = 1 << 20
 MANIFEST, SERVER_LOG = "manifest.json", "server.log"
 SYNS_LOST = "syns_lost.json"
@@ -164,6 +165,17 @@ class Run:
                 return len(pattern.findall(file.read(LOG_LOOKED_AT_BYTES)))
         except OSError:
             return 0
+
+    def last_words(self, log: str = SERVER_LOG) -> str:
+        """The last line of a log that says anything, in characters that a terminal only shows; empty without one."""
+        try:
+            with (self.path / log).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        said = ("".join(c for c in line if c.isprintable()).strip() for line in reversed(lines))
+        return next((line for line in said if line), "")
 
     def thought(self, version: str) -> pa.Table | None:
         """What was kept of it by rules of this ``version``; None where it has to be thought again."""

@@ -27,6 +27,13 @@ def print_explanation(story: dict[str, Any]) -> None:
     _print_causes(story)
     _print_chart(story)
     _print_episodes(story)
+    for one in story["standstills"]:
+        out.print(
+            Text(
+                f"From {one['begin_us'] / 1e6:.2f} s on nobody took from the queue for {quantile(one['duration_ms'])}: "
+                f"{one['waited']:,} waited; {one['driver']}: {one['because']}\n"
+            )
+        )
     _print_remedies(story)
     out.print(Text("How far to believe it", style="bold"))
     print_rows(("check", "status", ""), [(c["name"], c["status"], c["detail"]) for c in story["checks"]])

@@ -20,8 +20,11 @@ APART_US = 50_000
 """A queue that was not full for less than this between two samples has had no rest: it is one episode."""
 BEFORE_US = 100_000
 """What a server met with just before an episode began may be why it did not accept."""
-IDLE_SHARE = 0.05
-"""Running and waiting for a CPU less than a twentieth of the time is doing neither."""
+BUSY_FROM, ASLEEP_BELOW = 2 / 3, 1 / 3
+"""Threads that ran or were ready to, on average: one that accepts without a pause is one, and whoever did so for less
+than a third of the time slept for most of it. Between the two nothing is said."""
+TICK_US = 10_000
+"""The grain of CPU times in runs that were recorded before these were read from the processes' clocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,13 @@ def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None)
     if len(inside) < 2:
         return None
     first, last = int(inside[0]), int(inside[-1])
+    return _driver(seen, first, last, *_busy(seen, first, last))
+
+
+def _busy(seen: dict[str, Floats], first: int, last: int) -> tuple[float | None, float | None]:
+    """CPUs that the server used, and threads that were ready and had none."""
     running = _rate(seen["time_us"], seen["server_cpu_us"], first, last)
-    waiting = _rate(seen["time_us"], seen.get("server_wait_us"), first, last)
-    return _driver(seen, first, last, running, waiting)
+    return running, _rate(seen["time_us"], seen.get("server_wait_us"), first, last)
 
 
 def _columns(samples: pa.Table) -> dict[str, Floats]:
@@ -112,8 +119,7 @@ def _stretches(times: Floats, full: Bools) -> Iterator[tuple[int, int]]:
 def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
     times = seen["time_us"]
     overflows = _change(seen["ListenOverflows"], first, last)
-    running = _rate(times, seen["server_cpu_us"], first, last)
-    waiting = _rate(times, seen.get("server_wait_us"), first, last)
+    running, waiting = _busy(seen, first, last)
     did = _driver(seen, first, last, running, waiting)
     return Episode(
         begin_us=int(times[first]),
@@ -139,15 +145,25 @@ def _driver(seen: dict[str, Floats], first: int, last: int, running: float | Non
         return Activity(
             "unknown", "too short for the samples of the server" if sampled else "the server was not sampled"
         )
+    if running < 0 or waiting < 0:
+        return Activity("unknown", "a process or a thread of the server ended meanwhile, and took its account with it")
     numbers = f"{running:.2f} CPUs used, {waiting:.2f} threads waiting for one"
-    if running + waiting >= IDLE_SHARE:
-        return Activity("cpu_starved" if waiting > running else "accept_bound", numbers)
     stopped, threads = (
         _within(seen[name], first, last) for name in ("server_threads_stopped", "server_threads") if name in seen
     )
-    if len(stopped) and np.median(stopped) == np.median(threads) > 0:
-        return Activity("stalled", f"{numbers}, stopped by a signal")
-    return Activity("stalled", f"{numbers}, asleep", asleep=True)
+    of_threads = np.median(threads) if len(threads) else 0
+    if len(stopped) and np.median(stopped):
+        all_are = np.median(stopped) == of_threads
+        several = "listeners" in seen and np.nanmax(seen["listeners"][first : last + 1]) > 1
+        if all_are or several:  # of several queues it is the deepest that is full: that of who was stopped
+            whose = "" if all_are else f": {np.median(stopped):.0f} of {of_threads:.0f} threads"
+            return Activity("stalled", f"{numbers}, stopped by a signal{whose}")
+    error = 0.0 if "listeners" in seen else TICK_US / max(1.0, seen["time_us"][last] - seen["time_us"][first])
+    if running + waiting - error >= BUSY_FROM:
+        return Activity("cpu_starved" if waiting > running else "accept_bound", numbers)
+    if running + waiting + error <= ASLEEP_BELOW:
+        return Activity("stalled", f"{numbers}, asleep", asleep=True)
+    return Activity("unknown", f"{numbers}: neither busy nor asleep for most of it")
 
 
 def _within(values: Floats, first: int, last: int) -> Floats:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from harness.events.samples import LO_RX_DROPPED
 from harness.events.store import SERVER_LOG
-from harness.thought import cause
-from harness.thought.episodes import activity
+from harness.thought import cause, stats
+from harness.thought.episodes import Episode, activity
 from harness.thought.phases import PHASES
 from harness.thought.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
+from harness.thought.standstills import Standstill, standstills
 from harness.thought.stats import TIMELINE_STEP_S, pulses
 from harness.thought.summary import OUT_OF_FILES, Summary
 from harness.thought.traced import Traced, compare, differences
@@ -40,6 +42,7 @@ def explain(summary: Summary) -> dict[str, Any]:
         "syns": _syns(summary),
         "episodes": [episode.to_json() for episode in summary.episodes],
         "drivers": drivers(summary.episodes),
+        "standstills": [standstill.to_json() for standstill in facts.standstills],
         "timeline": _timeline(summary),
         "pulses": _pulses(summary),
         "remedies": [asdict(remedy) for remedy in remedies(counted, summary.episodes, facts)],
@@ -130,29 +133,51 @@ def _pulses(summary: Summary) -> list[dict[str, Any]]:
 def _facts(summary: Summary) -> Facts:
     manifest = summary.run.manifest
     somaxconn = manifest["kernel"]["sysctls"].get("net.core.somaxconn")
-    chosen = pc.equal(summary.causes["cause"], "never_accepted")
-    idle = activity(
-        summary.samples,
-        pc.min(summary.connections["issued_us"].filter(chosen)).as_py(),
-        pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
-    )
     queued, given_up = held_for_the_gone(summary.connections, summary.episodes)
     run, has_front = summary.run, "front" in manifest
-    ended = run.front_ended if has_front else run.server_ended
-    met = "the load balancer" if has_front else "the server"
+    still = standstills(summary.connections, summary.samples, summary.episodes)
+    stood_still: list[Episode | Standstill] = [*summary.episodes, *still]
+    stood_ms = sum(one.duration_ms for one in stood_still if one.driver in ("stalled", "out_of_files"))
     return Facts(
-        backlog=summary.met["backlog_effective"],
+        backlog=_backlog_now(summary),
         somaxconn=None if somaxconn is None else int(somaxconn),
         most_waiting=most_waiting(summary.connections, summary.causes),
         target=manifest["target_address"],
         log=str(run.path / summary.met_log) + (f", and {SERVER_LOG} beside it" if has_front else ""),
-        idle=f"{met} was {idle.driver} meanwhile: {idle.because}"
-        if idle is not None
-        else "it was not sampled meanwhile",
+        idle=_idle(summary, "the load balancer" if has_front else "the server"),
         has_ledger=summary.syn_evidence == "ledger",
-        ended_without_files=ended and bool(run.log_lines(OUT_OF_FILES, summary.met_log)),
+        ended=run.front_ended if has_front else run.server_ended,
+        out_of_files_first=bool(run.log_lines(OUT_OF_FILES, summary.met_log)),
+        last_words=run.last_words(summary.met_log),
+        capacity_per_s=stats.busy_rate(summary.timeline),
+        time_left_s=max(0.0, summary.load.timeout_s - stood_ms / 1000),
+        input_queue_dropped=bool(manifest["kernel"].get("counters", {}).get(LO_RX_DROPPED)),
+        not_issued=summary.connections["issued_us"].null_count,
+        has_cpus_of_its_own=manifest["cpu"].get("regime") == "disjoint",
+        standstills=still,
         tried_again=max(0, summary.attempts - summary.load.planned),
         queued=queued,
         given_up=given_up,
-        met=met,
+        met="the load balancer" if has_front else "the server",
     )
+
+
+def _backlog_now(summary: Summary) -> int | None:
+    """The last that was sampled; what the socket had before the storm where none was."""
+    sampled = None if summary.samples is None else summary.samples["backlog"].drop_null()
+    backlog: int | None = sampled[-1].as_py() if sampled else summary.met["backlog_effective"]
+    return backlog
+
+
+def _idle(summary: Summary, met: str) -> str:
+    """What it did while connections waited that it never accepted, and how they lay in its queues."""
+    chosen = pc.equal(summary.causes["cause"], "never_accepted")
+    did = activity(
+        summary.samples,
+        pc.min(summary.connections["issued_us"].filter(chosen)).as_py(),
+        pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
+    )
+    doing = "it was not sampled meanwhile" if did is None else f"{met} was {did.driver} meanwhile: {did.because}"
+    depths = (summary.run.manifest.get("probe") or {}).get("deepest_queues") or []
+    where = f"; of its {len(depths)} queues the deepest held {max(depths):,}" if len(depths) > 1 else ""
+    return doing + where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 from harness.thought.stats import Latencies, weighted_quantile
 
 BUSY_SHARE = 0.95
-"""An agent that waited for the server less than a twentieth of its time offered all it could."""
+"""Who waited less than a twentieth of the time offered all he could: an agent, or the server with its CPUs."""
+STOOD_STILL_MS = 100
+"""Later than this is no pace of work: whoever is has stood still."""
 LAG_SHARE = 0.5
 """Lag that makes up half of a latency says more of the generator than of the server."""
 
@@ -27,8 +30,13 @@ class Generator:
     because: str
 
 
-def judge(reports: Sequence[Mapping[str, Any]], expected_agents: int, latencies: Latencies) -> Generator:
-    """Sum up the agents' reports; ``unknown`` where one is missing or nothing was answered to compare with."""
+def judge(
+    reports: Sequence[Mapping[str, Any]], expected_agents: int, latencies: Latencies, server_busy: float | None = None
+) -> Generator:
+    """Sum up the agents' reports; ``unknown`` where one is missing or nothing was answered to compare with.
+
+    ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it.
+    """
     lags: Counter[int] = Counter()
     for report in reports:
         lags.update(dict(report["late_us"]))
@@ -38,7 +46,7 @@ def judge(reports: Sequence[Mapping[str, Any]], expected_agents: int, latencies:
         "p99": weighted_quantile(histogram, 0.99),
         "max": histogram[-1][0] if histogram else None,
     }
-    verdict, because = _verdict(reports, expected_agents, late_ms, latencies)
+    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy)
     return Generator(
         agents=expected_agents,
         cpu_user_s=round(sum(report["cpu_user_s"] for report in reports), 4),
@@ -50,19 +58,50 @@ def judge(reports: Sequence[Mapping[str, Any]], expected_agents: int, latencies:
 
 
 def _verdict(
-    reports: Sequence[Mapping[str, Any]], expected: int, late_ms: Mapping[str, float | None], latencies: Latencies
+    reports: Sequence[Mapping[str, Any]],
+    expected: int,
+    late_ms: Mapping[str, float | None],
+    latencies: Latencies,
+    server_busy: float | None,
 ) -> tuple[str, str]:
     if len(reports) < expected or not len(latencies.answered_ms):
         return (
             "unknown",
             f"{len(reports)} of {expected} agents reported, {len(latencies.answered_ms)} answers to compare with",
         )
+    late, typical = late_ms["p99"], latencies.answered_only().quantile(0.5)
+    if late is not None and typical is not None and late > max(STOOD_STILL_MS, LAG_SHARE * typical):
+        return (
+            "limiting",
+            f"an agent stood still: the p99 of the lag is {late:.3g} ms, the answers' p50 {typical:.3g} ms",
+        )
     busy = max(1 - report["waited_s"] / report["ran_s"] for report in reports)
-    if busy > BUSY_SHARE:
-        return "limiting", f"an agent was busy {busy:.0%} of its time"
-    answered = latencies.answered_only()
-    for name, q in (("p50", 0.5), ("p99", 0.99)):
-        late, latency = late_ms[name], answered.quantile(q)
-        if late is not None and latency is not None and late > LAG_SHARE * latency:
-            return "limiting", f"the {name} of its lag is {late:.3g} ms, that of the answers' latency {latency:.3g} ms"
-    return "ok", f"the busiest agent was busy {busy:.0%} of its time"
+    told = f"the busiest agent was busy {busy:.0%} of its time"
+    if busy <= BUSY_SHARE:
+        return "ok", told
+    if server_busy is None:
+        return "unknown", f"{told}; what the server used is not known"
+    told += f", the server's CPUs {server_busy:.0%}"
+    return ("ok" if server_busy >= BUSY_SHARE else "limiting"), told
+
+
+_BEFORE_BUSY = re.compile(r"limiting: an agent was busy (\d+)% of its time")
+_BEFORE_LAG = re.compile(r"limiting: the (p50|p99) of its lag is (\S+) ms, that of the answers' latency (\S+) ms")
+
+
+def judged_anew(verdict: str, told: str, server_busy: float | None, p99_ms: float | None) -> str:
+    """The verdict on a run that was judged by earlier rules, from what was told of it then: ``told``.
+
+    Those called an agent limiting whose lag was half of a latency, however small, and one that was busy although the
+    server was too. Of a lag told at its median nobody knows the p99 any more, but it was within the latencies'.
+    """
+    if _BEFORE_BUSY.match(told):
+        if server_busy is None:
+            return "unknown"
+        return "ok" if server_busy >= BUSY_SHARE else "limiting"
+    if (found := _BEFORE_LAG.match(told)) is None:
+        return verdict
+    quantile, lag_ms = found[1], float(found[2])
+    if quantile == "p50" and (p99_ms is None or p99_ms > STOOD_STILL_MS):
+        return "unknown"
+    return "limiting" if lag_ms > STOOD_STILL_MS else "ok"

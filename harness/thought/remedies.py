@@ -12,11 +12,16 @@ import pyarrow.compute as pc
 
 from harness.thought import stats
 from harness.thought.episodes import Episode
+from harness.thought.standstills import Standstill
 
 AT_THE_LISTENER = ("syn_dropped", "ghost")
 """The causes that a full queue of the listener brings about."""
 CUT_OFF = ("refused", "reset", "closed_early")
 """The causes that a server brings about by ending."""
+
+
+LATE_SHARE = 0.01
+"""Fewer late connections are no reason to give the generator more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,30 @@ class Remedy:
 
 
 def remedies(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> list[Remedy]:
-    """The largest first; nothing is proposed for what the evidence does not show."""
-    found = [*_of_full_queues(causes, episodes, facts), *_of_retries(facts)]
-    cut_off = CUT_OFF if facts.ended_without_files else ()
+    """The largest first; nothing is proposed for what the evidence does not show.
+
+    More room comes after what empties the queue: it would only hold more of what nobody takes.
+    """
+    cut_off = CUT_OFF if facts.ended else ()
+    of_drivers = [*_of_drivers(causes, episodes, facts)]
+    found = [*of_drivers, *_of_standstills(facts), *_of_retries(facts)]
     if concerned := sum(causes[cause] for cause in cut_off):
-        change = f"raise {facts.limit_of_files}, and have it go on when accept() fails"
-        found.append(Remedy(change, f"it ended during the storm, out of files: {facts.log}", concerned))
+        found.append(_of_its_end(facts, concerned))
     for cause, (change, because) in _PLAIN.items():
-        if causes[cause] and cause not in cut_off:
-            found.append(Remedy(change.format(met=facts.met), because(facts), causes[cause]))
-    return sorted(found, key=lambda remedy: -remedy.connections)
+        if (concerned := _worth_a_word(cause, causes, facts)) and cause not in cut_off:
+            found.append(Remedy(change.format(met=facts.met), because(facts), concerned))
+    found.sort(key=lambda remedy: -remedy.connections)
+    first_driver = next((place for place, remedy in enumerate(found) if remedy in of_drivers), -1)
+    return [*found[: first_driver + 1], *_of_room(causes, facts), *found[first_driver + 1 :]]
+
+
+def _worth_a_word(cause: str, causes: Mapping[str, int], facts: Facts) -> int:
+    """How many connections a cause took, where that is more than what happens to a storm that is well."""
+    if cause == "unknown":
+        return causes[cause] - facts.not_issued
+    if cause == "client_late" and causes[cause] < LATE_SHARE * sum(causes.values()):
+        return 0
+    return causes[cause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,7 @@ class Facts:
     """What remedies refer to."""
 
     backlog: int | None
+    """As it was last: a server may listen anew with another."""
     somaxconn: int | None
     most_waiting: int
     """Connections that at one moment were issued and not accepted: what a queue would have had to hold."""
@@ -54,8 +74,22 @@ class Facts:
     idle: str
     """What it did while connections waited in its queue and were never accepted."""
     has_ledger: bool
-    ended_without_files: bool = False
-    """Whether it ended during the storm, after its log had said that it was out of files."""
+    ended: bool = False
+    """Whether it ended during the storm."""
+    out_of_files_first: bool = False
+    """Whether its log said before that it was out of files."""
+    last_words: str = ""
+    """The last line of its log."""
+    capacity_per_s: float = 0.0
+    """Answers a second while it answered; none where it never did."""
+    time_left_s: float = 0.0
+    """What clients wait, less what it stood still."""
+    input_queue_dropped: bool = False
+    """Whether this host lost packets before TCP: then nothing is said of a backlog."""
+    not_issued: int = 0
+    """Connections that never left a client."""
+    has_cpus_of_its_own: bool = False
+    standstills: Sequence[Standstill] = ()
     tried_again: int = 0
     """Attempts beyond the first of each request."""
     queued: int = 0
@@ -121,8 +155,17 @@ def _of_retries(facts: Facts) -> Iterator[Remedy]:
         )
 
 
-def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
-    """The listener's queue was full: why it was not emptied, and how much room would have been enough."""
+def _of_its_end(facts: Facts, concerned: int) -> Remedy:
+    """It ended: what it left behind was cut off."""
+    says = f"; its log ends: {facts.last_words}" if facts.last_words else ""
+    if facts.out_of_files_first:
+        change = f"raise {facts.limit_of_files}, and have it go on when accept() fails"
+        return Remedy(change, f"it ended during the storm, out of files: {facts.log}{says}", concerned)
+    return Remedy(f"find why {facts.met} ended", f"it ended during the storm: {facts.log}{says}", concerned)
+
+
+def _of_drivers(causes: Mapping[str, int], episodes: Sequence[Episode], facts: Facts) -> Iterator[Remedy]:
+    """The listener's queue was full: why it was not emptied."""
     concerned = sum(causes[cause] for cause in AT_THE_LISTENER)
     if not concerned:
         return
@@ -130,20 +173,50 @@ def _of_full_queues(causes: Mapping[str, int], episodes: Sequence[Episode], fact
     total = sum(row["overflows"] for row in shares.values()) or 1
     for driver, row in shares.items():
         if driver in _DRIVEN and row["overflows"]:
-            change, because = _DRIVEN[driver]
-            change = change.format(met=facts.met, limit_of_files=facts.limit_of_files)
+            change, because = _driven(driver, facts)
             seen = f"{row['episodes']} episodes of a full queue, {row['ms']:,.0f} ms in all, {row['overflows']:,} drops"
             part = round(concerned * row["overflows"] / total)
             yield Remedy(change, f"{because}: {seen}; {row['because']}", part)
-    enough = facts.most_waiting - 1  # a queue holds one more than its backlog
-    if facts.backlog is not None and enough > facts.backlog and not facts.works_for_the_gone:
-        limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
-        capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
-        yield Remedy(
-            f"a larger backlog than {facts.backlog:,}: {enough:,} has room for all{capped}, less may do",
-            f"{facts.most_waiting:,} connections were waiting at once; they would have waited in the queue instead",
-            concerned,
-        )
+
+
+def _of_standstills(facts: Facts) -> Iterator[Remedy]:
+    """The queue was never full, and nobody took from it for a while: all in it waited that long."""
+    for one in sorted(facts.standstills, key=lambda one: -one.duration_ms)[:1]:
+        if one.driver in _DRIVEN:
+            change, because = _driven(one.driver, facts)
+            seen = f"nobody took from its queue for {one.duration_ms:,.0f} ms, {one.waited:,} connections waited"
+            yield Remedy(change, f"{because}: {seen}; {one.because}", one.waited)
+
+
+def _driven(driver: str, facts: Facts) -> tuple[str, str]:
+    change, because = _DRIVEN[driver]
+    if driver == "cpu_starved" and facts.has_cpus_of_its_own:
+        change = "give {met} more CPUs, or less to do for an answer"
+    return change.format(met=facts.met, limit_of_files=facts.limit_of_files), because
+
+
+def _of_room(causes: Mapping[str, int], facts: Facts) -> Iterator[Remedy]:
+    """A larger queue, where the server could have answered in time what would have waited in it.
+
+    What stands further back than it answers in that time only waits in vain, and behind it whoever comes next.
+    """
+    concerned = sum(causes[cause] for cause in AT_THE_LISTENER)
+    if not concerned or facts.backlog is None or facts.input_queue_dropped or facts.works_for_the_gone:
+        return
+    in_time = int(facts.capacity_per_s * facts.time_left_s)
+    room = min(facts.most_waiting, in_time)
+    enough = room - 1  # a queue holds one more than its backlog
+    if enough <= facts.backlog:
+        return
+    limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
+    capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
+    has = "has room for all" if in_time >= facts.most_waiting else "holds what can be answered in time"
+    yield Remedy(
+        f"a larger backlog than {facts.backlog:,}: {enough:,} {has}{capped}, less may do",
+        f"{facts.most_waiting:,} connections were waiting at once; at {facts.capacity_per_s:,.0f} answers/s {room:,} "
+        f"of them can be answered in the {facts.time_left_s:.1f} s that clients wait while it works",
+        concerned,
+    )
 
 
 def drivers(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
@@ -159,7 +232,10 @@ def drivers(episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
 
 _DRIVEN: dict[str, tuple[str, str]] = {
     "stalled": ("find what stops {met}", "it neither ran nor wanted to"),
-    "cpu_starved": ("give {met} CPUs of its own (--cpu disjoint)", "it was ready to run and had no CPU"),
+    "cpu_starved": (
+        "try {met} on CPUs of its own (--cpu disjoint): whether that is more than it has now is to be measured",
+        "it was ready to run and had no CPU",
+    ),
     "out_of_files": ("raise {limit_of_files}", "it had none left to accept with"),
     "accept_bound": (
         "accept faster: more accepting threads, less work between accepts",

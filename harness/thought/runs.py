@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness.events.store import write_table
 from harness.events.tables import Column
 from harness.plan import OPTIONS, Plan, Trial, value_of
 from harness.thought import cause
+from harness.thought.generator import judged_anew
 from harness.thought.summary import Summary
 
 RUNS = "runs.parquet"
@@ -280,4 +281,13 @@ def _parsed(table: pa.Table) -> pd.DataFrame:
     documents = {
         name: [None if text is None else json.loads(text) for text in table[name].to_pylist()] for name in _DOCUMENTS
     }
-    return runs.assign(**{name: pd.Series(values, runs.index, object) for name, values in documents.items()})
+    parsed = runs.assign(**{name: pd.Series(values, runs.index, object) for name, values in documents.items()})
+    return parsed.assign(generator=[_judged_anew(run) for run in parsed.to_dict("records")])
+
+
+def _judged_anew(run: Mapping[Hashable, Any]) -> str:
+    """What earlier rules said of the generator, by those of today."""
+    told = next((check["detail"] for check in run["checks"] or () if check["name"] == "generator"), "")
+    used_s, cpus = run["server_cpu_s"], run["host"]["cpus"] if run["cpu"] == "shared" else 1
+    busy = used_s / (run["wall_s"] * cpus) if used_s == used_s and run["wall_s"] else None  # NaN is not itself
+    return judged_anew(run["generator"], told, busy, run["p99_ms"])

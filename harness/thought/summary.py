@@ -122,7 +122,18 @@ class Summary:
 
     @functools.cached_property
     def generator(self) -> Generator:
-        return judge(self.run.manifest["agents"], self.run.manifest["agents_planned"], self.latencies)
+        manifest = self.run.manifest
+        return judge(manifest["agents"], manifest["agents_planned"], self.latencies, self.server_busy)
+
+    @property
+    def server_busy(self) -> float | None:
+        """Of the CPUs that the server could use in the storm, the share that it did; a thread is at most one CPU."""
+        used_s = self.run.manifest["server"].get("storm_cpu_s")
+        if used_s is None or not self.wall_s:
+            return None
+        cpus = len(self.run.manifest["cpu"]["server"])
+        threads = None if self.server_samples is None else pc.max(self.server_samples["server_threads"]).as_py()
+        return float(used_s / (self.wall_s * min(cpus, threads or cpus)))
 
     @functools.cached_property
     def checks(self) -> list[Check]:

@@ -18,7 +18,7 @@ from harness.thought.checks import (
     syns_accounted,
     time_order,
 )
-from harness.thought.generator import judge
+from harness.thought.generator import judge, judged_anew
 from harness.thought.stats import Latencies
 from tests.tables import answered, connections, never_established, queue, samples, without_ledger
 
@@ -169,19 +169,51 @@ def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("reports", "agents", "verdict"),
+    ("reports", "agents", "server_busy", "verdict"),
     [
-        ([report()], 1, "ok"),
-        ([report(), report()], 2, "ok"),
-        ([report(), report(waited_s=0.1)], 2, "limiting"),
-        ([report(late_us=60_000)], 1, "limiting"),
-        ([report()], 2, "unknown"),
+        ([report()], 1, 0.2, "ok"),
+        ([report(), report()], 2, 0.2, "ok"),
+        ([report(), report(waited_s=0.1)], 2, 0.2, "limiting"),
+        ([report(waited_s=0.1)], 1, 0.96, "ok"),
+        ([report(waited_s=0.1)], 1, None, "unknown"),
+        ([report(late_us=60_000)], 1, 0.2, "ok"),
+        ([report(late_us=598_000)], 1, 0.2, "limiting"),
+        ([report()], 2, 0.2, "unknown"),
+    ],
+    ids=[
+        *("idle", "two idle", "one busy", "busy, and so is the server", "busy, and the server unknown"),
+        *("late, as work is", "stood still", "one did not report"),
     ],
 )
-def test_the_generator_judges_itself(reports: list[dict[str, object]], agents: int, verdict: str) -> None:
-    judged = judge(reports, agents, LATENCIES)
+def test_the_generator_judges_itself(
+    reports: list[dict[str, object]], agents: int, server_busy: float | None, verdict: str
+) -> None:
+    judged = judge(reports, agents, LATENCIES, server_busy)
     assert judged.verdict == verdict
     assert judged.cpu_system_s == 2.0 * len(reports)
+
+
+def test_a_lag_far_below_what_is_measured_limits_nothing() -> None:
+    assert judge([report(late_us=400_000)], 1, Latencies(np.full(100, 5_000.0), 0), 0.2).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("told", "server_busy", "p99_ms", "verdict"),
+    [
+        ("limiting: an agent was busy 97% of its time; no verdict", 0.4, 3.0, "limiting"),
+        ("limiting: an agent was busy 97% of its time; no verdict", 0.99, 3.0, "ok"),
+        ("limiting: an agent was busy 97% of its time; no verdict", None, 3.0, "unknown"),
+        ("limiting: the p50 of its lag is 0.16 ms, that of the answers' latency 0.3 ms; no", 0.4, 3.0, "ok"),
+        ("limiting: the p50 of its lag is 0.16 ms, that of the answers' latency 0.3 ms; no", 0.4, 300.0, "unknown"),
+        ("limiting: the p99 of its lag is 598 ms, that of the answers' latency 700 ms; no", 0.4, 700.0, "limiting"),
+        ("limiting: an agent stood still: the p99 of the lag is 598 ms", 0.4, 700.0, "limiting"),
+    ],
+)
+def test_what_earlier_rules_said_is_judged_anew(
+    told: str, server_busy: float | None, p99_ms: float, verdict: str
+) -> None:
+    assert judged_anew("limiting", told, server_busy, p99_ms) == verdict
+    assert judged_anew("ok", "ok: the busiest agent was busy 8% of its time", server_busy, p99_ms) == "ok"
 
 
 def test_without_answers_there_is_nothing_to_compare_the_lag_with() -> None:

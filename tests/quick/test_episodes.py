@@ -31,6 +31,20 @@ def starved(now_us: int) -> dict[str, int]:
     return {**asleep(now_us), "server_cpu_us": now_us // 10, "server_wait_us": now_us * 9 // 10}
 
 
+def hardly(now_us: int) -> dict[str, int]:
+    """It sleeps nine tenths of the time."""
+    return {**asleep(now_us), "server_cpu_us": now_us // 10}
+
+
+def half(now_us: int) -> dict[str, int]:
+    return {**asleep(now_us), "server_cpu_us": now_us // 2}
+
+
+def ended(now_us: int) -> dict[str, int]:
+    """A worker has ended, and its time is in the sum no longer."""
+    return {**asleep(now_us), "server_cpu_us": 10**6 - now_us}
+
+
 def running(now_us: int) -> dict[str, int]:
     return {**asleep(now_us), "server_cpu_us": now_us, "server_wait_us": now_us // 50}
 
@@ -69,9 +83,12 @@ def test_the_drivers_are_the_contracts() -> None:
         (asleep, "stalled"),
         (starved, "cpu_starved"),
         (running, "accept_bound"),
+        (hardly, "stalled"),
+        (half, "unknown"),
+        (ended, "unknown"),
         (None, "unknown"),
     ],
-    ids=["stopped", "asleep", "starved", "running", "not sampled"],
+    ids=["stopped", "asleep", "starved", "running", "hardly", "half", "a worker ended", "not sampled"],
 )
 def test_the_driver_is_what_the_server_did_meanwhile(server: Server | None, driver: str) -> None:
     episode = only(episodes(watched(FULL, server)))
@@ -105,6 +122,25 @@ def test_files_that_ran_out_just_before_the_queue_filled(at_ms: int, driver: str
     """Long before, or when it was over, plays no part."""
     rows = queue((0, 495, 0), (500, 900, 129), (905, 1_200, 0))
     assert only(episodes(watched(at_limit_at(at_ms, rows), running))).driver == driver
+
+
+def test_of_several_queues_the_full_one_is_that_of_the_process_that_is_stopped() -> None:
+    def one_of_four(now_us: int) -> dict[str, int]:
+        return {**running(now_us), "server_threads": 4, "server_threads_stopped": 1}
+
+    several = [{**row, "listeners": 4} for row in FULL]
+    assert only(episodes(watched(several, one_of_four))).driver == "stalled"
+    assert only(episodes(watched(FULL, one_of_four))).driver == "accept_bound", "the others take from the same queue"
+
+
+def test_recorded_in_ticks_of_10_ms_a_short_episode_has_no_driver() -> None:
+    """In 60 ms a tick more or less is a sixth of a CPU."""
+    rows = queue((0, 395, 0), (400, 440, 129), (445, 800, 0))
+    third = {**dict.fromkeys(("server_wait_us", "server_threads_stopped"), 0), "server_threads": 4}
+    seen = watched(rows, lambda now_us: {**third, "server_cpu_us": now_us // 4})
+    before = seen.drop_columns(["listeners", "listener_inodes"])
+    assert only(episodes(seen)).driver == "stalled"
+    assert only(episodes(before)).driver == "unknown"
 
 
 # ---- what an episode is ------------------------------------------------------------------------------------------

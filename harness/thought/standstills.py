@@ -1,0 +1,72 @@
+"""Stretches in which nobody took from a queue that was not full: what is slow without a single drop.
+
+A queue that only grows says it where all that came in meanwhile is still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from harness.events.rowtimes import Bools, Connections, Floats
+from harness.thought.episodes import Episode, activity
+
+SHORTEST_US = 300_000
+"""Shorter than what a client waits before it sends anything again is nothing to tell of."""
+STILL_THERE = 0.9
+"""Of what came in meanwhile; a client may see late that its connection is established."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """Nobody took from the queue: times in µs from the run's start, and what the server did meanwhile."""
+
+    begin_us: int
+    end_us: int
+    waited: int
+    """Connections in the queue when it ended."""
+    driver: str
+    because: str
+
+    @property
+    def duration_ms(self) -> float:
+        return (self.end_us - self.begin_us) / 1000
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"duration_ms": self.duration_ms}
+
+
+def standstills(connections: pa.Table, samples: pa.Table | None, episodes: Sequence[Episode]) -> list[Standstill]:
+    """In order of time; none that an episode of a full queue tells of."""
+    if samples is None or len(samples) == 0:
+        return []
+    times = samples["time_us"].to_numpy().astype(np.float64)
+    name = "accept_queues" if "accept_queues" in samples.column_names else "accept_queue"
+    depths = samples[name].to_numpy(zero_copy_only=False).astype(np.float64)
+    rows = Connections(connections)
+    entered = np.sort(np.fmin(rows["synack_us"], rows["established_us"]))
+    stamps = np.sort(rows["accepted_us"])
+    found = []
+    for first, last in _never_falling(depths):
+        begin, end = times[first], times[last]
+        came = np.searchsorted(entered, end) - np.searchsorted(entered, begin)
+        accepted = np.searchsorted(stamps, end) - np.searchsorted(stamps, begin)
+        all_there = depths[last] - depths[first] >= STILL_THERE * came
+        told = any(one.begin_us < end and one.end_us > begin for one in episodes)
+        if end - begin < SHORTEST_US or accepted or not all_there or told:
+            continue
+        did = activity(samples, int(begin), int(end))
+        driver, because = ("unknown", "the server was not sampled") if did is None else (did.driver, did.because)
+        found.append(Standstill(int(begin), int(end), int(depths[last]), driver, because))
+    return found
+
+
+def _never_falling(depths: Floats) -> list[tuple[int, int]]:
+    """First and last sample of each stretch in which something waits and the depth does not fall."""
+    going_on: Bools = (depths[:-1] > 0) & (depths[1:] >= depths[:-1])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], going_on, [False]]).astype(np.int8)))
+    return [(int(begin), int(end)) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
