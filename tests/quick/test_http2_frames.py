@@ -16,7 +16,7 @@ from h2.exceptions import StreamClosedError
 
 from harness.events.rows import Outcome, Rows
 from harness.load.python import http2, links
-from harness.load.python.http2 import Http2Connections
+from harness.load.python.http2 import Http2Connections, status_of
 from harness.load.python.links import Link, LinkSchedule
 from harness.plan import Load
 from harness.plan.slices import cut
@@ -53,8 +53,8 @@ class Wire:
             self.behave(self.server, event)
         return len(data)
 
-    def recv_into(self, buffer: memoryview) -> int:
-        data = self.server.data_to_send(len(buffer))
+    def recv_into(self, buffer: memoryview, size: int) -> int:
+        data = self.server.data_to_send(min(size, len(buffer)))
         if not data:
             raise BlockingIOError
         buffer[: len(data)] = data
@@ -146,3 +146,14 @@ def test_a_link_whose_late_stream_cannot_be_cancelled_takes_the_next_request(
 
 def gone(stream: int, error: int) -> None:
     raise StreamClosedError(stream)
+
+
+@pytest.mark.parametrize(
+    "values", [[b"70000"], [b"abc"], [b""], [b"2_00"], [b"+200"], [b" 200"], [b"099"], [b"600"], [], [b"200", b"200"]]
+)
+def test_what_is_no_status_is_none(values: list[bytes]) -> None:
+    assert status_of(values) == 0
+
+
+def test_a_status_is_three_digits() -> None:
+    assert [status_of([value]) for value in (b"200", b"503")] == [200, 503]

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from time import monotonic_ns
 
-import httptools
-
 from harness.events.rows import Outcome, Rows
 from harness.load.python.client import Client, State
 from harness.load.python.connecting import (
@@ -35,7 +33,6 @@ from harness.load.python.tcp_info import RESOLUTION_NS, tcp_info
 from harness.plan.slices import Slice
 
 IDLE = State.IDLE
-_NOT_HTTP = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 class Connections:
@@ -163,9 +160,7 @@ class Connections:
             if client.unheard:
                 self._hear(client, now_ns)
             client.received += received
-            try:
-                answer.feed(self.buffer[:received])
-            except _NOT_HTTP:
+            if not answer.take(self.buffer[:received]):
                 self._end(client, BAD_ANSWER, now_ns)
                 return
             if answer.complete:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
@@ -46,6 +46,8 @@ NAME = "HTTP/2"
 LIBRARY = f"h2 {h2.__version__}"
 MOST_AT_ONCE = 16
 """Streams a link begins in one turn, written to the socket together."""
+READ_AT_ONCE = 1 << 14
+"""The smallest frames have 9 bytes and take some 20 µs each: a flood of them must leave the loop its turn."""
 WINDOW = 2**31 - 1
 """The largest there is: answers are read as they come, and no flow control is to be measured."""
 _FRAMES: dict[type[events.Event], str] = {
@@ -59,6 +61,12 @@ _FRAMES: dict[type[events.Event], str] = {
     events.PingReceived: "PING",
 }
 """What a server sends, by the event that h2 makes of it."""
+
+
+def status_of(values: Sequence[bytes]) -> int:
+    """The one ``:status`` of an answer: three digits (RFC 9113, section 8.3.2); anything else is none, 0."""
+    one = values[0] if len(values) == 1 else b""
+    return int(one) if len(one) == 3 and one.isdigit() and b"1" <= one[:1] <= b"5" else 0
 
 
 class Http2Connections:
@@ -196,7 +204,7 @@ class Http2Connections:
     def _receive(self, link: Link) -> None:
         for _ in range(RECEIVES_IN_A_ROW):
             try:
-                received = link.socket.recv_into(self.buffer)
+                received = link.socket.recv_into(self.buffer, READ_AT_ONCE)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -243,11 +251,13 @@ class Http2Connections:
         if stream is None:  # it was given up
             return
         assert stream.answer is not None and link.answer is not None
+        statuses: list[bytes] = []
         for name, value in event.headers or ():
             if name == b":status":
-                link.answer.status = stream.answer.status = int(value)
+                statuses.append(value)
             elif name == ACCEPT_STAMP and value.isdigit() and len(value) < 19:
                 link.answer.accepted_ns = stream.answer.accepted_ns = int(value)
+        link.answer.status = stream.answer.status = status_of(statuses)
         self.asked.first_byte(stream, monotonic_ns())
 
     def _data(self, link: Link, event: events.DataReceived) -> None:

@@ -72,20 +72,27 @@ class Storm:
                 client = clients.get(file)
                 if client is not None:
                     connections.advance(client, mask)
+                    now_ns = monotonic_ns()
+                    if now_ns - expired_ns > EXPIRE_EVERY_NS:  # what floods it must not keep others from their end
+                        expired_ns = self._expire(now_ns)
             if events:
                 # Having slept, the loop was not late for what woke it up, only in what it did after.
                 self._lags_us[(monotonic_ns() - (polled_ns if slept else looked_ns)) // 1000] += len(events)
             saw_all = len(events) < EVENTS_PER_POLL  # else something may have been ready that was not looked at
             if saw_all:
                 looked_ns = polled_ns
-            if saw_all or polled_ns - expired_ns > EXPIRE_EVERY_NS:
-                for client in schedule.overdue(polled_ns):
-                    connections.expire(client)
-                expired_ns = polled_ns
+            if saw_all:
+                expired_ns = self._expire(polled_ns)
             if self.header["asked_to_stop"][0]:
                 break
         connections.give_up()
         self._publish()
+
+    def _expire(self, now_ns: int) -> int:
+        """End what has had its time; when that was."""
+        for client in self.schedule.overdue(now_ns):
+            self.connections.expire(client)
+        return now_ns
 
     @property
     def late_us(self) -> dict[int, int]:

@@ -23,6 +23,16 @@ SAYS = {
     "error": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     "half": ANSWER[:20],
     "wrong-length": ANSWER.replace(b"Length: 2", b"Length: 99"),
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "until-close": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+    "coded-until-close": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nConnection: close\r\n\r\nok",
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER,
+    "early-hints": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n" + ANSWER,
+    "surplus": ANSWER + b"x",
+    "two-answers": ANSWER + ANSWER.replace(b"200 OK", b"500 No"),
+    "error-then-answer": ANSWER.replace(b"200 OK", b"500 No") + ANSWER,
+    "length-twice": ANSWER.replace(b"Content-Length: 2\r\n", b"Content-Length: 2\r\ncontent-length: 2\r\n"),
+    "two-lengths": ANSWER.replace(b"Content-Length: 2\r\n", b"Content-Length: 2\r\nContent-Length: 3\r\n"),
 }
 """What these say before they close."""
 FAULTS = ("nothing-wrong", "never", "delay", "close", "reset", "endless", "leave", "slow-accept", *SAYS)

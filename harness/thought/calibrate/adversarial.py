@@ -11,6 +11,20 @@ from harness.thought.calibrate.fault import BURST, LOG, MADE, STALLED, TRACED, F
 NO_WORD = "no cause is named after a request that was lost: path_loss is said of SYNs"
 NOT_COUNTED = "answers are not counted one by one, so that a slow one may have been lost or not"
 
+_HTTP = (
+    ("a chunked body", "chunked", truth.answered_at_once),
+    ("a body until the stream ends", "until-close", truth.answered_at_once),
+    ("a coded body until the stream ends", "coded-until-close", truth.answered_at_once),
+    ("100 before 200", "continue", truth.answered_at_once),
+    ("103 before 200", "early-hints", truth.answered_at_once),
+    ("a surplus byte", "surplus", truth.answered_at_once),
+    ("200 and an unasked 500", "two-answers", truth.answered_at_once),
+    ("500 and an unasked 200", "error-then-answer", truth.by_log("bad_answer")),
+    ("the same length twice", "length-twice", truth.answered_at_once),
+    ("two lengths", "two-lengths", truth.by_log("bad_answer")),
+)
+"""Answers that are easily misread: name, what the server says, and what that is."""
+
 
 def adversarial(rows: int) -> list[Fault]:
     """Made to mislead: what is seen of each looks like another fault."""
@@ -25,6 +39,7 @@ def adversarial(rows: int) -> list[Fault]:
         losing = f"nothing-wrong --lose {what} --lose-at {where}"
         return {"command": faulty(losing, backlog=backlog)}
 
+    few_at_a_time = some | {"concurrency": min(rows, 100)}
     gently = some | {"rate": rows / 1.5, "timeout_s": 8.0}
     made = [
         Fault(
@@ -92,4 +107,5 @@ def adversarial(rows: int) -> list[Fault]:
             | {"clients": 20_000 if rows > BURST else 2 * BURST},
         ),
     ]
+    made += [Fault(name, LOG, says, few_at_a_time | {"command": faulty(word)}) for name, word, says in _HTTP]
     return [replace(fault, adversarial=True) for fault in made]
