@@ -9,6 +9,11 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
+def printable(line: str) -> str:
+    """What others wrote, in characters that a terminal only shows: no colours, no commands to it."""
+    return "".join(character for character in line if character.isprintable()).strip()
+
+
 class StormLabError(Exception):
     """Base of all errors meant for the user; ``exit_code`` is the command line's."""
 

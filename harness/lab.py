@@ -20,7 +20,7 @@ from harness.plan.attack import AttackPlan
 from harness.plan.search import Search
 from harness.thought import experiments, said
 from harness.thought import runs as results
-from harness.thought.summary import Summary, outcome
+from harness.thought.summary import Summary, outcome, readable
 
 Source = Literal["reference", "here"]
 
@@ -58,14 +58,16 @@ def record(
     return results.frame(Summary(run) for run in runs)
 
 
-def runs(data: Path | None = None) -> pd.DataFrame:
+def runs(data: Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
     """All runs recorded on this machine, a row each, oldest first; columns as in :data:`harness.thought.runs.COLUMNS`.
+
+    Of a run that cannot be read ``say`` is told why.
 
     >>> from pathlib import Path
     >>> len(runs(Path("nothing here")))
     0
     """
-    return results.frame(Summary(run) for run in store.runs(data or store.default_data()))
+    return results.frame(readable(data or store.default_data(), say))
 
 
 def record_if_any(plan: Plan, source: Source = "reference", *, say: Callable[[str], None] = print) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from harness import __version__
 from harness.cli.arguments import COMMANDS
 from harness.errors import PlanError, StormLabError
 from harness.machine.children import STOPPING
+from harness.machine.host_settings import put_back_left
 
 OTHERS = "stormlab.commands"
 """The group of entry points of commands that are not the instrument's own."""
@@ -83,6 +84,8 @@ def _call(words: Sequence[str]) -> int:
         options, unknown = build_parser().parse_known_args(words)
         if unknown:
             raise PlanError(f"unrecognized: {' '.join(unknown)}", f"see `stormlab {options.command} --help`")
+        for line in put_back_left():
+            print(f"stormlab: {line}", file=sys.stderr)
         code: int = import_module(options.module).run(options)
         sys.stdout.flush()
     except StormLabError as error:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from harness.events import store
 from harness.page import tables
-from harness.thought.summary import Summary
+from harness.thought.summary import readable
 from harness.trial.caller import recover
 
 
 def run(options: argparse.Namespace) -> int:
     recover(options.data)
-    summaries = [Summary(run) for run in store.runs(options.data)]
+    summaries = [*readable(options.data, _say)]
     if options.json:
         tables.print_json({"runs": [summary.to_json() for summary in summaries]})
     elif summaries:
@@ -20,3 +20,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"no runs in {options.data}; record one with `stormlab run`")
     return 0
+
+
+def _say(line: str) -> None:
+    print(f"stormlab: {line}", file=sys.stderr)

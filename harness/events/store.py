@@ -12,14 +12,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import PROJECT
-from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError
+from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError, printable
 from harness.plan import Trial
 
 if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
@@ -85,7 +85,10 @@ class Run:
     @classmethod
     def read(cls, path: Path) -> Run:
         """Raises: OSError, ValueError: there is no manifest, or it is damaged."""
-        return cls(path, json.loads((path / MANIFEST).read_text()))
+        manifest = json.loads((path / MANIFEST).read_text())
+        if not isinstance(manifest, dict):
+            raise ValueError("it is no JSON object")
+        return cls(path, manifest)
 
     @property
     def run_id(self) -> str:
@@ -93,12 +96,20 @@ class Run:
 
     @property
     def trial(self) -> Trial:
-        return Trial.from_json(self.manifest["plan"])
+        """Raises: DamagedRun: its manifest is not one of a run."""
+        try:
+            return Trial.from_json(self.manifest["plan"])
+        except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
+            raise DamagedRun(self.run_id, MANIFEST, error) from error
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """(plan hash, host, hash of the server binary): runs with the same identity repeat each other."""
-        return self.manifest["plan_hash"], self.manifest["host"]["host_id"], self.manifest["server"]["binary_hash"]
+        """(plan hash, host, hash of the server binary): runs with the same identity repeat each other.
+
+        What a damaged manifest lacks is empty: it repeats nothing.
+        """
+        host, server = (self.manifest.get(name, {}) for name in ("host", "server"))
+        return self.manifest.get("plan_hash", ""), host.get("host_id", ""), server.get("binary_hash", "")
 
     @property
     def error(self) -> Mapping[str, Any] | None:
@@ -135,7 +146,10 @@ class Run:
         return self.manifest["status"] == "complete" or self._one_ended
 
     def connections(self) -> pa.Table:
-        return read_table(self.path / CONNECTIONS)
+        found = self._table(CONNECTIONS)
+        if found is None:
+            raise DamagedRun(self.run_id, CONNECTIONS, FileNotFoundError("it is not there"))
+        return found
 
     def samples(self) -> pa.Table | None:
         """What the probe saw, or None where there was none."""
@@ -151,7 +165,10 @@ class Run:
 
     def _table(self, name: str) -> pa.Table | None:
         path = self.path / name
-        return read_table(path) if path.exists() else None
+        try:
+            return read_table(path) if path.exists() else None
+        except (OSError, ValueError) as error:  # Arrow's errors are of these kinds
+            raise DamagedRun(self.run_id, name, error) from error
 
     @property
     def has_log(self) -> bool:
@@ -174,8 +191,7 @@ class Run:
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        said = ("".join(c for c in line if c.isprintable()).strip() for line in reversed(lines))
-        return next((line for line in said if line), "")
+        return next((line for line in map(printable, reversed(lines)) if line), "")
 
     def thought(self, version: str) -> pa.Table | None:
         """What was kept of it by rules of this ``version``; None where it has to be thought again."""
@@ -200,6 +216,14 @@ class Run:
         table = self.connections()
         names = ["last_byte_us" if name == "closed_us" else name for name in table.column_names]
         return table.rename_columns(names)
+
+
+class DamagedRun(MachineError):
+    """A run of which something cannot be read, or that another version has written."""
+
+    def __init__(self, run_id: str, name: str, error: Exception) -> None:
+        why = " ".join(str(error).split()) or type(error).__name__
+        super().__init__(f"run {run_id} cannot be read: {name}: {why}", f"`stormlab remove {run_id}`, or mend it")
 
 
 class NoSuchRun(PlanError):
@@ -289,12 +313,14 @@ def cannot_write(data: Path, error: OSError) -> MachineError:
     )
 
 
-def runs(data: Path) -> Iterator[Run]:
-    """All runs of a folder that are over, oldest first."""
+def runs(data: Path, say: Callable[[str], None] = lambda line: None) -> Iterator[Run]:
+    """All runs of a folder that are over, oldest first; of one that cannot be read ``say`` is told why."""
     for path in _entries(data):
         if not path.name.startswith(".") and (path / CONNECTIONS).is_file():
-            with suppress(OSError, ValueError):  # what is no run, or cannot be read as one, is not listed
+            try:
                 yield Run.read(path)
+            except (OSError, ValueError) as error:
+                say(DamagedRun(path.name, MANIFEST, error).message)
 
 
 def partials(data: Path) -> Iterator[Partial]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+RUN, SERVER = "STORMLAB_RUN", "STORMLAB_SERVER"
+"""The environment variables by which what a run has started is known, and of that a server's own processes."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 """The signals that end a storm in an orderly way."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -204,6 +206,29 @@ def end_descendants(spared: Collection[int] = ()) -> None:
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def with_mark(value: str, name: str = SERVER) -> list[int]:
+    """The processes that have this value of a variable, inherited from whoever was started with it.
+
+    A server may leave its process group, and go on when its parent has ended; what it was started with it keeps.
+    """
+    found, mark = [], f"{name}={value}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return found
+
+
+def end_run(run_id: str) -> None:
+    """End for certain what is left of a run whose supervisor is gone."""
+    deadline = time.monotonic() + 5.0
+    while (left := with_mark(run_id, RUN)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def has_children() -> bool:

@@ -2,7 +2,8 @@
 
 The guard, ``python -m harness.machine.host_settings KEY=VALUE…``, is a process of its own, deaf to the signals that end
 a run. It writes down what was there, sets, and puts it back when its standard input closes, which the kernel sees to
-however the run's own processes end.
+however the run's own processes end. What was there is on disk before anything is set: where the guard itself was
+killed, the run that asked puts it back, or whatever command comes next.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from harness import PROJECT
 from harness.errors import MachineError, PlanError, StormLabError
+from harness.events.store import write_whole
 from harness.machine import children, namespace
 
 _LOCK = "\0stormlab.host_settings"
 """An abstract socket's address: held by one guard at a time, and gone with it."""
+LEFT = Path("/run/stormlab-host-settings.json")
+"""What was there before, for as long as it is changed; gone with the next start of the host, as the settings are."""
 _PUT_BACK_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.1
 _TURN_WITHIN_S = 120.0
@@ -72,6 +77,8 @@ def changed(settings: Mapping[str, str]) -> Iterator[str]:
             raise MachineError(
                 f"--host-sysctl {asked} was asked for; whether it is put back is not known", "see `sysctl net`"
             ) from error
+        for line in put_back_left():
+            print(f"stormlab: {line}", file=sys.stderr)
 
 
 def _broken(asked: str) -> MachineError:
@@ -83,34 +90,70 @@ def _set(settings: Mapping[str, str]) -> dict[str, str]:
     before: dict[str, str] = {}
     try:
         for key, value in settings.items():
-            before[key] = _set_one(key, value)
+            path = _path(key, value)
+            before[key] = path.read_text().strip()
+            write_whole(LEFT, json.dumps(before))
+            _set_one(path, key, value)
     except StormLabError:
         _put_back(before)
         raise
     return before
 
 
-def _set_one(key: str, value: str) -> str:
+def _path(key: str, value: str) -> Path:
     asked = f"--host-sysctl {key}={value} was asked for"
     if namespace.is_private(key):
         raise PlanError(f"{asked}; every run has that setting to itself", f"use --sysctl {key}={value}")
     path = namespace.setting_path(key)
     if not path.exists():
         raise MachineError(f"{asked}; this kernel has no such setting", "see `sysctl net`")
+    return path
+
+
+def _set_one(path: Path, key: str, value: str) -> None:
     try:
-        old = path.read_text().strip()
         path.write_text(value)
     except OSError as error:
         raise MachineError(
-            f"{asked}; it cannot be set: {error.strerror}", "check its range, and that root here may change the host"
+            f"--host-sysctl {key}={value} was asked for; it cannot be set: {error.strerror}",
+            "check its range, and that root here may change the host",
         ) from error
-    return old
+
+
+def put_back_left() -> list[str]:
+    """Put back what a guard that was killed has left changed, and say so; nothing while a guard is at work.
+
+    Only root can have changed anything, and only root can put it back: others are told.
+    """
+    if not LEFT.exists():
+        return []
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            lock.bind(_LOCK)
+        except OSError:
+            return []
+        left = _left()
+        changed = ", ".join(f"{key}={value}" for key, value in left.items())
+        if os.geteuid() != 0:
+            return [f"THE HOST'S SETTINGS ARE STILL CHANGED by a run that was killed; as root put back {changed}"]
+        _put_back(left)
+        return [f"the host's settings were still changed by a run that was killed; put back: {changed}"]
+
+
+def _left() -> dict[str, str]:
+    """What was there before a change that nobody has undone; whoever asks holds the lock."""
+    try:
+        left: dict[str, str] = json.loads(LEFT.read_text())
+    except (OSError, ValueError):
+        return {}
+    return left
 
 
 def _put_back(before: Mapping[str, str]) -> None:
     for key, value in before.items():
         with suppress(OSError):
             namespace.setting_path(key).write_text(value)
+    LEFT.unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -120,6 +163,7 @@ def main() -> int:
     lock = socket.socket(socket.AF_UNIX)
     try:
         _take(lock, sys.stdin.fileno())
+        _put_back(_left())  # what a run that was killed has left is not what was there
         before = _set(settings)
     except StormLabError as error:
         print(json.dumps({"error": error.to_json()}), flush=True)

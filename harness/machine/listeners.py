@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 NETLINK_SOCK_DIAG, TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY = 4, 18, 20
@@ -48,6 +50,17 @@ def listeners() -> list[Listener]:
 def listening_on(port: int) -> list[Listener]:
     """The sockets that listen on ``port``: none, one, or several. Raises: OSError, as :func:`listeners`."""
     return [found for found in listeners() if found.port == port]
+
+
+def of_processes(pids: Iterable[int]) -> list[Listener]:
+    """The listening sockets that these processes hold. Raises: OSError, as :func:`listeners`."""
+    held = set()
+    for pid in pids:
+        with suppress(OSError):  # it has ended, or is another user's
+            for file in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    held.add(str(file.readlink()))
+    return [found for found in listeners() if f"socket:[{found.inode}]" in held]
 
 
 class Queues(NamedTuple):

@@ -62,7 +62,10 @@ class Trial:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Trial:
-        """The inverse of :meth:`to_json`, from a parsed JSON document; what an older one lacks is at its default."""
+        """The inverse of :meth:`to_json`, from a parsed JSON document; what an older one lacks is at its default.
+
+        What a newer one has beside it is left alone: it was recorded, and this version knows nothing of it.
+        """
         load, placement = document["load"], document["placement"]
         cpus = {name: tuple(value) for name, value in placement.items() if isinstance(value, list)}
         settings = {
@@ -71,11 +74,16 @@ class Trial:
             if name in document
         }
         return cls(
-            server=Server(**document["server"]),
-            load=Load(**{**load, "retries": Retries(**load.get("retries", {}))}),
-            placement=Placement(**{**placement, **cpus}),
-            faults=Faults(**document["faults"]),
+            server=Server(**_known(Server, document["server"])),
+            load=Load(**{**_known(Load, load), "retries": Retries(**_known(Retries, load.get("retries", {})))}),
+            placement=Placement(**_known(Placement, {**placement, **cpus})),
+            faults=Faults(**_known(Faults, document["faults"])),
             kernel=Kernel(**settings),
-            front=Front(**document.get("front", {})),
+            front=Front(**_known(Front, document.get("front", {}))),
             **{name: document[name] for name in ("probe", "ledger", "trace", "settle_s") if name in document},
         )
+
+
+def _known(part: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a document, what a class has fields for."""
+    return {field.name: document[field.name] for field in dataclasses.fields(part) if field.name in document}

@@ -12,7 +12,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Entry:
     """Whether its memory comes from its own runtime, so that no other malloc could be given to it."""
     http2: bool = False
     """Whether it speaks HTTP/2 with prior knowledge when told to."""
+    source: Path | None = None
+    """The file of the user's that names it; None of the lab's own, and of a command."""
     accept_stamp: str = "handed_over"
     """Where its accept stamp is taken, if it has one: ``accept`` by the code that accepts, else ``handed_over``."""
 
@@ -117,16 +119,22 @@ def absent_program(command: str) -> str | None:
 
 
 def catalogue() -> dict[str, Entry]:
-    """All entries by name, the lab's own first; an entry of the user's replaces one of the same name.
+    """All entries by name, the lab's own first.
 
     Raises:
-        PlanError: the user's file is not valid.
+        PlanError: a file of the user's is not valid, or gives one of the lab's own names to another program.
     """
-    entries = _read(OWN)
+    own = _read(OWN)
+    entries = dict(own)
     named = os.environ.get("STORMLAB_SERVERS")
     for users in [Path(named)] if named else [PROJECT / USERS, Path(USERS)]:
-        if users.exists():
-            entries |= _read(users)
+        if not users.exists():
+            continue
+        found = _read(users)
+        if taken := own.keys() & found.keys():
+            names = ", ".join(sorted(taken))
+            raise PlanError(f"{users.absolute()} gives commands of its own to {names}", "name them otherwise")
+        entries |= {name: replace(entry, source=users.absolute()) for name, entry in found.items()}
     return entries
 
 
@@ -151,6 +159,8 @@ def provide(server: Server, say: Callable[[str], None]) -> Entry:
         PlanError, MachineError: as :func:`find`, or it cannot be built.
     """
     entry = find(server)
+    if entry.source is not None:
+        say(f"servers: {entry.name} is the command that {entry.source} names: {entry.command}")
     if server.allocator != "system" and entry.has_variants and entry.unit:
         variant = build.VARIANTS[server.allocator]
         why_not = variant.build(lambda line: say(f"servers: {line}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import time
@@ -11,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import ServerError
+from harness.errors import ServerError, printable
 from harness.machine import children
-from harness.machine.listeners import Listener, listening_on
+from harness.machine.listeners import Listener, listening_on, of_processes
 from harness.machine.usage import Usage
 from harness.plan import Ready
 from harness.servers import allocators, listener_options
 from harness.servers.allocators import Found
-from harness.servers.readiness import answers
+from harness.servers.readiness import answers, unanswered
 
 READY_WITHIN_S = 15.0
 STOPPED_WITHIN_S = 5.0
@@ -50,6 +51,7 @@ class RunningServer:
     ) -> None:
         self._log = log
         self.called = called
+        self._mark = secrets.token_hex(8)
         with log.open("wb") as output:
             try:
                 self._process = children.start(
@@ -58,7 +60,7 @@ class RunningServer:
                     stderr=subprocess.STDOUT,
                     cwd=folder,
                     prepared=children.prepare(cpus, files),
-                    environment=environment,
+                    environment={**(environment or {}), children.SERVER: self._mark},
                 )
             except OSError as error:
                 raise ServerError(
@@ -75,15 +77,20 @@ class RunningServer:
 
     @property
     def exit_status(self) -> str | None:
-        """How it ended, or None while it runs."""
+        """How it ended, or None while it runs; one that went into the background runs as long as what it left there."""
         code = self._process.poll()
-        if code is None:
+        if code is None or (code == 0 and self._in_background):
             return None
         if code >= 0:
             return f"exit status {code}"
         with suppress(ValueError):  # real-time signals have no names
             return f"killed by {signal.Signals(-code).name}"
         return f"killed by signal {-code}"
+
+    @property
+    def _in_background(self) -> list[int]:
+        """The processes that a server has left which ended its first one itself, as daemons do."""
+        return [pid for pid in children.with_mark(self._mark) if pid != self._process.pid]
 
     def wait_until_ready(self, ready: Ready, host: str, port: int, path: str, *, http2: bool = False) -> None:
         """Wait until it can take the storm, in the sense of ``ready``.
@@ -104,8 +111,10 @@ class RunningServer:
                     f"see {self._log.name}; a server that goes into the background must be told not to",
                 )
             if time.monotonic() > deadline:
+                seen = unanswered(host, port, path, self._listening())
                 raise ServerError(
-                    f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s{self._last_words()}",
+                    f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s: {seen}"
+                    f"{self._last_words()}",
                     "check that it uses {port} and {host}, or choose --ready listening or none",
                 )
             time.sleep(0.02)
@@ -114,6 +123,12 @@ class RunningServer:
         """Its listening sockets as the kernel sees them; none where there is none or the kernel does not say."""
         with suppress(OSError):
             return listening_on(port)
+        return []
+
+    def _listening(self) -> list[Listener]:
+        """All sockets that its processes listen with."""
+        with suppress(OSError):
+            return of_processes(children.with_mark(self._mark))
         return []
 
     def stall(self) -> None:
@@ -173,5 +188,7 @@ class RunningServer:
     def _last_words(self) -> str:
         with self._log.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            # In characters that a terminal only shows: what it wrote is the server's.
+            said = log.read().decode(errors="replace").splitlines()
+            lines = [line for line in map(printable, said) if line]
         return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:]) if lines else "; its log is empty"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import httptools
-
 from harness.load.python.http1 import Answer, request_bytes
+from harness.machine.listeners import Listener, can_be_met
 
 WITHIN_S = 2.0
 """How long one request may take before another is tried."""
+SAID_BYTES = 40
+_TLS_ALERT, _TLS_HANDSHAKE = b"\x15\x03", b"\x16\x03"
 CLOSES_WITHIN_S = 0.5
 """How long the server may take to close that connection after its answer, before the lab does."""
 
@@ -26,6 +27,8 @@ class Reply:
     """With whatever status; of a stream without end the head is enough."""
     closed: bool
     """Whether the server closed the connection after its answer."""
+    said: bytes = b""
+    """How what was no answer began."""
 
 
 def answers(host: str, port: int, path: str, *, http2: bool = False) -> bool:
@@ -43,19 +46,33 @@ def ask(
     closes_within_s: float = CLOSES_WITHIN_S,
 ) -> Reply:
     """Send one request in HTTP/1.1 on a connection of its own; then wait and see whether the server closes it."""
-    answer = Answer()
+    answer, said = Answer(), b""
     with (
-        suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade),
+        suppress(OSError),
         socket.create_connection((host, port), timeout=patience_s) as connection,
     ):
         connection.sendall(request_bytes(host, port, path, close=close))
         for data in _received(connection, patience_s):
             if not data:
-                return Reply(answer.ends_with_stream, True)
-            answer.feed(memoryview(data))
+                return Reply(answer.ends_with_stream, True, said)
+            said = (said + data)[:SAID_BYTES]
+            if not answer.take(memoryview(data)):
+                return Reply(False, False, said)
             if answer.complete:
                 return Reply(True, _closes(connection, closes_within_s))
-    return Reply(answer.headers_complete, False)
+    return Reply(answer.headers_complete, False, said)
+
+
+def unanswered(host: str, port: int, path: str, listening: Sequence[Listener]) -> str:
+    """What is to be seen of a server that does not answer, of which these sockets listen."""
+    there = [one for one in listening if one.port == port]
+    if not can_be_met(there, host):
+        found = ", ".join(sorted({f"[{one.address}]:{one.port}" for one in listening}))
+        return f"nobody listens on {host}; it listens on {found}" if found else "it does not listen"
+    said = ask(host, port, path).said
+    if said.startswith((_TLS_ALERT, _TLS_HANDSHAKE)):
+        return "it listens, and speaks TLS"
+    return f"it listens, and answers {said!r}" if said else "it listens, and does not answer"
 
 
 def _in_frames(host: str, port: int, path: str) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from harness.events.check import Check
 from harness.events.kernel import TICK_US
 from harness.events.protocol import Protocol, heard
 from harness.events.samples import LO_RX_DROPPED
-from harness.events.store import FRONT_LOG, SERVER_LOG, Run
+from harness.events.store import FRONT_LOG, SERVER_LOG, DamagedRun, Run, runs
 from harness.events.tables import OUTCOMES
 from harness.plan import Load
 from harness.thought import cause, checks, goodput, stats
@@ -398,3 +399,20 @@ def outcome(run: Run) -> tuple[float, float | None]:
     """(success rate, 99th percentile of latency in ms, None where it lies among the unanswered) of a run."""
     summary = Summary(run)
     return summary.success_rate, summary.latencies.quantile(0.99)
+
+
+def readable(data: Path, say: Callable[[str], None]) -> Iterator[Summary]:
+    """The runs of a folder that can be read, oldest first; of each other one a line says why.
+
+    One that is damaged, or of another version, keeps none of the others from being shown.
+    """
+    for run in runs(data, say):
+        summary = Summary(run)
+        try:
+            summary.to_json()
+        except DamagedRun as error:
+            say(error.message)
+        except Exception as error:  # whatever a record that is none makes of the computations
+            say(DamagedRun(run.run_id, "its record", error).message)
+        else:
+            yield summary

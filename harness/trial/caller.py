@@ -17,8 +17,8 @@ from harness import PROJECT
 from harness.errors import MachineError, StormLabError
 from harness.events.rows import Rows
 from harness.events.store import SUPERVISOR_LOG, Partial, Run, partials
-from harness.machine import host_settings
-from harness.machine.children import STOPPING, interrupts_noted, signal_group
+from harness.machine import children, host_settings
+from harness.machine.children import STOPPING, interrupts_noted
 from harness.machine.host import this_host
 from harness.plan import Trial
 from harness.plan.slices import Slice
@@ -72,10 +72,12 @@ def recover(data: Path) -> list[Run]:
     """
     recovered = []
     for partial in partials(data):
-        with contextlib.suppress(OSError, ValueError, KeyError, MachineError):
-            if not _is_under_way(partial) and (
-                run := _salvage(partial, f"its process was killed{_last_words(partial)}")
-            ):
+        # What another version has left, or damage, keeps nothing else from being brought in.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, StormLabError):
+            if _is_under_way(partial):
+                continue
+            children.end_run(partial.run_id)
+            if run := _salvage(partial, f"its process was killed{_last_words(partial)}"):
                 recovered.append(run)
     return recovered
 
@@ -163,8 +165,7 @@ def _outcome(process: subprocess.Popen[str], partial: Partial, result: dict[str,
     if final.exists():  # its last words were lost in an interrupt
         return Run.read(final)
     reason = f"its supervisor ended with {process.returncode}{_last_words(partial)}"
-    with contextlib.suppress(OSError, ValueError):
-        _end_orphans(partial)
+    children.end_run(partial.run_id)
     run = _salvage(partial, reason) if partial.path.exists() else None
     if run is None:
         raise MachineError(f"the trial could not be run: {reason}", "see `stormlab doctor`")
@@ -177,15 +178,6 @@ def _last_words(partial: Partial) -> str:
         said = (partial.path / SUPERVISOR_LOG).read_text(errors="replace").strip()
         return f": {said.splitlines()[-1]}" if said else ""
     return ""
-
-
-def _end_orphans(partial: Partial) -> None:
-    """What a supervisor that was killed just now has started: the kernel ends its children, not theirs."""
-    manifest = partial.read_manifest()
-    front = manifest.get("front", {}).get("pid")
-    for pid in (manifest["server"].get("pid"), front, *manifest.get("agent_pids", ())):
-        if pid is not None:
-            signal_group(pid, signal.SIGKILL)
 
 
 def _salvage(partial: Partial, reason: str) -> Run | None:

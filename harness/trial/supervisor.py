@@ -341,6 +341,7 @@ def _say(**fields: Any) -> None:
 def main() -> int:
     folder, cwd, caller = sys.argv[1:]
     partial = Partial(Path(folder))
+    os.environ[children.RUN] = partial.run_id
     children.die_with_parent(signal.SIGTERM)
     children.adopt_orphans()
     children.interrupt_once()

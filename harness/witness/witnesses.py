@@ -53,6 +53,7 @@ class Witnesses:
                 stdout=subprocess.PIPE,
                 cwd=PROJECT,
                 prepared=children.outlive_parent,
+                environment={children.RUN: ""},  # it ends by itself, when it has put its instance away
             )
         answer = json.loads(children.next_line(tracing, TRACES_WITHIN_S) or "{}")
         if "error" in answer:

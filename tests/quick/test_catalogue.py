@@ -21,6 +21,7 @@ from harness.servers.catalogue import (
     identity_hash,
     known,
     preloaded,
+    provide,
 )
 
 NAMES = {"python", "hyper", "hyper-std", "actix", "tokio", "tokio-std", "go", "node"}
@@ -76,6 +77,28 @@ def test_a_users_entry_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     entry = find(Server("mine"))
     assert argv(entry, Server("mine"), "127.0.0.1", 81) == ["sh", "a b", "--port", "81"]
+
+
+def test_a_users_entry_is_said_with_its_file_before_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "servers.toml").write_text('[mine]\ncommand = "sh --port {port}"\n')
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    provide(Server("mine"), said.append)
+    assert len(said) == 1
+    assert str(tmp_path / "servers.toml") in said[0]
+    assert "sh --port" in said[0]
+    provide(Server("python"), said.append)
+    assert len(said) == 1, "of the lab's own nothing is said"
+
+
+@pytest.mark.parametrize("name", ["python", "hyper"])
+def test_the_labs_names_are_not_to_be_had_by_others(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the folder that one happens to be in would be run as the caller, and counted as Hyper."""
+    (tmp_path / "servers.toml").write_text(f'[{name}]\ncommand = "sh {{port}}"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match=name) as refused:
+        catalogue()
+    assert str(tmp_path / "servers.toml") in refused.value.message
 
 
 @pytest.mark.parametrize(

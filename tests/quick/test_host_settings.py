@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +59,30 @@ def test_nor_than_its_caller_does(held: socket.socket, monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as lock, pytest.raises(MachineError):
         host_settings._take(lock, ours)
     os.close(ours)
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A setting that a run has changed, of which the guard was killed: 7 was there, and 9 is."""
+    setting = tmp_path / "setting"
+    setting.write_text("9")
+    monkeypatch.setattr(host_settings, "_LOCK", f"\0stormlab.test.{os.getpid()}")
+    monkeypatch.setattr(host_settings, "LEFT", tmp_path / "left.json")
+    monkeypatch.setattr(host_settings.namespace, "setting_path", lambda key: setting)
+    host_settings.LEFT.write_text('{"net.core.some": "7"}')
+    return setting
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes the host")
+def test_what_a_guard_that_was_killed_has_left_is_put_back_by_whoever_comes_next(left: Path) -> None:
+    (line,) = host_settings.put_back_left()
+    assert "net.core.some=7" in line
+    assert left.read_text() == "7"
+    assert host_settings.put_back_left() == [], "once"
+
+
+def test_nothing_is_put_back_while_a_guard_is_at_work(left: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as guard:
+        guard.bind(host_settings._LOCK)
+        assert host_settings.put_back_left() == []
+    assert left.read_text() == "9"
