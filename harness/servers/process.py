@@ -52,6 +52,8 @@ class RunningServer:
         self._log = log
         self.called = called
         self._mark = secrets.token_hex(8)
+        self.ended_ns = 0
+        """When it was first seen to have ended, CLOCK_MONOTONIC; 0 while it runs."""
         with log.open("wb") as output:
             try:
                 self._process = children.start(
@@ -81,6 +83,7 @@ class RunningServer:
         code = self._process.poll()
         if code is None or (code == 0 and self._in_background):
             return None
+        self.ended_ns = self.ended_ns or time.monotonic_ns()
         if code >= 0:
             return f"exit status {code}"
         with suppress(ValueError):  # real-time signals have no names
@@ -178,7 +181,7 @@ class RunningServer:
 
     def usage(self) -> Usage:
         """What its processes have used until now."""
-        return Usage.of(children.members(self.pid))
+        return Usage.of(children.members(self.pid) or children.with_mark(self._mark))
 
     def _announced(self, line: re.Pattern[str]) -> str:
         with self._log.open(errors="replace") as log:

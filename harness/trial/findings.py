@@ -36,15 +36,20 @@ class Used:
     storm_cpu_s: float | None
     peak_rss_bytes: int | None
     ended: str | None
+    ended_us: int | None
+    """When that was seen, from the run's start."""
 
     @classmethod
-    def since(cls, before: Usage, process: RunningServer) -> Used:
+    def since(cls, before: Usage, process: RunningServer, start_ns: int) -> Used:
         now = process.usage()
         cpu_s = None if now.cpu_s is None or before.cpu_s is None else now.cpu_s - before.cpu_s
-        return cls(cpu_s, now.peak_rss_bytes, process.exit_status)
+        ended = process.exit_status
+        ended_us = None if ended is None else (process.ended_ns - start_ns) // 1000
+        return cls(cpu_s, now.peak_rss_bytes, ended, ended_us)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("storm_cpu_s", None)}
+        lacking = [("storm_cpu_s", None), ("ended_us", None)]
+        return {name: value for name, value in asdict(self).items() if (name, value) not in lacking}
 
 
 Process = TypeVar("Process", bound=RunningServer, covariant=True)
@@ -63,10 +68,10 @@ class Running(Generic[Process]):
         """With the sockets that it listens on now."""
         return replace(self, listening=Listening.of(self.process, self.port))
 
-    def after_storm(self, before: Usage) -> Self:
+    def after_storm(self, before: Usage, start_ns: int) -> Self:
         """With what it has used since ``before``."""
         seen = self if self.listening is not None else self.looked_at()
-        return replace(seen, used=Used.since(before, self.process))
+        return replace(seen, used=Used.since(before, self.process, start_ns))
 
     def to_json(self) -> dict[str, Any]:
         listening = {} if self.listening is None else asdict(self.listening)

@@ -236,9 +236,9 @@ class Supervisor:
             self._watch(start_ns, disturbances)
         finally:
             counted = counters.deltas(before, counters.read_counters())
-            found.server = found.server.after_storm(used_before[0])
+            found.server = found.server.after_storm(used_before[0], start_ns)
             if found.front is not None:
-                found.front = found.front.after_storm(used_before[1])
+                found.front = found.front.after_storm(used_before[1], start_ns)
             disturbed = {key: value for one in disturbances for key, value in one.noted.items()}
             found.stormed = Stormed(counted, None if front is None else front.counted(), disturbed)
         for one in found.running:
@@ -297,6 +297,8 @@ class Supervisor:
                 left = [disturbance for disturbance in disturbances if not disturbance.over]
                 for disturbance in left:
                     disturbance.step(now_ns, self.agents.attempted)
+                for one in self.found.running:
+                    _ = one.process.exit_status  # when it ends is noted as it is seen
                 if now_ns >= next_report_ns:
                     next_report_ns = now_ns + int(REPORT_EVERY_S * 1e9)
                     elapsed_s = (now_ns - start_ns) / 1e9

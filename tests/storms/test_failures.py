@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -128,7 +129,9 @@ def test_a_server_killed_half_way_exits_4_with_every_row(tmp_path: Path) -> None
     assert sum(run["outcomes"].values()) == run["planned"] == 20_000
     assert run["outcomes"]["answered"] > 0
     assert run["outcomes"]["refused"] > 0
-    assert len(pq.read_table(Path(run["path"]) / "connections.parquet")) == 20_000
+    rows = pq.read_table(Path(run["path"]) / "connections.parquet")
+    assert len(rows) == 20_000
+    assert 0 < pc.max(rows["accepted_us"]).as_py() <= run["server"]["ended_us"]
     assert not alive(server)
     assert not any(alive(pid) for pid in manifest["agent_pids"])  # type: ignore[attr-defined]
 
