@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.events.host import Host
 from harness.page.tables import NO_VALUE, quantile
-from harness.thought.inference import FEWEST_RUNS, mean_of_runs, paired_ratio
+from harness.thought.inference import FEWEST_RUNS, mean_of_runs, mean_share, paired_ratio
 
 
 def host_caption(runs: pd.DataFrame) -> str:
@@ -77,13 +77,17 @@ def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[s
 
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
-    """``53.7% (47.0% to 58.2%)``: mean over runs with its bootstrap interval; of too few the mean alone."""
+    """``53.7% (47.0% to 58.2%)``: mean over runs with its interval, or with the range of fewer than six, called so;
+    ``100.0% in 8 of 8`` where there is no spread, and of too few the mean alone.
+    """
     known = values.dropna()
     if known.empty:
         return NO_VALUE
-    found = mean_of_runs(known.to_list())
-    alone = form(found.value)
-    return alone if math.isnan(found.low) else f"{alone} ({form(found.low)} to {form(found.high)})"
+    found = (mean_share if known.between(0, 1).all() else mean_of_runs)(known.to_list())
+    if found.kind == "none":
+        return form(found.value) if math.isnan(found.low) else f"{form(found.value)} in {found.runs} of {found.runs}"
+    between = f"{form(found.low)} to {form(found.high)}"
+    return f"{form(found.value)} ({'range ' if found.kind == 'range' else ''}{between})"
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:

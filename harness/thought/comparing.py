@@ -14,6 +14,7 @@ import pandas as pd
 from harness.plan import Plan
 from harness.thought.inference import (
     CONFIDENCE,
+    FEWEST_FOR_T,
     FEWEST_RUNS,
     Difference,
     Effect,
@@ -130,10 +131,14 @@ def ratio_in_blocks(values: pd.DataFrame, changed: str, untouched: str) -> tuple
 
 
 def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
-    """Comparisons (``p``, ``t_p``, ``low``, ``high``) with ``corrected``, within each ``family``, and ``seen``."""
-    counted = table["t_p"].mask(withheld).dropna()
+    """Comparisons, as :class:`inference.Effect` has them, with ``corrected``, within each ``family``, and ``seen``.
+
+    Where all of one group are above all of the other, six of six, there is no p, and none is corrected for it.
+    """
+    apart = table["apart"].astype(bool) & (table["blocks"] >= FEWEST_FOR_T)
+    counted = table["t_p"].mask(withheld | apart).dropna()
     corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
-    sure = (corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE)
+    sure = apart | ((corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE))
     seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
     return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
 

@@ -1,39 +1,47 @@
 """What several runs say: the run is the unit, because the requests of one storm depend on each other.
 
 Designs are paired by block: within a block each variant was run once, in random order, so that what the machine did
-meanwhile touches all alike. Measures are positive and compared as ratios, on the logarithmic scale on which slower and
-faster are symmetric.
+meanwhile touches all alike. Positive measures are compared as ratios, on the logarithmic scale on which slower and
+faster are symmetric; shares are averaged on the logit scale, which has no ends. There the mean of few runs is near
+enough to normal for Student's t; of fewer than :data:`FEWEST_FOR_T` runs the range is told, and called so. How often
+these intervals contain the truth is measured by ``benchmarks/coverage.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 Floats = NDArray[np.float64]
+Kind = Literal["t", "range", "none", "exact"]
 CONFIDENCE = 0.95
 POWER = 0.8
 FEWEST_RUNS = 3
 """Fewer, or fewer blocks, say nothing of their spread."""
+FEWEST_FOR_T = 6
+"""Of fewer an interval that is called 95 % and is one would be wider than anything that could be said with it."""
 RESAMPLES = 9_999
 ROUNDING = 1e-12
 """Log ratios that differ by less are equal but for the rounding of floating point."""
 SEED = 20_240_801
-"""Resampling is part of an analysis and must give the same numbers twice."""
+"""Permutations that cannot all be counted are drawn, and must give the same numbers twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its confidence interval at :data:`CONFIDENCE`."""
+    """An estimate and how far it goes: at :data:`CONFIDENCE` by Student's t, or as far as the runs did."""
 
     value: float
     low: float
     high: float
     runs: int
+    kind: Kind = "t"
+    """``range`` of too few runs; ``none`` where all were equal, or nothing is said of their spread."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -57,6 +65,8 @@ class Effect:
     t_p: float
     """Two-sided, from a paired t-test on the log ratios: it can be as small as correcting for many comparisons needs,
     where the permutation test of few blocks has a least value."""
+    apart: bool = False
+    """Whether all runs of one are above all of the other: then no p says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,47 +79,70 @@ class Difference:
 
 
 def mean_of_runs(values: Sequence[float]) -> Interval:
-    """Mean over runs with a bootstrap interval (BCa); the bare mean where there are too few runs, or no spread."""
-    runs = np.asarray(values, np.float64)
-    mean = float(runs.mean())
-    if len(runs) < FEWEST_RUNS:
-        return Interval(mean, np.nan, np.nan, len(runs))
-    if np.ptp(runs) == 0:
-        return Interval(mean, mean, mean, len(runs))
-    found = stats.bootstrap((runs,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=SEED)
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high), len(runs))
+    """Mean over runs; the bare mean where there are too few runs, or no spread."""
+    return _interval(np.asarray(values, np.float64))
+
+
+def mean_share(values: Sequence[float]) -> Interval:
+    """The same of shares, from 0 to 1: t on the scale of logits, by the delta method, so that it stays between the two.
+
+    The mean of logits would be another number than the mean of shares, and the further the more runs there are.
+    """
+    shares = np.asarray(values, np.float64)
+    plain = _interval(shares)
+    if plain.kind != "t":
+        return plain
+    slope = plain.value * (1 - plain.value)
+    half = (plain.high - plain.low) / 2 / slope
+    low, high = special.expit(special.logit(plain.value) + np.array([-half, half]))
+    return Interval(plain.value, float(low), float(high), len(shares))
+
+
+def _interval(values: Floats) -> Interval:
+    """Of the mean, on the scale that the values are on."""
+    mean, runs = float(values.mean()), len(values)
+    if runs < FEWEST_RUNS:
+        return Interval(mean, np.nan, np.nan, runs, "none")
+    if np.ptp(values) < ROUNDING:
+        return Interval(mean, mean, mean, runs, "none")
+    if runs < FEWEST_FOR_T:
+        return Interval(mean, float(values.min()), float(values.max()), runs, "range")
+    low, high = stats.t.interval(CONFIDENCE, runs - 1, loc=mean, scale=_standard_error(values))
+    return Interval(mean, float(low), float(high), runs)
 
 
 def share_of_runs(hits: int, runs: int) -> Interval:
     """Of how many runs something is true, with the exact binomial interval (Clopper and Pearson, 1934)."""
     found = stats.binomtest(hits, runs).proportion_ci(CONFIDENCE, method="exact")
-    return Interval(hits / runs, float(found.low), float(found.high), runs)
+    return Interval(hits / runs, float(found.low), float(found.high), runs, "exact")
 
 
 def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect:
-    """``measured / baseline``, block by block: geometric mean, studentised bootstrap interval, sign-flip test.
+    """``measured / baseline``, block by block: geometric mean with its interval, sign-flip test.
 
     Raises:
         ValueError: the two are not of one length, fewer than :data:`FEWEST_RUNS` blocks, or a measure is not positive.
     """
-    log_ratios = _logs(measured) - _logs(baseline)
+    one, other = _logs(measured), _logs(baseline)
+    log_ratios = one - other
     blocks = len(log_ratios)
     if blocks < FEWEST_RUNS:
         raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that say anything of their spread, not {blocks}")
-    low, high = _studentised(log_ratios)
-    with np.errstate(over="ignore"):  # of very few blocks an interval may have no end
-        ratio = Interval(float(np.exp(log_ratios.mean())), float(np.exp(low)), float(np.exp(high)), blocks)
+    found = _interval(log_ratios)
+    value, low, high = np.exp([found.value, found.low, found.high])
+    ratio = Interval(float(value), float(low), float(high), blocks, found.kind)
     p = _sign_flip(log_ratios)
     spread = _spread(log_ratios)
     without_spread = 0.0 if log_ratios[0] else 1.0  # t is infinite, or 0 / 0
     t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else without_spread
-    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p)
+    apart = bool(one.min() > other.max() + ROUNDING or one.max() < other.min() - ROUNDING)
+    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p, apart)
 
 
 def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> Difference:
-    """``measured - baseline``, block by block: mean with a bootstrap interval (BCa), sign-flip test.
+    """``measured - baseline``, block by block: mean with its interval, sign-flip test.
 
-    For shares, which may be nothing and so have no ratio, and whose differences have ends that BCa does not leave.
+    For shares, which may be nothing and so have no ratio.
 
     Raises:
         ValueError: the two are not of one length, or fewer than :data:`FEWEST_RUNS` blocks.
@@ -171,19 +204,6 @@ def _logs(values: Sequence[float]) -> Floats:
     if not np.all(array > 0):
         raise ValueError("ratios need positive measures")
     return np.asarray(np.log(array))
-
-
-def _studentised(values: Floats) -> tuple[float, float]:
-    """Bootstrap-t interval of a mean: with few runs the plain percentile interval is too narrow."""
-    mean, error = values.mean(), _standard_error(values)
-    if error == 0:
-        return float(mean), float(mean)
-    drawn = np.random.default_rng(SEED).choice(values, (RESAMPLES, len(values)))
-    errors = drawn.std(axis=1, ddof=1) / np.sqrt(len(values))
-    moved = drawn.mean(axis=1) - mean
-    pivots = moved[errors > 0] / errors[errors > 0]
-    low, high = np.quantile(pivots, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(mean - high * error), float(mean - low * error)
 
 
 def _standard_error(values: Floats) -> float:

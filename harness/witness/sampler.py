@@ -45,6 +45,7 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
     begun_ns = time.monotonic_ns()
     due_ns = previous_ns = server_due_ns = counters_due_ns = begun_ns
     number = longest_gap_ns = 0
+    over = False
     with output.open("wb") as file:
         while True:
             now_ns = time.monotonic_ns()
@@ -62,8 +63,9 @@ def watch(port: int, address: str, every_us: int, pids: Sequence[int], output: P
                 file.flush()
             # A sample that is late is not made up for: the next is due an interval after now.
             due_ns = max(due_ns + every_us * 1000, time.monotonic_ns())
-            if select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0]:
-                break
+            if over:
+                break  # the last sample is of after the storm: who listens then has outlived it
+            over = bool(select.select([sys.stdin], [], [], max(0, due_ns - time.monotonic_ns()) / 1e9)[0])
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "samples": number,

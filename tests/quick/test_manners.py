@@ -115,7 +115,7 @@ def test_a_time_that_is_mostly_the_wait_to_be_issued_is_a_bound_the_other_way() 
     assert tell.compared(both)["p99"].to_list() == ["–"], "then it bounds nothing"
     table = tell.means(late)
     assert table["p99, from issue"].to_list()[0].startswith("400 ms")
-    assert table["p50, from issue"].to_list() == ["8 ms (8 ms to 8 ms)", "–"], "of a pool there is no such time"
+    assert table["p50, from issue"].to_list() == ["8 ms in 3 of 3", "–"], "of a pool there is no such time"
 
 
 def test_a_bound_decides_only_what_it_bounds() -> None:

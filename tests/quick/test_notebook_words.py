@@ -43,8 +43,9 @@ def test_ratios_pair_the_storms_of_a_block() -> None:
 def test_a_mean_has_an_interval_where_there_are_runs_enough() -> None:
     form = "{:.1f}".format
     assert say.mean_and_interval(pd.Series([1.0, np.nan]), form) == "1.0"
-    assert say.mean_and_interval(pd.Series([2.0, 2.0, 2.0]), form) == "2.0 (2.0 to 2.0)"
-    assert say.mean_and_interval(pd.Series([1.0, 2.0, 3.0, 4.0]), form).startswith("2.5 (")
+    assert say.mean_and_interval(pd.Series([2.0, 2.0, 2.0]), form) == "2.0 in 3 of 3"
+    assert say.mean_and_interval(pd.Series([1.0, 2.0, 3.0, 4.0]), form) == "2.5 (range 1.0 to 4.0)"
+    assert say.mean_and_interval(pd.Series([1.0, 2.0, 3.0, 4.0, 2.0, 3.0]), form).startswith("2.5 (1")
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_answers_name_what_helps_and_what_does_nothing(storms: pd.DataFrame) -> 
     lines = "\n".join(tell.answers(found_in(storms)))
     assert "helps clients in such a storm**: `net.core.netdev_max_backlog=100000` (99th percentile" in lines
     assert "changed by 0 of" in lines
-    assert "`net.ipv4.tcp_fastopen=3`" in lines.split("No difference")[1]
+    assert "`net.core.somaxconn=65535`" in lines.split("No difference")[1]
 
 
 def test_more_comparisons_take_more_to_establish_one(storms: pd.DataFrame) -> None:

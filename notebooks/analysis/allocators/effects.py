@@ -73,7 +73,7 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
                 found, both = compared
                 interval = (found.ratio.value, found.ratio.low, found.ratio.high)
                 share = max(limited[UNTOUCHED], limited[variant])
-                tests = (found.p, found.t_p, found.smallest_detectable)
+                tests = (found.p, found.t_p, found.apart, found.smallest_detectable)
                 rows.append((*kind, variant, measure, *interval, *tests, len(both), share))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
@@ -101,7 +101,7 @@ def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
 
 _KIND = ["experiment", "server", "load"]
-_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "smallest"]
+_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "apart", "smallest"]
 _COLUMNS += ["blocks", "limited"]
 
 

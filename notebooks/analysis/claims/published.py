@@ -20,7 +20,7 @@ from harness.errors import MachineError
 from harness.page.notebook import percent
 from harness.page.numbers import with_ends
 from harness.page.tables import quantile
-from harness.thought.inference import Interval, mean_of_runs
+from harness.thought.inference import Interval, mean_share
 
 ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""
@@ -49,7 +49,7 @@ class Kind:
     @property
     def answered(self) -> Interval:
         """Their mean."""
-        return mean_of_runs(self.shares)
+        return mean_share(self.shares)
 
 
 def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame]]:
@@ -63,7 +63,7 @@ def under_its_generator(evidence: Evidence) -> Iterator[tuple[Kind, pd.DataFrame
             first = same.iloc[0]
             name = f"{first['tool']} at {first['target']}" if plan == ADDRESS else str(first["variant"])
             shares = tuple(same["success_rate"])
-            yield Kind(name, shares, mean_of_runs(shares), tuple(same["run_id"])), same
+            yield Kind(name, shares, mean_share(shares), tuple(same["run_id"])), same
 
 
 def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
@@ -76,8 +76,8 @@ def in_the_storm(evidence: Evidence) -> Iterator[Kind]:
             beside = rivals[rivals["timeout_s"].eq(first["timeout_s"]) & rivals["limit"].eq(first["limit"])]
             shares = tuple(storms["success_rate"])
             ids = (*storms["run_id"], *beside["run_id"])
-            rival = mean_of_runs(beside["success_rate"].to_list()) if len(beside) else None
-            yield Kind(f"{variant} with {kind}", shares, mean_of_runs(blameless(storms)), ids, rival)
+            rival = mean_share(beside["success_rate"].to_list()) if len(beside) else None
+            yield Kind(f"{variant} with {kind}", shares, mean_share(blameless(storms)), ids, rival)
 
 
 def recorded_storms(evidence: Evidence, plan: str) -> pd.DataFrame:
@@ -245,7 +245,7 @@ def _servers(attacks: pd.DataFrame) -> str:
 
 
 def _mean(attacks: pd.DataFrame) -> str:
-    return _shares(mean_of_runs(attacks["success_rate"].to_list()))
+    return _shares(mean_share(attacks["success_rate"].to_list()))
 
 
 def _refused_on_ipv6(attacks: pd.DataFrame) -> str:

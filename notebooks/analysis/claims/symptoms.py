@@ -20,7 +20,7 @@ from harness.page.numbers import Unit, with_ends
 from harness.page.tables import quantile
 from harness.plan import PLANS, load_plan
 from harness.thought.comparing import beyond, limited, nothing_dropped, ratio
-from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs
+from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs, mean_share
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
@@ -88,7 +88,7 @@ def s2(evidence: Evidence) -> Verdict:
     smaller = _at_default(evidence, ["hyper"])
     findings, measured, times, holding = [], {}, [], {}
     for kind, storms in [*kinds(hyper), *kinds(smaller)]:
-        answered = measured[kind] = mean_of_runs(storms["success_rate"].to_list())
+        answered = measured[kind] = mean_share(storms["success_rate"].to_list())
         little = beyond(-answered.high, -answered.low, -FAILING)
         findings.append(Finding(kind, None if little and not nothing_dropped(storms) else little))
         holding[kind] = tuple(storms["success_rate"])
@@ -149,7 +149,7 @@ def s3(evidence: Evidence) -> Verdict:
         except PlanError:
             return pending("S3", "The rows of these storms' connections are not kept.")
         schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
-        found, share = find_pulses(lives, schedule), mean_of_runs([in_step(life, schedule) for life in lives])
+        found, share = find_pulses(lives, schedule), mean_share([in_step(life, schedule) for life in lives])
         pulses = beyond(share.low, share.high, IN_STEP)
         findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
         shares[variant], used[variant] = share, storms

@@ -116,7 +116,7 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
             found, both = compared
             medians = (both[other].median() - shift, both[variant].median() - shift)
             ratio = (found.ratio.value, found.ratio.low, found.ratio.high)
-            tests = (found.p, found.t_p, found.smallest_detectable)
+            tests = (found.p, found.t_p, found.apart, found.smallest_detectable)
             rows.append((variant, other, measure, *medians, *ratio, *tests, len(both)))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -145,6 +145,7 @@ _COLUMNS = [
     "high",
     "p",
     "t_p",
+    "apart",
     "smallest",
     "blocks",
 ]

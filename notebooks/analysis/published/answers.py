@@ -14,7 +14,7 @@ from analysis.published.blame import fails
 from analysis.published.rivals import ALIKE, OF_HYPER, against, as_demanded, as_published, beside_rivals
 from analysis.published.told import SHARE, at_name, ipv4_only, late_answer, runner_answer, shallow, stuck_answer
 from harness.page.notebook import percent, span
-from harness.thought.inference import mean_of_runs, unpaired_p
+from harness.thought.inference import mean_share, unpaired_p
 
 UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
 """Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
@@ -137,8 +137,8 @@ def left_open(tried: Tried) -> str:
     for row in tried.near[tried.near["server"].str.startswith(OF_HYPER)].to_dict("records"):
         same = (tried.conditions[ALIKE] == pd.Series({name: row[name] for name in ALIKE})).all(axis=1)
         node = tried.conditions[same & (tried.conditions["server"] == "node")]["shares"]
-        theirs = mean_of_runs(node.iloc[0]) if len(node) else None
-        if not fails(mean_of_runs(row["shares"]), mean_of_runs(row["blameless"]), theirs):
+        theirs = mean_share(node.iloc[0]) if len(node) else None
+        if not fails(mean_share(row["shares"]), mean_share(row["blameless"]), theirs):
             beside = f", Node.js {SHARE(theirs.value)}" if theirs else ""
             names.append(f"{row['group']}, {row['condition']} ({row['server']}{beside})")
     return f" Undecided in S2, which asks for fewer than Node.js answers: {'; '.join(names)}." if names else ""

@@ -13,7 +13,7 @@ from analysis.published.blame import fewer
 from analysis.published.conditions import WHOLE
 from analysis.published.demand import driven
 from harness.page.notebook import percent
-from harness.thought.inference import mean_of_runs
+from harness.thought.inference import mean_share
 
 RIVALS: Mapping[str, str] = {"go": "Go", "node": "Node.js"}
 """Those that answered everything in the article, and how they are called in prose."""
@@ -101,7 +101,7 @@ def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.Data
     for (group, condition, driver), same in conditions[as_demanded(conditions)].groupby(ALIKE, sort=False):
         rivals = same[same["server"] == other]
         for _, mine in same[same["server"].isin(one)].iterrows():
-            shares, excused = mean_of_runs(mine["shares"]), mean_of_runs(mine["blameless"])
+            shares, excused = mean_share(mine["shares"]), mean_share(mine["blameless"])
             for _, theirs in rivals.iterrows():
                 rows.append(
                     {
@@ -110,7 +110,7 @@ def against(conditions: pd.DataFrame, one: Sequence[str], other: str) -> pd.Data
                         "server": mine["server"],
                         "answered": shares.value,
                         f"{other} answered": float(np.mean(theirs["shares"])),
-                        "fewer": fewer(shares, excused, mean_of_runs(theirs["shares"])),
+                        "fewer": fewer(shares, excused, mean_share(theirs["shares"])),
                         "p50_ms": float(np.median(mine["p50_ms"])),
                         f"{other} p50_ms": float(np.median(theirs["p50_ms"])),
                         "ended": mine["ended"] > 0,
