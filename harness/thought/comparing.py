@@ -34,8 +34,8 @@ DECIDED = (*EFFECTS, "nothing")
 
 
 def limited(storms: pd.DataFrame) -> bool:
-    """Whether the generator was the limit so often that their speed is not the server's."""
-    return bool((storms["generator"] == "limiting").mean() >= LIMITED_TOO_OFTEN)
+    """Whether the generator was the limit, or may have been, so often that their speed is not the server's."""
+    return bool((storms["generator"] != "ok").mean() >= LIMITED_TOO_OFTEN)
 
 
 def nothing_dropped(storms: pd.DataFrame) -> bool:

@@ -60,7 +60,7 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
     that the generator limited.
     """
-    storms = runs.assign(limited=(runs["generator"] == "limiting").astype(float))
+    storms = runs.assign(limited=(runs["generator"] != "ok").astype(float))
     rows = []
     for kind, of_kind in pd.concat([_pooled(storms, measures), storms]).groupby(_KIND, sort=False):
         limited = of_kind.groupby("compared")["limited"].mean()
