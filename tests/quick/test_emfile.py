@@ -80,7 +80,7 @@ def test_a_stack_catches_up_with_its_room_over_its_rest() -> None:
     assert slow["as predicted"].to_list() == [True, False]
     assert quick["predicted"].to_list() == ["never", "recovers"]
     assert quick["as predicted"].all()
-    assert "as predicted in 1 of 2" in emfile.as_predicted(slow)
+    assert "as predicted in 1 of 2" in emfile.as_predicted(slow, 1.5)
 
 
 def test_what_fits_is_no_pile_up() -> None:
@@ -91,7 +91,7 @@ def test_what_fits_is_no_pile_up() -> None:
 def test_of_a_stack_that_does_not_rest_nothing_is_predicted() -> None:
     table = files.recoveries(storms({}), {}, {})
     assert table["predicted"].to_list() == ["–"]
-    assert "in 0 of 0" in emfile.as_predicted(table)
+    assert "in 0 of 0" in emfile.as_predicted(table, 1.5)
 
 
 def test_batches_are_answers_over_room() -> None:

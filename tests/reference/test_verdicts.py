@@ -355,7 +355,7 @@ def test_s3_says_what_was_done_to_its_server_and_what_the_published_program_does
 
 def test_s4_leads_with_the_published_generator(reference: Evidence) -> None:
     attacks = reference.attacks_of(published.ADDRESS)
-    on_rivals = attacks[attacks["server"].isin(["go", "node"])]
+    on_rivals = attacks[attacks["server"].isin(["go", "node"]) & (attacks["tool"] == "vegeta-12.11.1")]
     verdict = RULES["S4"](reference)
     assert verdict.statement.startswith("Under the published generator Go answers 100.00%")
     assert f"Node.js answers 100.00% (100.00% to 100.00%) in {sum(on_rivals['server'] == 'node')} attacks" in (

@@ -73,7 +73,8 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
     paced = int((runs["generator"] == "limiting").sum())
     statement += f" The generator was the limit in {paced:,} of {len(runs):,} storms. {PACED}" if paced else ""
     own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]  # of its loads together first
-    measure = "Hyper's CPU time per answer with jemalloc, over that with the default"
+    loads = ", ".join(runs.loc[runs["server"] == OWN["server"], "load"].unique())
+    measure = f"Hyper's CPU time per answer with jemalloc, over that with the default, in: {loads}"
     number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
     behind = runs[(runs["server"] == OWN["server"]) & runs["compared"].isin([OWN["variant"], UNTOUCHED])]["run_id"]
     return decided(name, findings, statement, (measure, "ratio"), number, runs, name_open=False, value_runs=behind)

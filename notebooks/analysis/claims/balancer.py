@@ -235,9 +235,10 @@ def _fair(better: bool | None, alone: pd.DataFrame, changed: pd.DataFrame) -> bo
 
 
 def _overloaded(runs: pd.DataFrame) -> str:
-    """How requests end in an overload, without a load balancer and in the way whose number is told; medians."""
+    """How requests end in an overload, without a load balancer and in the way whose number is told; means, as
+    notebook 07 has them."""
     measures = ["success_rate", "timed_out", "turned_away", "good_per_s", "wasted_share"]
-    shares = runs.groupby("variant", observed=True)[measures].median()
+    shares = runs.groupby("variant", observed=True)[measures].mean()
     if not {ALONE[OVERLOAD], TOLD} <= set(shares.index):
         return ""
     alone, queued = shares.loc[ALONE[OVERLOAD]], shares.loc[TOLD]

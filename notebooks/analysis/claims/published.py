@@ -191,10 +191,13 @@ def on_rivals(evidence: Evidence) -> list[pd.DataFrame]:
 
 
 def told_of_rivals(attacks: Sequence[pd.DataFrame]) -> str:
-    """What Go and Node.js answer under the published generator, and how late at worst; empty without any attack."""
-    if not attacks:
+    """What Go and Node.js answer under the generator of the published version, and how late at worst; empty without any
+    attack of it: another version calls another address first.
+    """
+    published = [same for same in attacks if same["tool"].eq(OLD).all()]
+    if not published:
         return ""
-    every = pd.concat(attacks)
+    every = pd.concat(published)
     parts = [
         f"{RIVALS[str(server)]} answers {_mean(same)} in {len(same)} attacks, 99th percentile at most "
         f"{quantile(same['p99_ms'].max(skipna=False))}"

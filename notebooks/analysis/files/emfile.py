@@ -87,15 +87,15 @@ def told_apart(storms: pd.DataFrame) -> str:
     return "**How to tell the two pulses apart**: " + "; ".join(said) + "."
 
 
-def as_predicted(recovered: pd.DataFrame) -> str:
-    """How often the rate from which a server never catches up was right."""
+def as_predicted(recovered: pd.DataFrame, seen_s: float) -> str:
+    """How often the rate from which a server never catches up was right; a load lasted ``seen_s`` after its stop."""
     known = recovered[recovered["predicted"] != NO_VALUE]
     right = sum(map(bool, known["as predicted"]))
     never = [f"`{server}` with {limit}" for server, limit in known.index[known["predicted"] == "never"].to_list()]
     return (
         f"**After the storm**: files left for connections over the rest that a stack takes is the rate with which it "
         f"can catch up. Recovery was as predicted in {right} of {len(known)} kinds of storm"
-        + (f"; {', '.join(never)} should never recover while the load goes on" if never else "")
+        + (f"; {', '.join(never)} should not by it, which was seen for {seen_s:g} s of load" if never else "")
         + ". So raising the limit mends it where the pile-up then fits, and not before."
     )
 
