@@ -15,7 +15,8 @@ BUSY_SHARE = 0.95
 STOOD_STILL_MS = 100
 """Later than this is no pace of work: whoever is has stood still."""
 LAG_SHARE = 0.5
-"""Lag that makes up half of a latency says more of the generator than of the server."""
+"""Lag that makes up half of a latency says more of the generator than of the server, where one waits for the other. A
+load that has a pace of its own is as it was planned all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,17 @@ class Generator:
 
 
 def judge(
-    reports: Sequence[Mapping[str, Any]], expected_agents: int, latencies: Latencies, server_busy: float | None = None
+    reports: Sequence[Mapping[str, Any]],
+    expected_agents: int,
+    latencies: Latencies,
+    server_busy: float | None = None,
+    *,
+    paced: bool = False,
 ) -> Generator:
     """Sum up the agents' reports; ``unknown`` where one is missing or nothing was answered to compare with.
 
-    ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it.
+    ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it. A load is
+    ``paced`` where requests are due at a rate, whatever became of those before.
     """
     lags: Counter[int] = Counter()
     for report in reports:
@@ -46,7 +53,7 @@ def judge(
         "p99": weighted_quantile(histogram, 0.99),
         "max": histogram[-1][0] if histogram else None,
     }
-    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy)
+    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy, paced)
     return Generator(
         agents=expected_agents,
         cpu_user_s=round(sum(report["cpu_user_s"] for report in reports), 4),
@@ -63,13 +70,15 @@ def _verdict(
     late_ms: Mapping[str, float | None],
     latencies: Latencies,
     server_busy: float | None,
+    paced: bool,
 ) -> tuple[str, str]:
     if len(reports) < expected or not len(latencies.answered_ms):
         return (
             "unknown",
             f"{len(reports)} of {expected} agents reported, {len(latencies.answered_ms)} answers to compare with",
         )
-    late, typical = late_ms["p99"], latencies.answered_only().quantile(0.5)
+    answered = latencies.answered_only()
+    late, typical = late_ms["p99"], answered.quantile(0.5)
     if late is not None and typical is not None and late > max(STOOD_STILL_MS, LAG_SHARE * typical):
         return (
             "limiting",
@@ -78,6 +87,12 @@ def _verdict(
     busy = max(1 - report["waited_s"] / report["ran_s"] for report in reports)
     told = f"the busiest agent was busy {busy:.0%} of its time"
     if busy <= BUSY_SHARE:
+        for name, q in (("p50", 0.5), ("p99", 0.99)):
+            late, latency = late_ms[name], answered.quantile(q)
+            if paced or late is None or latency is None or late <= LAG_SHARE * latency:
+                continue
+            told = f"the {name} of its lag is {late:.3g} ms, that of the answers' latency {latency:.3g} ms"
+            return ("limiting", told) if (server_busy or 0) < BUSY_SHARE else ("ok", f"{told}; the server was busy")
         return "ok", told
     if server_busy is None:
         return "unknown", f"{told}; what the server used is not known"
@@ -89,11 +104,14 @@ _BEFORE_BUSY = re.compile(r"limiting: an agent was busy (\d+)% of its time")
 _BEFORE_LAG = re.compile(r"limiting: the (p50|p99) of its lag is (\S+) ms, that of the answers' latency (\S+) ms")
 
 
-def judged_anew(verdict: str, told: str, server_busy: float | None, p99_ms: float | None) -> str:
+def judged_anew(
+    verdict: str, told: str, server_busy: float | None, p99_ms: float | None, *, paced: bool = False
+) -> str:
     """The verdict on a run that was judged by earlier rules, from what was told of it then: ``told``.
 
-    Those called an agent limiting whose lag was half of a latency, however small, and one that was busy although the
-    server was too. Of a lag told at its median nobody knows the p99 any more, but it was within the latencies'.
+    Those called an agent limiting whose lag was half of a latency, also at a pace of its own, and one that was busy
+    although the server was too. Of a lag told at its median nobody knows the p99 any more, but it was within the
+    latencies'.
     """
     if _BEFORE_BUSY.match(told):
         if server_busy is None:
@@ -101,6 +119,8 @@ def judged_anew(verdict: str, told: str, server_busy: float | None, p99_ms: floa
         return "ok" if server_busy >= BUSY_SHARE else "limiting"
     if (found := _BEFORE_LAG.match(told)) is None:
         return verdict
+    if not paced:
+        return "ok" if (server_busy or 0) >= BUSY_SHARE else "limiting"
     quantile, lag_ms = found[1], float(found[2])
     if quantile == "p50" and (p99_ms is None or p99_ms > STOOD_STILL_MS):
         return "unknown"

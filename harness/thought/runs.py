@@ -290,4 +290,4 @@ def _judged_anew(run: Mapping[Hashable, Any]) -> str:
     told = next((check["detail"] for check in run["checks"] or () if check["name"] == "generator"), "")
     used_s, cpus = run["server_cpu_s"], run["host"]["cpus"] if run["cpu"] == "shared" else 1
     busy = used_s / (run["wall_s"] * cpus) if used_s == used_s and run["wall_s"] else None  # NaN is not itself
-    return judged_anew(run["generator"], told, busy, run["p99_ms"])
+    return judged_anew(run["generator"], told, busy, run["p99_ms"], paced=run["plan"]["load"]["rate"] is not None)

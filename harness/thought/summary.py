@@ -124,7 +124,8 @@ class Summary:
     @functools.cached_property
     def generator(self) -> Generator:
         manifest = self.run.manifest
-        return judge(manifest["agents"], manifest["agents_planned"], self.latencies, self.server_busy)
+        paced = self.load.rate is not None
+        return judge(manifest["agents"], manifest["agents_planned"], self.latencies, self.server_busy, paced=paced)
 
     @property
     def server_busy(self) -> float | None:

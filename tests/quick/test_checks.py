@@ -188,9 +188,19 @@ def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:
 def test_the_generator_judges_itself(
     reports: list[dict[str, object]], agents: int, server_busy: float | None, verdict: str
 ) -> None:
-    judged = judge(reports, agents, LATENCIES, server_busy)
+    judged = judge(reports, agents, LATENCIES, server_busy, paced=True)
     assert judged.verdict == verdict
     assert judged.cpu_system_s == 2.0 * len(reports)
+
+
+def test_where_one_waits_for_the_other_a_lag_of_half_a_latency_is_the_generators() -> None:
+    """In a closed loop neither has to be busy all the time for that: each idles while the other works."""
+    half = [report(late_us=60_000)]
+    assert judge(half, 1, LATENCIES, 0.7).verdict == "limiting"
+    assert judge(half, 1, LATENCIES, 0.97).verdict == "ok"
+    assert judge([report(late_us=40_000)], 1, LATENCIES, 0.7).verdict == "ok"
+    told = "limiting: the p50 of its lag is 0.16 ms, that of the answers' latency 0.3 ms; no"
+    assert judged_anew("limiting", told, 0.7, 3.0) == "limiting"
 
 
 def test_a_lag_far_below_what_is_measured_limits_nothing() -> None:
@@ -212,7 +222,7 @@ def test_a_lag_far_below_what_is_measured_limits_nothing() -> None:
 def test_what_earlier_rules_said_is_judged_anew(
     told: str, server_busy: float | None, p99_ms: float, verdict: str
 ) -> None:
-    assert judged_anew("limiting", told, server_busy, p99_ms) == verdict
+    assert judged_anew("limiting", told, server_busy, p99_ms, paced=True) == verdict
     assert judged_anew("ok", "ok: the busiest agent was busy 8% of its time", server_busy, p99_ms) == "ok"
 
 
