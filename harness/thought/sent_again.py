@@ -21,8 +21,8 @@ DOUBTFUL_SHARE = 0.01
 """Where ghosts are not told one by one, so many of them may be requests that were lost."""
 
 RARE_SHARE = 0.001
-"""A segment that the server sent again is one connection's: of more than a thousand that were slow, none is doubted for
-the one that it may have slowed down. A single tail loss probe is not rare where answers leave in a burst."""
+"""A segment that the server sent again is one connection's, of all that were answered: for one among more than a
+thousand none is doubted. A single tail loss probe is not rare where answers leave in a burst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def sent_again(rows: Connections, life: Life, counters: Mapping[str, int]) -> Se
     ignored = counters.get("ListenOverflows") != 0
     doubtful = life.is_ghost & ~life.request_counted & _requests_were_lost(rows, life, counters)
     slow = life.answered & (rows["total_retransmits"] == 0) & (life.end - life.issued > RESENT_FROM_US)
-    by_server = slow & (_unaccounted(rows, life, counters) > RARE_SHARE * np.count_nonzero(slow))
+    by_server = slow & (_unaccounted(rows, life, counters) > RARE_SHARE * np.count_nonzero(life.answered))
     return SentAgain(life.is_ghost & ~doubtful & ignored, life.request_lost, doubtful, by_server)
 
 
