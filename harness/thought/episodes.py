@@ -127,6 +127,8 @@ def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
     overflows = _change(seen["ListenOverflows"], first, last)
     running, waiting = _busy(seen, first, last)
     did = _driver(seen, first, last, running, waiting)
+    if did.asleep and np.any(seen["accept_queue"][first : last + 1] == 0):
+        did = Activity("unknown", f"{did.because}, and its queue was empty in between: it may have had nothing to take")
     return Episode(
         begin_us=int(times[first]),
         end_us=int(times[last]),

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 
 from harness.events.samples import LO_RX_DROPPED
 from harness.events.store import SERVER_LOG
-from harness.thought import cause, stats
-from harness.thought.episodes import Episode, activity
+from harness.thought import cause
+from harness.thought.episodes import activity
 from harness.thought.phases import PHASES
-from harness.thought.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
-from harness.thought.standstills import Standstill, standstills
+from harness.thought.remedies import Facts, drivers, held_for_the_gone, remedies
+from harness.thought.room import busy_rate, idle_while_waited_s, most_waiting
+from harness.thought.standstills import standstills
 from harness.thought.stats import TIMELINE_STEP_S, pulses
 from harness.thought.summary import OUT_OF_FILES, Summary
 from harness.thought.traced import Traced, compare, differences
@@ -137,8 +138,6 @@ def _facts(summary: Summary) -> Facts:
     run, has_front = summary.run, "front" in manifest
     out_of_files_lines = run.log_lines(OUT_OF_FILES, summary.met_log)
     still = standstills(summary.connections, summary.samples, summary.episodes, out_of_files_lines)
-    stood_still: list[Episode | Standstill] = [*summary.episodes, *still]
-    stood_ms = sum(one.duration_ms for one in stood_still if one.driver in ("stalled", "out_of_files"))
     return Facts(
         backlog=_backlog_now(summary),
         somaxconn=None if somaxconn is None else int(somaxconn),
@@ -150,8 +149,8 @@ def _facts(summary: Summary) -> Facts:
         ended=run.front_ended if has_front else run.server_ended,
         out_of_files_first=bool(out_of_files_lines),
         last_words=run.last_words(summary.met_log),
-        capacity_per_s=stats.busy_rate(summary.timeline),
-        time_left_s=max(0.0, summary.load.timeout_s - stood_ms / 1000),
+        capacity_per_s=busy_rate(summary.answered["last_byte_us"].to_numpy().astype(np.float64)),
+        idle_s=idle_while_waited_s(summary.connections, summary.causes, summary.samples),
         input_queue_dropped=bool(manifest["kernel"].get("counters", {}).get(LO_RX_DROPPED)),
         not_issued=summary.connections["issued_us"].null_count,
         has_cpus_of_its_own=manifest["cpu"].get("regime") == "disjoint",

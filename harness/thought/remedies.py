@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from harness.thought import stats
 from harness.thought.episodes import Episode
+from harness.thought.room import AT_THE_LISTENER
 from harness.thought.standstills import Standstill
 
-AT_THE_LISTENER = ("syn_dropped", "ghost")
-"""The causes that a full queue of the listener brings about."""
 CUT_OFF = ("refused", "reset", "closed_early")
 """The causes that a server brings about by ending."""
 
 
+WORTH_ROOM = 0.05
+"""Of those whom the queue dropped: a server that could do less of them in its idle time needs something else first."""
 LATE_SHARE = 0.01
 """Fewer late connections are no reason to give the generator more."""
 
@@ -86,8 +85,8 @@ class Facts:
     """The last line of its log."""
     capacity_per_s: float = 0.0
     """Answers a second while it answered; none where it never did."""
-    time_left_s: float = 0.0
-    """What clients wait, less what it stood still."""
+    idle_s: float = 0.0
+    """How long its queue was empty while connections that it had dropped waited to be sent again."""
     input_queue_dropped: bool = False
     """Whether this host lost packets before TCP: then nothing is said of a backlog."""
     not_issued: int = 0
@@ -133,17 +132,6 @@ class Facts:
         hold more that nobody waits for any longer.
         """
         return self.tried_again > 0 and 2 * self.given_up > self.queued
-
-
-def most_waiting(connections: pa.Table, causes: pa.Table) -> int:
-    """The most connections that were issued and neither accepted nor given up at one moment, from their phases."""
-    lived = pc.is_valid(causes["queue_wait_us"])
-    begins = connections["issued_us"].filter(lived).to_numpy().astype(np.int64)
-    waits = sum(
-        causes[name].filter(lived).to_numpy().astype(np.int64)
-        for name in ("syn_wait_us", "ghost_wait_us", "queue_wait_us")
-    )
-    return stats.peak_overlap(begins, begins + waits)
 
 
 def held_for_the_gone(connections: pa.Table, episodes: Sequence[Episode]) -> tuple[int, int]:
@@ -209,25 +197,27 @@ def _of_standstills(facts: Facts) -> Iterator[Remedy]:
 
 
 def _of_room(causes: Mapping[str, int], facts: Facts) -> Iterator[Remedy]:
-    """A larger queue, where the server could have answered in time what would have waited in it.
+    """A larger queue, where the server had nothing to take while those waited that the queue had dropped.
 
-    What stands further back than it answers in that time only waits in vain, and behind it whoever comes next.
+    A server that never ran out of work does no more for having a longer queue of it: they would wait there instead.
     """
     concerned = sum(causes[cause] for cause in AT_THE_LISTENER)
     if not concerned or facts.backlog is None or facts.input_queue_dropped or facts.works_for_the_gone:
         return
-    in_time = int(facts.capacity_per_s * facts.time_left_s)
-    room = min(facts.most_waiting, in_time)
-    enough = room - 1  # a queue holds one more than its backlog
+    could_do = min(concerned, int(facts.capacity_per_s * facts.idle_s))
+    if could_do < WORTH_ROOM * concerned:
+        return
+    room = facts.most_waiting - 1  # a queue holds one more than its backlog
+    enough = room if could_do == concerned else min(room, facts.backlog + could_do)
     if enough <= facts.backlog:
         return
     limit = f", with net.core.somaxconn (now {facts.somaxconn}) at least as large" if facts.somaxconn else ""
     capped = limit if facts.somaxconn is not None and enough > facts.somaxconn else ""
-    has = "has room for all" if in_time >= facts.most_waiting else "holds what can be answered in time"
+    has = "has room for all" if enough == room else "holds what it had the time for"
     yield Remedy(
         f"a larger backlog than {facts.backlog:,}: {enough:,} {has}{capped}, less may do",
-        f"{facts.most_waiting:,} connections were waiting at once; at {facts.capacity_per_s:,.0f} answers/s {room:,} "
-        f"of them can be answered in the {facts.time_left_s:.1f} s that clients wait while it works",
+        f"{facts.most_waiting:,} connections were waiting at once, and for {facts.idle_s:.2g} s of that its queue was "
+        f"empty: at {facts.capacity_per_s:,.0f} answers/s it can do {could_do:,} of the {concerned:,} in that time",
         concerned,
     )
 

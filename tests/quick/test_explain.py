@@ -18,7 +18,8 @@ from harness.thought.cause import CAUSES
 from harness.thought.episodes import Episode
 from harness.thought.explain import explain
 from harness.thought.phases import PHASES
-from harness.thought.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
+from harness.thought.remedies import Facts, Remedy, held_for_the_gone, remedies
+from harness.thought.room import most_waiting
 from harness.thought.standstills import Standstill
 from harness.thought.summary import Summary
 from tests.tables import Row, answered, connections, never_established, not_issued, queue, samples, unanswered
@@ -33,7 +34,7 @@ FACTS = Facts(
     idle="the server was stalled meanwhile",
     has_ledger=True,
     capacity_per_s=10_000,
-    time_left_s=5,
+    idle_s=1,
 )
 
 
@@ -141,14 +142,16 @@ def test_room_for_all_is_one_less_than_were_waiting() -> None:
     assert remedies(took(syn_dropped=50), [], replace(FACTS, most_waiting=129)) == []
 
 
-def test_no_more_room_than_can_be_answered_in_time() -> None:
+def test_no_more_room_where_the_queue_was_never_empty() -> None:
     """A handler that waits 20 ms in the thread that accepts answers 49 a second, whatever waits."""
     waiting = replace(FACTS, most_waiting=2_869, capacity_per_s=49)
-    assert remedies(took(syn_dropped=2_000), [], replace(waiting, time_left_s=2)) == []
-    (remedy,) = remedies(took(syn_dropped=2_000), [], replace(waiting, time_left_s=10))
-    assert "489" in remedy.change
-    (all_of_them,) = remedies(took(syn_dropped=2_000), [], replace(waiting, capacity_per_s=2_000))
-    assert "2,868" in all_of_them.change
+    assert remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=0)) == []
+    assert remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=0.8)) == [], "39 of 2,000"
+    (remedy,) = remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=8))
+    assert "520 holds what it had the time for" in remedy.change
+    assert "392 of the 2,000" in remedy.because
+    (all_of_them,) = remedies(took(syn_dropped=2_800), [], replace(waiting, capacity_per_s=5_000))
+    assert "2,868 has room for all" in all_of_them.change
 
 
 def test_no_verdict_on_a_backlog_where_this_host_lost_packets_or_nothing_was_answered() -> None:
