@@ -77,11 +77,17 @@ def episodes(samples: pa.Table | None, out_of_files_lines: int = 0) -> list[Epis
     seen = _columns(samples)
     full = seen["accept_queue"] > seen["backlog"]
     found = [_episode(seen, first, last) for first, last in _stretches(seen["time_us"], full)]
-    asleep = sum(episode.asleep for episode in found)
-    if not asleep or out_of_files_lines < asleep:
+    because = of_files(sum(episode.asleep for episode in found), out_of_files_lines)
+    if because is None:
         return found
-    says = f"asleep; its log says {out_of_files_lines} times that it ran out of files"
-    return [replace(one, driver="out_of_files", because=says) if one.asleep else one for one in found]
+    return [replace(one, driver="out_of_files", because=because) if one.asleep else one for one in found]
+
+
+def of_files(times_asleep: int, out_of_files_lines: int) -> str | None:
+    """Why a server slept whose log says at least as often that it ran out of files; None where it says less."""
+    if not times_asleep or out_of_files_lines < times_asleep:
+        return None
+    return f"asleep; its log says {out_of_files_lines} times that it ran out of files"
 
 
 def activity(samples: pa.Table | None, begin_us: int | None, end_us: int | None) -> Activity | None:
@@ -121,6 +127,8 @@ def _episode(seen: dict[str, Floats], first: int, last: int) -> Episode:
     overflows = _change(seen["ListenOverflows"], first, last)
     running, waiting = _busy(seen, first, last)
     did = _driver(seen, first, last, running, waiting)
+    if did.asleep and np.any(seen["accept_queue"][first : last + 1] == 0):
+        did = Activity("unknown", f"{did.because}, and its queue was empty in between: it may have had nothing to take")
     return Episode(
         begin_us=int(times[first]),
         end_us=int(times[last]),

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 
 from harness.events.samples import LO_RX_DROPPED
 from harness.events.store import SERVER_LOG
-from harness.thought import cause, stats
-from harness.thought.episodes import Episode, activity
+from harness.thought import cause
+from harness.thought.episodes import activity
 from harness.thought.phases import PHASES
-from harness.thought.remedies import Facts, drivers, held_for_the_gone, most_waiting, remedies
-from harness.thought.standstills import Standstill, standstills
+from harness.thought.remedies import Facts, drivers, held_for_the_gone, remedies
+from harness.thought.room import busy_rate, idle_while_waited_s, most_waiting
+from harness.thought.standstills import standstills
 from harness.thought.stats import TIMELINE_STEP_S, pulses
 from harness.thought.summary import OUT_OF_FILES, Summary
 from harness.thought.traced import Traced, compare, differences
@@ -135,9 +136,8 @@ def _facts(summary: Summary) -> Facts:
     somaxconn = manifest["kernel"]["sysctls"].get("net.core.somaxconn")
     queued, given_up = held_for_the_gone(summary.connections, summary.episodes)
     run, has_front = summary.run, "front" in manifest
-    still = standstills(summary.connections, summary.samples, summary.episodes)
-    stood_still: list[Episode | Standstill] = [*summary.episodes, *still]
-    stood_ms = sum(one.duration_ms for one in stood_still if one.driver in ("stalled", "out_of_files"))
+    out_of_files_lines = run.log_lines(OUT_OF_FILES, summary.met_log)
+    still = standstills(summary.connections, summary.samples, summary.episodes, out_of_files_lines)
     return Facts(
         backlog=_backlog_now(summary),
         somaxconn=None if somaxconn is None else int(somaxconn),
@@ -147,13 +147,16 @@ def _facts(summary: Summary) -> Facts:
         idle=_idle(summary, "the load balancer" if has_front else "the server"),
         has_ledger=summary.syn_evidence == "ledger",
         ended=run.front_ended if has_front else run.server_ended,
-        out_of_files_first=bool(run.log_lines(OUT_OF_FILES, summary.met_log)),
+        out_of_files_first=bool(out_of_files_lines),
         last_words=run.last_words(summary.met_log),
-        capacity_per_s=stats.busy_rate(summary.timeline),
-        time_left_s=max(0.0, summary.load.timeout_s - stood_ms / 1000),
+        capacity_per_s=busy_rate(summary.answered["last_byte_us"].to_numpy().astype(np.float64)),
+        idle_s=idle_while_waited_s(summary.connections, summary.causes, summary.samples),
         input_queue_dropped=bool(manifest["kernel"].get("counters", {}).get(LO_RX_DROPPED)),
         not_issued=summary.connections["issued_us"].null_count,
         has_cpus_of_its_own=manifest["cpu"].get("regime") == "disjoint",
+        cpus_apart=max(1, manifest["host"]["cpus"] // 2),
+        stopped_listening=_stopped_listening(summary),
+        deepest_queues=(manifest.get("probe") or {}).get("deepest_queues") or (),
         standstills=still,
         tried_again=max(0, summary.attempts - summary.load.planned),
         queued=queued,
@@ -170,14 +173,18 @@ def _backlog_now(summary: Summary) -> int | None:
 
 
 def _idle(summary: Summary, met: str) -> str:
-    """What it did while connections waited that it never accepted, and how they lay in its queues."""
+    """What it did while connections waited that it never accepted."""
     chosen = pc.equal(summary.causes["cause"], "never_accepted")
     did = activity(
         summary.samples,
         pc.min(summary.connections["issued_us"].filter(chosen)).as_py(),
         pc.max(summary.connections["closed_us"].filter(chosen)).as_py(),
     )
-    doing = "it was not sampled meanwhile" if did is None else f"{met} was {did.driver} meanwhile: {did.because}"
-    depths = (summary.run.manifest.get("probe") or {}).get("deepest_queues") or []
-    where = f"; of its {len(depths)} queues the deepest held {max(depths):,}" if len(depths) > 1 else ""
-    return doing + where
+    return "it was not sampled meanwhile" if did is None else f"{met} was {did.driver} meanwhile: {did.because}"
+
+
+def _stopped_listening(summary: Summary) -> bool:
+    """Whether most that were refused learnt so after the last connection had been established."""
+    refused = summary.connections["closed_us"].filter(pc.equal(summary.connections["outcome"], "refused")).drop_null()
+    last = pc.max(summary.connections["established_us"]).as_py()
+    return last is not None and len(refused) > 0 and float(np.median(refused.to_numpy())) > last

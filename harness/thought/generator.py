@@ -81,7 +81,7 @@ def _verdict(
     late, typical = late_ms["p99"], answered.quantile(0.5)
     if late is not None and typical is not None and late > max(STOOD_STILL_MS, LAG_SHARE * typical):
         return (
-            "limiting",
+            _of_one_that_stood_still(server_busy),
             f"an agent stood still: the p99 of the lag is {late:.3g} ms, the answers' p50 {typical:.3g} ms",
         )
     busy = max(1 - report["waited_s"] / report["ran_s"] for report in reports)
@@ -98,6 +98,11 @@ def _verdict(
         return "unknown", f"{told}; what the server used is not known"
     told += f", the server's CPUs {server_busy:.0%}"
     return ("ok" if server_busy >= BUSY_SHARE else "limiting"), told
+
+
+def _of_one_that_stood_still(server_busy: float | None) -> str:
+    """A server without time to spare was not limited by that; what the agent measured is nevertheless its own lag."""
+    return "unknown" if server_busy is not None and server_busy >= BUSY_SHARE else "limiting"
 
 
 _BEFORE_BUSY = re.compile(r"limiting: an agent was busy (\d+)% of its time")
@@ -124,4 +129,4 @@ def judged_anew(
     quantile, lag_ms = found[1], float(found[2])
     if quantile == "p50" and (p99_ms is None or p99_ms > STOOD_STILL_MS):
         return "unknown"
-    return "limiting" if lag_ms > STOOD_STILL_MS else "ok"
+    return _of_one_that_stood_still(server_busy) if lag_ms > STOOD_STILL_MS else "ok"

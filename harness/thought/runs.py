@@ -23,6 +23,8 @@ from harness.thought.summary import Summary
 
 RUNS = "runs.parquet"
 _JSON = "JSON"
+ONE_THREAD = ("node", "python")
+"""Servers of the catalogue that answer in one thread, unless they were given workers."""
 
 COLUMNS = (
     Column("run_id", pa.string(), "", "names the run"),
@@ -288,6 +290,17 @@ def _parsed(table: pa.Table) -> pd.DataFrame:
 def _judged_anew(run: Mapping[Hashable, Any]) -> str:
     """What earlier rules said of the generator, by those of today."""
     told = next((check["detail"] for check in run["checks"] or () if check["name"] == "generator"), "")
-    used_s, cpus = run["server_cpu_s"], run["host"]["cpus"] if run["cpu"] == "shared" else 1
-    busy = used_s / (run["wall_s"] * cpus) if used_s == used_s and run["wall_s"] else None  # NaN is not itself
-    return judged_anew(run["generator"], told, busy, run["p99_ms"], paced=run["plan"]["load"]["rate"] is not None)
+    paced = run["plan"]["load"]["rate"] is not None
+    return judged_anew(run["generator"], told, _server_busy(run), run["p99_ms"], paced=paced)
+
+
+def _server_busy(run: Mapping[Hashable, Any]) -> float | None:
+    """Of the CPUs that the server could use, the share that it did; None where that was not recorded."""
+    used_s, wall_s, cpus = run["server_cpu_s"], run["wall_s"], run["host"]["cpus"]
+    if pd.isna(used_s) or pd.isna(wall_s) or not wall_s:
+        return None
+    if run["server"] in ONE_THREAD and run["plan"]["server"].get("workers") is None:
+        cpus = 1
+    elif run["cpu"] == "disjoint":
+        cpus //= 2
+    return float(used_s / (wall_s * cpus))

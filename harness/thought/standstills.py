@@ -6,14 +6,14 @@ A queue that only grows says it where all that came in meanwhile is still there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from harness.events.rowtimes import Bools, Connections, Floats
-from harness.thought.episodes import Episode, activity
+from harness.thought.episodes import Episode, activity, of_files
 
 SHORTEST_US = 300_000
 """Shorter than what a client waits before it sends anything again is nothing to tell of."""
@@ -31,17 +31,27 @@ class Standstill:
     """Connections in the queue when it ended."""
     driver: str
     because: str
+    asleep: bool = False
+    """As :attr:`Episode.asleep`."""
 
     @property
     def duration_ms(self) -> float:
         return (self.end_us - self.begin_us) / 1000
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"duration_ms": self.duration_ms}
+        """Return a standstill as ``explain`` tells it; whether the server slept is in its ``because``."""
+        told = asdict(self) | {"duration_ms": self.duration_ms}
+        del told["asleep"]
+        return told
 
 
-def standstills(connections: pa.Table, samples: pa.Table | None, episodes: Sequence[Episode]) -> list[Standstill]:
-    """In order of time; none that an episode of a full queue tells of."""
+def standstills(
+    connections: pa.Table, samples: pa.Table | None, episodes: Sequence[Episode], out_of_files_lines: int = 0
+) -> list[Standstill]:
+    """In order of time; none that an episode of a full queue tells of.
+
+    ``out_of_files_lines`` is how often the server's log says that it ran out of files.
+    """
     if samples is None or len(samples) == 0:
         return []
     times = samples["time_us"].to_numpy().astype(np.float64)
@@ -61,8 +71,13 @@ def standstills(connections: pa.Table, samples: pa.Table | None, episodes: Seque
             continue
         did = activity(samples, int(begin), int(end))
         driver, because = ("unknown", "the server was not sampled") if did is None else (did.driver, did.because)
-        found.append(Standstill(int(begin), int(end), int(depths[last]), driver, because))
-    return found
+        asleep = did is not None and did.asleep
+        found.append(Standstill(int(begin), int(end), int(depths[last]), driver, because, asleep))
+    asleep_before = sum(one.asleep for one in episodes)
+    says = of_files(asleep_before + sum(one.asleep for one in found), out_of_files_lines)
+    if says is None:
+        return found
+    return [replace(one, driver="out_of_files", because=says) if one.asleep else one for one in found]
 
 
 def _never_falling(depths: Floats) -> list[tuple[int, int]]:

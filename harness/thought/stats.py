@@ -55,15 +55,6 @@ def timeline(ends_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(steps, minlength=TIMELINE_STEPS)
 
 
-def busy_rate(answers: NDArray[np.int64]) -> float:
-    """Answers a second in the better half of the steps of a :func:`timeline` that had any, at their median; else 0.
-
-    In the others the server may have stood still, or had nothing to do for a part of the step.
-    """
-    busy = np.sort(answers[:-1][answers[:-1] > 0])  # what came later than all steps is in the last
-    return float(np.quantile(busy, 0.75)) / TIMELINE_STEP_S if len(busy) else 0.0
-
-
 def last_per_step(times_us: NDArray[np.int64], values: NDArray[np.int64]) -> list[int | None]:
     """The last value in each step of :data:`TIMELINE_STEP_S` from the run's start, None before the first; in order."""
     steps = np.floor(times_us / (TIMELINE_STEP_S * 1e6)).astype(np.int64)

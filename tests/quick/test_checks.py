@@ -178,11 +178,12 @@ def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:
         ([report(waited_s=0.1)], 1, None, "unknown"),
         ([report(late_us=60_000)], 1, 0.2, "ok"),
         ([report(late_us=598_000)], 1, 0.2, "limiting"),
+        ([report(late_us=598_000)], 1, 0.96, "unknown"),
         ([report()], 2, 0.2, "unknown"),
     ],
     ids=[
         *("idle", "two idle", "one busy", "busy, and so is the server", "busy, and the server unknown"),
-        *("late, as work is", "stood still", "one did not report"),
+        *("late, as work is", "stood still", "stood still, and the server had no time to spare", "one did not report"),
     ],
 )
 def test_the_generator_judges_itself(
@@ -216,6 +217,7 @@ def test_a_lag_far_below_what_is_measured_limits_nothing() -> None:
         ("limiting: the p50 of its lag is 0.16 ms, that of the answers' latency 0.3 ms; no", 0.4, 3.0, "ok"),
         ("limiting: the p50 of its lag is 0.16 ms, that of the answers' latency 0.3 ms; no", 0.4, 300.0, "unknown"),
         ("limiting: the p99 of its lag is 598 ms, that of the answers' latency 700 ms; no", 0.4, 700.0, "limiting"),
+        ("limiting: the p99 of its lag is 598 ms, that of the answers' latency 700 ms; no", 0.99, 700.0, "unknown"),
         ("limiting: an agent stood still: the p99 of the lag is 598 ms", 0.4, 700.0, "limiting"),
     ],
 )

@@ -213,6 +213,22 @@ def test_cpus_used_and_threads_waiting_are_per_time() -> None:
     assert episode.waiting_for_cpu == pytest.approx(0.9, rel=0.01)
 
 
+def test_who_took_all_there_was_slept_for_want_of_work() -> None:
+    """Waves fill the queue of a server that empties it between two samples, and sleeps until the next."""
+    waves = [(at, at, 17) for at in range(100, 300, 30)]
+    rests = [(at + 5, at + 25, 0) for at in range(100, 300, 30)]
+    rows = queue((0, 95, 0), *(stretch for pair in zip(waves, rests, strict=True) for stretch in pair), backlog=16)
+    found = episodes(watched(rows, asleep))
+    assert {episode.driver for episode in found} == {"unknown"}
+    assert {episode.driver for episode in episodes(watched(rows, starved))} == {"cpu_starved"}, "it never slept"
+
+
+def test_one_that_was_taken_ends_nothing() -> None:
+    rows = queue((0, 95, 0), (100, 300, 17), (305, 310, 16), (315, 600, 17), (605, 900, 0), backlog=16)
+    episode = only(episodes(watched(rows, asleep)))
+    assert (episode.begin_us, episode.end_us, episode.driver) == (100 * MS, 600 * MS, "stalled")
+
+
 # ---- the server's log --------------------------------------------------------------------------------------------
 
 TWICE = queue((0, 300, 129), (305, 595, 0), (600, 900, 129))

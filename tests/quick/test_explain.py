@@ -18,10 +18,11 @@ from harness.thought.cause import CAUSES
 from harness.thought.episodes import Episode
 from harness.thought.explain import explain
 from harness.thought.phases import PHASES
-from harness.thought.remedies import Facts, Remedy, held_for_the_gone, most_waiting, remedies
+from harness.thought.remedies import Facts, Remedy, held_for_the_gone, remedies
+from harness.thought.room import most_waiting
 from harness.thought.standstills import Standstill
 from harness.thought.summary import Summary
-from tests.tables import answered, connections, never_established, not_issued, queue, samples, unanswered
+from tests.tables import Row, answered, connections, never_established, not_issued, queue, samples, unanswered
 
 S = 1_000_000
 FACTS = Facts(
@@ -33,7 +34,7 @@ FACTS = Facts(
     idle="the server was stalled meanwhile",
     has_ledger=True,
     capacity_per_s=10_000,
-    time_left_s=5,
+    idle_s=1,
 )
 
 
@@ -92,6 +93,27 @@ def test_a_server_that_crashed_is_not_started_again_but_looked_into() -> None:
     assert "index out of bounds" in remedy.because
 
 
+def test_a_server_that_lives_and_no_longer_listens_is_looked_into_too() -> None:
+    """The process that listened was a child of the one that goes on."""
+    facts = replace(FACTS, stopped_listening=True, last_words="RuntimeError: boom")
+    (remedy,) = remedies(took(refused=5), [], facts)
+    assert "find why the server stopped listening" in remedy.change
+    assert "RuntimeError: boom" in remedy.because
+
+
+@pytest.mark.parametrize("cause", ["reset", "closed_early", "bad_answer"])
+def test_what_its_log_says_last_is_shown(cause: str) -> None:
+    (remedy,) = remedies(took(**{cause: 5}), [], replace(FACTS, last_words="RuntimeError: boom"))
+    assert remedy.because.endswith("server.log, which ends: RuntimeError: boom")
+
+
+@pytest.mark.parametrize("cause", ["unknown", "never_accepted"])
+def test_of_several_queues_it_is_said_how_many_lay_in_the_deepest(cause: str) -> None:
+    (remedy,) = remedies(took(**{cause: 736}), [], replace(FACTS, deepest_queues=(1, 0, 737, 2)))
+    assert "of its 4 queues the deepest held 737" in remedy.because
+    assert "causes.parquet" not in remedy.because
+
+
 @pytest.mark.parametrize("cause", ["syn_dropped", "ghost"])
 @pytest.mark.parametrize(
     ("driver", "word"),
@@ -120,14 +142,16 @@ def test_room_for_all_is_one_less_than_were_waiting() -> None:
     assert remedies(took(syn_dropped=50), [], replace(FACTS, most_waiting=129)) == []
 
 
-def test_no_more_room_than_can_be_answered_in_time() -> None:
+def test_no_more_room_where_the_queue_was_never_empty() -> None:
     """A handler that waits 20 ms in the thread that accepts answers 49 a second, whatever waits."""
     waiting = replace(FACTS, most_waiting=2_869, capacity_per_s=49)
-    assert remedies(took(syn_dropped=2_000), [], replace(waiting, time_left_s=2)) == []
-    (remedy,) = remedies(took(syn_dropped=2_000), [], replace(waiting, time_left_s=10))
-    assert "489" in remedy.change
-    (all_of_them,) = remedies(took(syn_dropped=2_000), [], replace(waiting, capacity_per_s=2_000))
-    assert "2,868" in all_of_them.change
+    assert remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=0)) == []
+    assert remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=0.8)) == [], "39 of 2,000"
+    (remedy,) = remedies(took(syn_dropped=2_000), [], replace(waiting, idle_s=8))
+    assert "520 holds what it had the time for" in remedy.change
+    assert "392 of the 2,000" in remedy.because
+    (all_of_them,) = remedies(took(syn_dropped=2_800), [], replace(waiting, capacity_per_s=5_000))
+    assert "2,868 has room for all" in all_of_them.change
 
 
 def test_no_verdict_on_a_backlog_where_this_host_lost_packets_or_nothing_was_answered() -> None:
@@ -171,6 +195,24 @@ def test_the_largest_comes_first() -> None:
     assert numbers[0] == 900
     assert "accept faster" in changes(found[:3]), "it drove nine of ten drops"
     assert {remedy.connections for remedy in found if "stops" in remedy.change} == {30}
+
+
+def test_cpus_of_its_own_are_promised_with_what_they_can_give_at_best() -> None:
+    """It ran half of the time that it was ready to; what its clients lose by it, nobody knows beforehand."""
+    starved = replace(episode("cpu_starved"), running=0.25, waiting_for_cpu=0.5)
+    longer = replace(episode("cpu_starved", begin_ms=600, end_ms=2_100), running=0.25, waiting_for_cpu=0.0)
+    (remedy,) = remedies(took(syn_dropped=50), [starved], replace(FACTS, most_waiting=100))
+    assert "at best 3 times as fast" in remedy.because
+    assert "is to be measured" in remedy.change
+    (remedy,) = remedies(took(syn_dropped=50), [starved, longer], replace(FACTS, most_waiting=100))
+    assert "at best 1.5 times as fast" in remedy.because, "the longer one counts for more"
+
+
+@pytest.mark.parametrize(("cpus_of_its_own", "says"), [(False, True), (True, False)])
+def test_a_late_generator_is_not_sent_where_it_is(cpus_of_its_own: bool, says: bool) -> None:
+    (remedy,) = remedies(took(client_late=50), [], replace(FACTS, has_cpus_of_its_own=cpus_of_its_own))
+    assert ("--cpu disjoint" in remedy.change) == says
+    assert "--processes" in remedy.change
 
 
 def test_where_all_is_clean_there_is_nothing_to_mend() -> None:
@@ -318,6 +360,21 @@ def test_what_a_load_balancer_opened_is_known_where_no_other_program_opens_any(
     kernel = {"isolated": isolated, "counters": {"ActiveOpens": 13}}
     summary = run_of(tmp_path / "r", connections(*MIXED), None, 10, front=FRONT, kernel=kernel)
     assert summary.connections_to_server == opened
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([answered(), unanswered(outcome="refused", established_us=None, errno=111, closed_us=9_000)], True),
+        ([unanswered(outcome="refused", established_us=None, errno=111, closed_us=1_050), answered()], False),
+        ([unanswered(outcome="refused", established_us=None, errno=111, closed_us=1_050)], False),
+    ],
+    ids=["after others were established", "before", "nobody ever was"],
+)
+def test_who_no_longer_listened_is_told_from_who_never_did(tmp_path: Path, rows: list[Row], says: bool) -> None:
+    (remedy,) = explain(run_of(tmp_path / "r", connections(*rows), None, len(rows)))["remedies"]
+    assert ("stopped listening" in remedy["change"]) == says
+    assert ("start a listener there" in remedy["change"]) != says
 
 
 def test_failed_checks_come_first_and_doubtful_ones_next(tmp_path: Path) -> None:

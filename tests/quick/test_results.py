@@ -13,6 +13,7 @@ from harness.events import store
 from harness.plan import load_plan, trial_from_options
 from harness.thought import runs as results
 from harness.thought.cause import CAUSES
+from tests.lines import run as line
 
 PLAN = """
 repeats = 2
@@ -70,3 +71,27 @@ def test_an_option_that_is_newer_than_a_run_is_at_its_default() -> None:
     del older["load"]["spread_ms"], older["host_sysctls"], older["settle_s"]
     found = results.with_options(pd.DataFrame({"plan": [older]}), "spread_ms", "host_sysctl", "settle_s", "server")
     assert found[["spread_ms", "host_sysctl", "settle_s", "server"]].to_numpy().tolist() == [[0.0, (), 0.0, "go"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "used_s", "verdict"),
+    [
+        ({"server": "python"}, 9.6, "ok"),
+        ({"server": "python", "workers": 2}, 9.6, "limiting"),
+        ({"server": "hyper"}, 9.6, "limiting"),
+        ({"server": "hyper"}, 19.2, "ok"),
+        ({"server": "hyper", "cpu": "disjoint"}, 9.6, "ok"),
+        ({"server": "hyper"}, np.nan, "unknown"),
+    ],
+    ids=["one thread", "two workers", "a thread a CPU", "both CPUs", "one CPU of its own", "not recorded"],
+)
+def test_a_busy_agent_limits_a_server_that_has_a_cpu_to_spare(
+    tmp_path: Path, options: dict[str, object], used_s: float, verdict: str
+) -> None:
+    told = "limiting: an agent was busy 99% of its time; no verdict on the server's speed from this run"
+    check = {"name": "generator", "status": "unknown", "detail": told}
+    recorded = line(options, generator="limiting", server_cpu_s=used_s, wall_s=10.0, host={"cpus": 2}, checks=[check])
+    nothing = dict.fromkeys(column.name for column in results.COLUMNS)
+    kept = pd.DataFrame([nothing | recorded | {"cpu": options.get("cpu", "shared")}])
+    results.write(kept, tmp_path / "runs.parquet")
+    assert results.read(tmp_path / "runs.parquet")["generator"].to_list() == [verdict]

@@ -24,7 +24,8 @@ def arrived(*at_ms: int) -> list[dict[str, object]]:
 
 
 ROWS = connections(*arrived(105, 205, 305))
-STILL = samples(*queue((0, 100, 0), (110, 200, 1), (210, 300, 2), (310, 2_900, 3), (2_905, 3_000, 0)))
+QUEUE = queue((0, 100, 0), (110, 200, 1), (210, 300, 2), (310, 2_900, 3), (2_905, 3_000, 0))
+STILL = samples(*QUEUE)
 
 
 def test_a_queue_that_only_grows_is_a_standstill() -> None:
@@ -46,6 +47,20 @@ def test_an_accept_that_was_stamped_ends_it() -> None:
 def test_what_an_episode_of_a_full_queue_tells_is_not_told_again() -> None:
     episode = Episode(500 * MS, 900 * MS, "stalled", "", 3, None, None, None)
     assert standstills(ROWS, STILL, [episode]) == []
+
+
+def test_who_ran_out_of_files_and_rests_is_not_asleep_of_its_own_accord() -> None:
+    """Its log says so: between two samples it may have closed all that it had."""
+    resting = {"server_cpu_us": 500, "server_wait_us": 100, "server_threads": 1, "server_threads_stopped": 0}
+    seen = samples(*({**row, **resting} for row in QUEUE))
+    (rests,) = standstills(ROWS, seen, [], out_of_files_lines=1)
+    assert rests.driver == "out_of_files"
+    assert "its log says 1 times" in rests.because
+    (sleeps,) = standstills(ROWS, seen, [])
+    assert sleeps.driver == "stalled"
+    slept_before = Episode(3_000 * MS, 3_100 * MS, "out_of_files", "", 3, None, None, None, asleep=True)
+    (sleeps,) = standstills(ROWS, seen, [slept_before], out_of_files_lines=1)
+    assert sleeps.driver == "stalled", "the log tells of one of the two"
 
 
 def test_without_samples_there_is_none() -> None:
