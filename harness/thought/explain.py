@@ -152,6 +152,7 @@ def _facts(summary: Summary) -> Facts:
         capacity_per_s=busy_rate(summary.answered["last_byte_us"].to_numpy().astype(np.float64)),
         idle_s=idle_while_waited_s(summary.connections, summary.causes, summary.samples),
         input_queue_dropped=bool(manifest["kernel"].get("counters", {}).get(LO_RX_DROPPED)),
+        generator_ok=summary.generator.verdict == "ok",
         not_issued=summary.connections["issued_us"].null_count,
         has_cpus_of_its_own=manifest["cpu"].get("regime") == "disjoint",
         cpus_apart=max(1, manifest["host"]["cpus"] // 2),

@@ -58,7 +58,7 @@ def _worth_a_word(cause: str, causes: Mapping[str, int], facts: Facts) -> int:
     """How many connections a cause took, where that is more than what happens to a storm that is well."""
     if cause == "unknown":
         return causes[cause] - facts.not_issued
-    if cause == "client_late" and causes[cause] < LATE_SHARE * sum(causes.values()):
+    if cause == "client_late" and (facts.generator_ok or causes[cause] < LATE_SHARE * sum(causes.values())):
         return 0
     return causes[cause]
 
@@ -89,6 +89,8 @@ class Facts:
     """How long its queue was empty while connections that it had dropped waited to be sent again."""
     input_queue_dropped: bool = False
     """Whether this host lost packets before TCP: then nothing is said of a backlog."""
+    generator_ok: bool = False
+    """Whether it was not the limit: of what is answered within a millisecond its lag is soon the longest part."""
     not_issued: int = 0
     """Connections that never left a client."""
     has_cpus_of_its_own: bool = False

@@ -1,6 +1,6 @@
 """Stretches in which nobody took from a queue that was not full: what is slow without a single drop.
 
-A queue that only grows says it where all that came in meanwhile is still there.
+A queue that only grows says it from where all that came in since is still there.
 """
 
 from __future__ import annotations
@@ -62,12 +62,11 @@ def standstills(
     stamps = np.sort(rows["accepted_us"])
     found = []
     for first, last in _never_falling(depths):
-        begin, end = times[first], times[last]
-        came = np.searchsorted(entered, end) - np.searchsorted(entered, begin)
-        accepted = np.searchsorted(stamps, end) - np.searchsorted(stamps, begin)
-        all_there = depths[last] - depths[first] >= STILL_THERE * came
+        came, accepted = (np.searchsorted(moments, times[first : last + 1]) for moments in (entered, stamps))
+        still_there = depths[last] - depths[first : last + 1] >= STILL_THERE * (came[-1] - came)
+        begin, end = times[first + int(np.argmax(still_there & (accepted == accepted[-1])))], times[last]
         told = any(one.begin_us < end and one.end_us > begin for one in episodes)
-        if end - begin < SHORTEST_US or accepted or not all_there or told:
+        if end - begin < SHORTEST_US or told:
             continue
         did = activity(samples, int(begin), int(end))
         driver, because = ("unknown", "the server was not sampled") if did is None else (did.driver, did.because)

@@ -34,14 +34,22 @@ def test_a_queue_that_only_grows_is_a_standstill() -> None:
     assert found.driver == "unknown", "the server was not sampled"
 
 
-def test_a_queue_that_grows_while_it_is_taken_from_is_none() -> None:
-    """Six came meanwhile, and three are there."""
-    assert standstills(connections(*arrived(105, 150, 205, 250, 305, 350)), STILL, []) == []
+def test_a_queue_that_grows_while_it_is_taken_from_stands_still_from_the_last_that_was_taken() -> None:
+    """Of four queues one is not served: six came, three of them are there, and then none came."""
+    (found,) = standstills(connections(*arrived(105, 150, 205, 250, 305, 350)), STILL, [])
+    assert (found.begin_us, found.end_us, found.waited) == (355 * MS, 2_900 * MS, 3)
 
 
-def test_an_accept_that_was_stamped_ends_it() -> None:
+def test_a_queue_that_is_taken_from_until_the_end_is_none() -> None:
+    assert standstills(connections(*arrived(105, 205, 305, *range(400, 2_900, 100))), STILL, []) == []
+
+
+def test_it_begins_when_the_last_accept_was_stamped() -> None:
     stamped = connections(*arrived(105, 205), {**arrived(305)[0], "accepted_us": 400 * MS})
-    assert standstills(stamped, STILL, []) == []
+    (found,) = standstills(stamped, STILL, [])
+    assert found.begin_us == 405 * MS
+    late = connections(*arrived(105, 205), {**arrived(305)[0], "accepted_us": 2_700 * MS})
+    assert standstills(late, STILL, []) == []
 
 
 def test_what_an_episode_of_a_full_queue_tells_is_not_told_again() -> None:

@@ -12,11 +12,18 @@ from tests.calling import Result
 
 Call = Callable[..., Result]
 pytestmark = pytest.mark.alone
+ANSWER = """\
+import os, signal, socket, sys, time
+port = int(sys.argv[1])
+def answer(connection):
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+    connection.close()
+"""
 PLANTED = """\
-import socket, sys, time
-port, backlog, wait_s, anew_at, anew, pause_at, pause_s = map(float, sys.argv[1:])
-listener = socket.create_server(("127.0.0.1", int(port)), backlog=int(backlog))
-accepted = 0
+backlog, wait_s, anew_at, anew, pause_at, pause_s, nap_s = map(float, sys.argv[2:])
+listener = socket.create_server(("127.0.0.1", port), backlog=int(backlog))
+accepted, woke = 0, time.monotonic()
 while True:
     connection, _ = listener.accept()
     accepted += 1
@@ -24,23 +31,68 @@ while True:
         listener.listen(int(anew))
     if accepted == pause_at:
         time.sleep(pause_s)
+    if nap_s and time.monotonic() > woke + 0.7:
+        time.sleep(nap_s)
+        woke = time.monotonic()
     time.sleep(wait_s)
-    connection.recv(4096)
-    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-    connection.close()
+    answer(connection)
 """
-PLAIN = {"backlog": 16, "wait_s": 0, "anew_at": 0, "anew": 0, "pause_at": 0, "pause_s": 0}
+PLAIN = {"backlog": 16, "wait_s": 0, "anew_at": 0, "anew": 0, "pause_at": 0, "pause_s": 0, "nap_s": 0}
+ITS_WORKER_CRASHES = """\
+while os.fork():
+    while True:
+        time.sleep(1)
+listener = socket.create_server(("127.0.0.1", port), backlog=64)
+for _ in range(300):
+    answer(listener.accept()[0])
+raise RuntimeError("boom at connection 300")
+"""
+ONE_OF_FOUR_STOPS = """\
+for worker in range(4):
+    if not os.fork():
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1024)
+        for accepted in range(10**9):
+            answer(listener.accept()[0])
+            if worker == 3 and accepted == 20:
+                os.kill(os.getpid(), signal.SIGSTOP)
+while True:
+    time.sleep(1)
+"""
+RESTS_WHEN_OUT_OF_FILES = """\
+listener = socket.create_server(("127.0.0.1", port), backlog=4096)
+answer(listener.accept()[0])
+held = []
+while len(held) < 200:
+    try:
+        held.append(listener.accept()[0])
+    except OSError as error:
+        print(error, flush=True)
+        for connection in held:
+            answer(connection)
+        time.sleep(1.5)
+        break
+else:
+    for connection in held:
+        answer(connection)
+while True:
+    answer(listener.accept()[0])
+"""
 
 
 @pytest.fixture
 def told(stormlab: Call, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """A storm on a server that was planted, and its story."""
-    program = tmp_path / "planted.py"
-    program.write_text(PLANTED)
+    file = tmp_path / "planted.py"
 
-    def tell(server: Mapping[str, float], *words: str) -> dict[str, Any]:
-        arguments = " ".join(f"{value:g}" for value in {**PLAIN, **server}.values())
-        run = stormlab("run", "--command", f"{{python}} {program} {{port}} {arguments}", *words).run
+    def tell(server: Mapping[str, float] | str, *words: str) -> dict[str, Any]:
+        """``server`` is what differs from :data:`PLAIN`, or a program."""
+        numbers = {} if isinstance(server, str) else {**PLAIN, **server}
+        file.write_text(ANSWER + (server if isinstance(server, str) else PLANTED))
+        arguments = " ".join(f"{value:g}" for value in numbers.values())
+        run = stormlab("run", "--command", f"{{python}} {file} {{port}} {arguments}", *words).run
         return stormlab("explain", run["run_id"]).document
 
     return tell
@@ -98,3 +150,58 @@ def test_what_is_slow_without_a_drop_is_named_with_its_driver(told: Callable[...
     assert still["driver"] == "stalled"
     assert still["waited"] > 400
     assert any("stops the server" in change for change in changes(story))
+
+
+def test_naps_that_add_up_to_more_than_the_timeout_are_slept_over_by_a_larger_queue(
+    told: Callable[..., dict[str, Any]],
+) -> None:
+    """Nobody meets more than one or two of them."""
+    storm = ("--clients", "6000", "--rate", "1500", "--timeout", "1")
+    before = told({"nap_s": 0.3, "backlog": 64}, *storm)
+    assert {episode["driver"] for episode in before["episodes"]} <= {"stalled", "unknown"}
+    assert "stops the server" in changes(before)[0]
+    (advice,) = room(before)
+    after = told({"nap_s": 0.3, "backlog": int(advice.partition(": ")[2].split()[0].replace(",", ""))}, *storm)
+    lost, still_lost = (6000 - story["outcomes"]["answered"] for story in (before, after))
+    assert still_lost < 0.05 * lost
+
+
+def test_a_server_that_never_runs_out_of_work_is_not_advised_more_of_it(told: Callable[..., dict[str, Any]]) -> None:
+    """Ten seconds leave it time for more than its queue holds, and it uses them in any case."""
+    storm = ("--clients", "600", "--timeout", "6")
+    before = told({"wait_s": 0.02, "backlog": 128}, *storm)
+    assert room(before) == []
+    after = told({"wait_s": 0.02, "backlog": 4096}, *storm)
+    assert after["outcomes"]["answered"] - before["outcomes"]["answered"] < 0.1 * 600
+
+
+def test_a_server_whose_worker_crashed_is_looked_into_not_called_elsewhere(told: Callable[..., dict[str, Any]]) -> None:
+    story = told(ITS_WORKER_CRASHES, "--clients", "900", "--timeout", "2")
+    (remedy, *_) = story["remedies"]
+    assert remedy["change"] == "find why the server stopped listening"
+    assert "RuntimeError: boom at connection 300" in remedy["because"]
+    assert not any("start a listener there" in change for change in changes(story))
+
+
+def test_of_four_workers_it_is_said_that_one_is_stopped_and_what_lies_there(
+    told: Callable[..., dict[str, Any]],
+) -> None:
+    story = told(ONE_OF_FOUR_STOPS, "--clients", "900", "--timeout", "2")
+    unanswered = story["planned"] - story["outcomes"]["answered"]
+    (still,) = story["standstills"]
+    assert (still["driver"], still["waited"]) == ("stalled", unanswered)
+    (lie,) = (remedy for remedy in story["remedies"] if "let the server accept" in remedy["change"])
+    assert lie["connections"] == unanswered > 0
+    assert "stopped by a signal: 1 of 5 threads" in lie["because"]
+    assert f"of its 4 queues the deepest held {unanswered}" in lie["because"]
+
+
+def test_a_rest_for_want_of_files_is_called_so_and_more_of_them_cure_it(told: Callable[..., dict[str, Any]]) -> None:
+    """It has closed them by the next sample, and nothing is ever dropped: only its log tells."""
+    storm = ("--clients", "400", "--timeout", "5")
+    before = told(RESTS_WHEN_OUT_OF_FILES, *storm, "--nofile", "64")
+    assert [still["driver"] for still in before["standstills"]] == ["out_of_files"]
+    assert changes(before)[0] == "raise the server's limit of open files (--nofile)"
+    after = told(RESTS_WHEN_OUT_OF_FILES, *storm, "--nofile", "1000")
+    assert after["standstills"] == []
+    assert not any("--nofile" in change for change in changes(after))
