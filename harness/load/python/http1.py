@@ -1,7 +1,8 @@
 """One HTTP/1.1 answer on its way in; parsing is httptools' (llhttp).
 
-The first final answer is the request's. What comes after it unasked says nothing of it, and leaves a connection that no
-other request may use (RFC 9112, section 9.2).
+The first final answer is the request's. What comes after it unasked, in the same read or a later one, says nothing of
+it, and leaves a connection that no other request may use (RFC 9112, section 9.2; llhttp skips empty lines of that
+read). Where a length stands beside a coding, an attack is likelier than an answer: it is none (section 6.3).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ NO_ANSWER = 0
 ACCEPT_STAMP = b"x-accept-ns"
 """Header in which the lab's servers say when they got the connection."""
 MOST_HEAD_BYTES = 1 << 16
-"""What headers may be together, or what follows a body: nobody sends more, and the parser holds on to a name or a value
-until it is complete."""
+"""What a head may have, and about what may follow a body: nobody sends more, and the parser holds on to a name or a
+value until it is complete."""
+_LINE, _HEAD_ENDS = b"\r\n", b"\r\n\r\n"
 _LENGTH, _CODING = _FRAMING = (b"content-length", b"transfer-encoding")
 _LENGTHS = frozenset(map(len, (ACCEPT_STAMP, *_FRAMING)))
 """Of the names that matter: most headers are told from them by their length, sooner than in lower case."""
@@ -29,7 +31,18 @@ class Answer:
     length, the end of the stream ends the answer (RFC 9112 section 6.3, rule 8).
     """
 
-    __slots__ = ("accepted_ns", "beside_body", "complete", "feed", "framed", "head", "keep_alive", "parser", "status")
+    __slots__ = (
+        "accepted_ns",
+        "beside_body",
+        "complete",
+        "feed",
+        "framed",
+        "head",
+        "interim",
+        "keep_alive",
+        "parser",
+        "status",
+    )
 
     def __init__(self) -> None:
         self.parser = httptools.HttpResponseParser(self)
@@ -43,7 +56,9 @@ class Answer:
         self.accepted_ns = 0
         """When the server got the connection, CLOCK_MONOTONIC, if it says so."""
         self.head = b""
-        """What came of the headers before the last of them did; empty where they came at once."""
+        """What came of the answer before the last of its headers did; empty where that came at once."""
+        self.interim = 0
+        """Answers skipped since: 100 Continue and its like announce the answer; they are not it."""
         self.beside_body = 0
         """Bytes since the last that were of a body."""
 
@@ -51,37 +66,51 @@ class Answer:
         """Get ready for the next answer on the same connection."""
         self.complete = self.framed = False
         self.status = NO_ANSWER
-        self.head, self.beside_body = b"", 0
+        self.head, self.interim, self.beside_body = b"", 0, 0
 
     def take(self, data: memoryview) -> bool:
-        """Take in what was read; False where it is no HTTP answer, or one whose headers have no end."""
+        """Take in what was read; False where it is no HTTP answer, or one whose headers are too many."""
+        if self.status == NO_ANSWER and len(data) > (room := MOST_HEAD_BYTES - len(self.head)):
+            return self.take(data[:room]) and self.take(data[room:])
         self.beside_body += len(data)
         try:
             self.feed(data)
-        except httptools.HttpParserUpgrade:
-            return False
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             # After the answer it is surplus. Before its end, a length that is said twice may be said alike.
             return self.complete or (not self.headers_complete and self._take_with_one_length(data))
         if self.complete:
             return True
         if not self.headers_complete:
-            self.head += data
+            return self._keep(self._answer_so_far(data))
         return self.beside_body <= MOST_HEAD_BYTES
+
+    def _answer_so_far(self, data: memoryview) -> bytes:
+        """From its first byte on, without the interim ones before it."""
+        interim, self.interim = self.interim, 0
+        return (self.head + data).split(_HEAD_ENDS, interim)[-1]
+
+    def _keep(self, head: bytes) -> bool:
+        """Until the rest of it comes, if that may be."""
+        self.head, self.beside_body = head, len(head)
+        return len(head) < MOST_HEAD_BYTES
 
     def _take_with_one_length(self, data: memoryview) -> bool:
         """The answer again without lines that repeat its length (RFC 9110, section 8.6), if there are any."""
-        end = b"\r\n\r\n"
-        head, there, body = (self.head + data).partition(end)
-        lines = head.split(b"\r\n")
-        lengths = [line.partition(b":")[2].strip() for line in lines if line.partition(b":")[0].lower() == _LENGTH]
-        if not there or len(lengths) < 2 or len(set(lengths)) > 1:
+        answer = self._answer_so_far(data)
+        head, end, body = answer.partition(_HEAD_ENDS)
+        fields = [(line, *line.partition(b":")) for line in head.split(_LINE)]
+        lengths = [value.strip() for _, name, _, value in fields if name.lower() == _LENGTH]
+        if len(lengths) < 2:
             return False
-        others = [line for line in lines if line.partition(b":")[0].lower() != _LENGTH]
+        if not end:  # with the rest the parser, which has stopped, says the same again
+            return self._keep(answer)
+        if len(set(lengths)) > 1:
+            return False
+        others = [line for line, name, _, _ in fields if name.lower() != _LENGTH]
         self.parser = httptools.HttpResponseParser(self)
         self.feed = self.parser.feed_data
-        self.head, self.beside_body = b"", 0
-        return self.take(memoryview(b"\r\n".join([*others, b"Content-Length: " + lengths[0]]) + end + body))
+        self.next()
+        return self.take(memoryview(_LINE.join([*others, b"Content-Length: " + lengths[0]]) + end + body))
 
     def forget_parser(self) -> None:
         # The parser holds this object's methods: a cycle, and the collector is off while a storm runs.
@@ -106,13 +135,15 @@ class Answer:
         if name == _LENGTH:
             self.framed = True
         elif name == _CODING:  # another coding than this last one goes on until the stream ends
-            self.framed = value.lower().endswith(b"chunked")
+            self.framed = value.lower().rpartition(b",")[2].strip() == b"chunked"
         elif name == ACCEPT_STAMP and value.isdigit() and len(value) < 19:
             self.accepted_ns = int(value)
 
     def on_headers_complete(self) -> None:
         if not self.complete:
             self.status = self.parser.get_status_code()
+            if self.status < 100:
+                raise ValueError("no status")  # the parser takes it for its own error
 
     def on_body(self, body: bytes) -> None:
         self.beside_body = 0
@@ -120,8 +151,9 @@ class Answer:
     def on_message_complete(self) -> None:
         if self.complete:
             return
-        if self.status < 200:  # 100 Continue and its like announce the answer; they are not it
-            self.next()
+        if self.status < 200:
+            self.interim += 1
+            self.framed, self.status = False, NO_ANSWER
             return
         self.complete = True
         self.keep_alive = self.parser.should_keep_alive()

@@ -15,7 +15,7 @@ from time import monotonic_ns
 from typing import Any
 
 import h2
-from h2 import events
+from h2 import events, frame_buffer
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -32,11 +32,10 @@ from harness.load.python.connecting import (
     OTHER_ERROR,
     OUTCOME_OF_ERRNO,
     READABLE,
-    RECEIVES_IN_A_ROW,
     UNTIL_CONNECTED,
     Connector,
 )
-from harness.load.python.http1 import ACCEPT_STAMP, protocol_of
+from harness.load.python.http1 import ACCEPT_STAMP, MOST_HEAD_BYTES, NO_ANSWER, protocol_of
 from harness.load.python.links import MOST_STREAMS, FramedAnswer, Link, LinkSchedule, Stream, request_headers
 from harness.load.python.record import ANSWERED, RequestRecord
 from harness.load.python.tcp_info import RESOLUTION_NS, tcp_info
@@ -46,8 +45,12 @@ NAME = "HTTP/2"
 LIBRARY = f"h2 {h2.__version__}"
 MOST_AT_ONCE = 16
 """Streams a link begins in one turn, written to the socket together."""
-READ_AT_ONCE = 1 << 14
-"""The smallest frames have 9 bytes and take some 20 µs each: a flood of them must leave the loop its turn."""
+READ_AT_ONCE, READS_IN_A_ROW = 1 << 14, 2
+"""The smallest frames have 9 bytes and take 20 to 60 µs each: a flood of them must leave the loop its turn."""
+MOST_UNSENT_BYTES = 1 << 18
+"""Of replies to a server that sends, and takes none: more than a hundred requests are, less than a flood makes."""
+# RFC 9113, section 6.5.2: a frame has 16,384 bytes, unless its receiver allows more. h2 would keep 64 of these.
+frame_buffer.CONTINUATION_BACKLOG = MOST_HEAD_BYTES // 16_384
 WINDOW = 2**31 - 1
 """The largest there is: answers are read as they come, and no flow control is to be measured."""
 _FRAMES: dict[type[events.Event], str] = {
@@ -64,9 +67,9 @@ _FRAMES: dict[type[events.Event], str] = {
 
 
 def status_of(values: Sequence[bytes]) -> int:
-    """The one ``:status`` of an answer: three digits (RFC 9113, section 8.3.2); anything else is none, 0."""
+    """The one ``:status`` of an answer: three digits (RFC 9113, section 8.3.2); anything else is none."""
     one = values[0] if len(values) == 1 else b""
-    return int(one) if len(one) == 3 and one.isdigit() and b"1" <= one[:1] <= b"5" else 0
+    return int(one) if len(one) == 3 and one.isdigit() and b"1" <= one[:1] <= b"5" else NO_ANSWER
 
 
 class Http2Connections:
@@ -92,6 +95,7 @@ class Http2Connections:
         self.issued = self.finished = self.answered = 0
         self._on: dict[type[events.Event], Callable[[Link, Any], None]] = {
             events.RemoteSettingsChanged: self._settings,
+            events.InformationalResponseReceived: self._interim,
             events.ResponseReceived: self._headers,
             events.DataReceived: self._data,
             events.StreamEnded: self._ended,
@@ -131,8 +135,14 @@ class Http2Connections:
         link.answer = FramedAnswer()
         link.frames = H2Connection(self.config)
         link.frames.local_settings = Settings(
-            client=True, initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
+            client=True,
+            initial_values={
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MOST_HEAD_BYTES,
+            },
         )
+        link.frames.decoder.max_header_list_size = MOST_HEAD_BYTES
         link.frames.initiate_connection()
         link.frames.increment_flow_control_window(WINDOW - 65_535)
         issued_ns, code = self.connector.connect(link, 0)
@@ -202,7 +212,7 @@ class Http2Connections:
         return sent > 0
 
     def _receive(self, link: Link) -> None:
-        for _ in range(RECEIVES_IN_A_ROW):
+        for _ in range(READS_IN_A_ROW):
             try:
                 received = link.socket.recv_into(self.buffer, READ_AT_ONCE)
             except BlockingIOError:
@@ -240,11 +250,24 @@ class Http2Connections:
                 self._on[kind](link, event)
             if link.state is State.CLOSED:
                 return False
-        return self._flush(link) or link.state is State.WAITING
+        if not self._flush(link) and link.state is not State.WAITING:
+            return False
+        if len(link.unsent) > MOST_UNSENT_BYTES:
+            self._end(link, BAD_ANSWER, monotonic_ns())
+            return False
+        return True
 
     def _settings(self, link: Link, event: events.RemoteSettingsChanged) -> None:
         assert link.frames is not None
         link.most = min(link.frames.remote_settings.max_concurrent_streams, MOST_STREAMS)
+
+    def _interim(self, link: Link, event: events.InformationalResponseReceived) -> None:
+        """What announces the answer is skipped; 101 does not (RFC 9113, section 8.6), nor does ``1abc``."""
+        stream = link.streams.get(event.stream_id or 0)
+        status = status_of([value for name, value in event.headers or () if name == b":status"])
+        if stream is not None and status in (NO_ANSWER, 101):
+            self._end_stream(stream, BAD_ANSWER, monotonic_ns())
+            self._cancel(link, stream)
 
     def _headers(self, link: Link, event: events.ResponseReceived) -> None:
         stream = link.streams.get(event.stream_id or 0)
@@ -290,11 +313,16 @@ class Http2Connections:
         self._end_stream(client, self.connector.timeout(client), now_ns)
         if link.state is State.CONNECTING:
             self._end(link, Outcome.connect_timeout, now_ns)
-        elif link.state is State.WAITING and link.frames is not None:
-            with suppress(H2Error):  # it has just ended
-                link.frames.reset_stream(client.index, ErrorCodes.CANCEL)
+        elif link.state is State.WAITING:
+            self._cancel(link, client)
             self._flush(link)
         self._queue(link)
+
+    def _cancel(self, link: Link, stream: Stream) -> None:
+        """Tell the server that a stream is over."""
+        assert link.frames is not None
+        with suppress(H2Error):  # it has just ended
+            link.frames.reset_stream(stream.index, ErrorCodes.CANCEL)
 
     def give_up(self) -> None:
         now_ns = monotonic_ns()

@@ -57,42 +57,51 @@ class Storm:
         self.header = rows.header
         self.schedule, self.connections = driver(slice_, rows)
         self.waited_ns = 0
+        self._expired_ns = 0
         self._lags_us: Counter[int] = Counter()
 
     def run(self, start_ns: int) -> None:
         self.schedule.start(start_ns)
-        connections, schedule = self.connections, self.schedule
-        clients = connections.connector.open
-        planned = self.slice.requests
-        looked_ns = expired_ns = monotonic_ns()
-        while connections.finished + schedule.never_issued < planned:
+        looked_ns = self._expired_ns = monotonic_ns()
+        while not self.over:
             self._issue()
             events, polled_ns, slept = self._poll()
-            for file, mask in events:
-                client = clients.get(file)
-                if client is not None:
-                    connections.advance(client, mask)
-                    now_ns = monotonic_ns()
-                    if now_ns - expired_ns > EXPIRE_EVERY_NS:  # what floods it must not keep others from their end
-                        expired_ns = self._expire(now_ns)
+            self._hand_on(events)
             if events:
                 # Having slept, the loop was not late for what woke it up, only in what it did after.
                 self._lags_us[(monotonic_ns() - (polled_ns if slept else looked_ns)) // 1000] += len(events)
-            saw_all = len(events) < EVENTS_PER_POLL  # else something may have been ready that was not looked at
-            if saw_all:
+            if len(events) < EVENTS_PER_POLL:  # else something may have been ready that was not looked at
                 looked_ns = polled_ns
-            if saw_all:
-                expired_ns = self._expire(polled_ns)
-            if self.header["asked_to_stop"][0]:
-                break
-        connections.give_up()
+                self._expire(polled_ns)
+        self.connections.give_up()
         self._publish()
 
-    def _expire(self, now_ns: int) -> int:
-        """End what has had its time; when that was."""
+    @property
+    def over(self) -> bool:
+        """Every request has ended, or somebody asked to stop."""
+        ended = self.connections.finished + self.schedule.never_issued
+        return ended >= self.slice.requests or bool(self.header["asked_to_stop"][0])
+
+    def _hand_on(self, events: list[tuple[int, int]]) -> None:
+        """Whoever floods this loop must keep no other from its beginning or its end."""
+        connections, clients = self.connections, self.connections.connector.open
+        for file, mask in events:
+            client = clients.get(file)
+            if client is None:
+                continue
+            connections.advance(client, mask)
+            now_ns = monotonic_ns()
+            if now_ns - self._expired_ns > EXPIRE_EVERY_NS:
+                self._expire(now_ns)
+                if self.over:
+                    return
+                self._issue()
+
+    def _expire(self, now_ns: int) -> None:
+        """End what has had its time."""
+        self._expired_ns = now_ns
         for client in self.schedule.overdue(now_ns):
             self.connections.expire(client)
-        return now_ns
 
     @property
     def late_us(self) -> dict[int, int]:
