@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.plan import Plan
+from harness.thought.deciding import FEWEST_TO_DECIDE, Decision, decide, decide_over_strata
 from harness.thought.inference import (
     CONFIDENCE,
     FEWEST_FOR_T,
@@ -21,11 +22,17 @@ from harness.thought.inference import (
     holm,
     paired_difference,
     paired_ratio,
+    stratified_difference,
     unpaired_p,
 )
 
 MATTERS = 0.05
 """Share of all clients; a change of fewer is nobody's cause or fix. Notebook 02 draws the same line."""
+TOLD_BY = FEWEST_RUNS
+"""Runs a side of which claims are told until the reference data have :data:`deciding.FEWEST_TO_DECIDE` of each kind.
+
+Of most kinds they have three or five. Whoever raises it sees what that many runs cannot decide.
+"""
 LIMITED_TOO_OFTEN = 0.5
 """Share of the storms of a kind; from there on nothing is said of the speed of its server."""
 EFFECTS = ("more", "less")
@@ -71,34 +78,49 @@ def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched:
 def difference(
     runs: pd.DataFrame, measure: str, by: str, changed: object, untouched: object, alike: Sequence[str] = ()
 ) -> Difference | None:
-    """The same as a difference; of storms of several kinds, the blocks are those that are ``alike`` in these columns.
+    """The same as a difference; of storms of several kinds, which are ``alike`` in these columns, the mean over kinds.
 
-    Kinds have nothing else in common, so that of several the p is that of the signs within blocks.
+    A kind with too few storms is none of them.
     """
     pairs = _pairs(runs, measure, by, changed, untouched, alike)
-    if len(pairs) < (fewest_blocks() if alike else FEWEST_RUNS):
+    if alike:
+        kinds = [one for _, one in pairs.groupby(list(alike), observed=True) if len(one) >= FEWEST_RUNS]
+        strata = [(one[changed].to_list(), one[untouched].to_list()) for one in kinds]
+        return stratified_difference(strata) if strata else None
+    if len(pairs) < FEWEST_RUNS:
         return None
     both = [pairs[name].to_list() for name in pairs]
-    found = paired_difference(*both)
-    return found if alike else replace(found, p=unpaired_p(*both))
+    return replace(paired_difference(*both), p=unpaired_p(*both))
+
+
+def gain(change: Difference) -> Decision:
+    """Whether it brings through as many as matter."""
+    found = decide_over_strata(change.mean, change.strata, MATTERS, untouched=change.untouched, needed=TOLD_BY)
+    return _not_by_chance(found, change.p, change.apart)
 
 
 def gains(change: Difference) -> bool | None:
-    """Whether it brings through as many as matter; a gain that chance may have made is not decided."""
-    more = beyond(change.mean.low, change.mean.high, MATTERS)
-    return None if more and change.p >= 1 - CONFIDENCE else more
+    """The same without its reason."""
+    return gain(change).holds
 
 
 def reduces(change: Effect) -> bool | None:
     """Whether a ratio is below one by what matters; one that chance may have made is not decided."""
-    less = beyond(-change.ratio.high, -change.ratio.low, -1 / (1 + MATTERS))
-    return None if less and change.p >= 1 - CONFIDENCE else less
+    over = change.ratio
+    return increases(replace(change, ratio=replace(over, value=1 / over.value, low=1 / over.high, high=1 / over.low)))
 
 
 def increases(change: Effect) -> bool | None:
     """Whether a ratio is above one by what matters; one that chance may have made is not decided."""
-    more = beyond(*change.ratio.ends, 1 + MATTERS)
-    return None if more and change.p >= 1 - CONFIDENCE else more
+    return _not_by_chance(decide(change.ratio, 1 + MATTERS, needed=TOLD_BY), change.p, change.apart).holds
+
+
+def _not_by_chance(decision: Decision, p: float, apart: bool) -> Decision:
+    """What is shown is not shown where chance may have made it; runs enough that are all apart need no p."""
+    told = apart and decision.found.runs >= FEWEST_TO_DECIDE
+    if decision.holds and not told and p >= 1 - CONFIDENCE:
+        return replace(decision, holds=None, why_null=f"chance may have made it (p = {p:.2g})", open="chance")
+    return decision
 
 
 def beyond(low: float, high: float, margin: float) -> bool | None:

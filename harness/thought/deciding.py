@@ -6,13 +6,14 @@ side of it; a gain for which there is no room below the ceiling is not false, it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy import special, stats
 
-from harness.thought.inference import CONFIDENCE, ROUNDING, SEED, Interval
+from harness.thought.inference import CONFIDENCE, FEWEST_FOR_T, ROUNDING, SEED, Floats, Interval, apart
 
 FEWEST_TO_DECIDE = 6
 """Runs a side; :data:`FEWEST_IF_LONG` where each takes more than :data:`LONG_S`."""
@@ -21,16 +22,22 @@ CEILING = 1.0
 _MOST_PERMUTATIONS = 100_000
 
 
+Open = Literal["too few runs", "no room", "margin within", "kinds differ", "chance"]
+"""Why a proposition is not decided."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What came of a proposition. ``p`` is None where it decides nothing: the groups are apart altogether."""
 
     holds: bool | None
     why_null: str
-    """Empty where it is decided."""
+    """In words; empty where it is decided."""
     found: Interval
     p: float | None = None
     apart: bool = False
+    open: Open | None = None
+    """The same as a value."""
 
 
 def fewest(run_s: float) -> int:
@@ -38,17 +45,36 @@ def fewest(run_s: float) -> int:
     return FEWEST_IF_LONG if run_s > LONG_S else FEWEST_TO_DECIDE
 
 
+def decide(
+    found: Interval, margin: float, *, untouched: float | None = None, needed: int = FEWEST_TO_DECIDE
+) -> Decision:
+    """Whether what was found is above ``margin``: by the whole interval, of runs enough.
+
+    ``untouched`` is the share that a gain would be added to. A gain for which there is no room cannot be seen; a loss
+    that matters needs none, and refutes it.
+    """
+
+    def undecided(why: Open, words: str) -> Decision:
+        return Decision(None, words, found, open=why)
+
+    if found.runs < needed:
+        return undecided("too few runs", f"{found.runs} runs a side; it takes {needed}")
+    no_room = untouched is not None and margin > 0 and untouched + margin > CEILING
+    if no_room and not found.high < -margin:
+        return undecided("no room", f"there is no room for a gain of {margin:.0%} above {untouched:.1%}")
+    if found.low > margin or found.high <= margin:
+        return Decision(bool(found.low > margin), "", found)
+    return undecided("margin within", f"the margin {margin:g} lies within {found.low:.3g} to {found.high:.3g}")
+
+
 def decide_share(
     changed: Sequence[float], untouched: Sequence[float], margin: float, *, run_s: float = 0.0
 ) -> Decision:
     """Whether a share is higher by more than ``margin``; ``margin`` may be negative, for whether it is not lower."""
     one, other = (np.asarray(group, np.float64) for group in (changed, untouched))
-    found = _difference(one, other)
-    if (why := _too_few(one, other, run_s)) is not None:
-        return Decision(None, why, found)
-    if margin > 0 and other.mean() + margin > CEILING:
-        return Decision(None, f"there is no room for a gain of {margin:.0%} above {other.mean():.1%}", found)
-    return _decided(found, margin, one, other)
+    return _with_p(
+        decide(_difference(one, other), margin, untouched=float(other.mean()), needed=fewest(run_s)), one, other
+    )
 
 
 def decide_ratio(
@@ -61,23 +87,28 @@ def decide_ratio(
     logs = _difference(np.log(one), np.log(other))
     value, low, high = np.exp([logs.value, logs.low, logs.high]).tolist()
     found = Interval(value, low, high, logs.runs, logs.kind)
-    if (why := _too_few(one, other, run_s)) is not None:
-        return Decision(None, why, found)
-    return _decided(found, margin, one, other)
+    return _with_p(decide(found, margin, needed=fewest(run_s)), one, other)
 
 
-def decide_over_strata(each: Mapping[str, tuple[Sequence[float], Sequence[float]]], margin: float) -> Decision:
-    """Whether a share is higher by more than ``margin`` on every stack: each decided by itself, none pooled."""
-    found = {name: decide_share(changed, untouched, margin) for name, (changed, untouched) in each.items()}
-    widest = max(found.values(), key=lambda one: one.found.high - one.found.low).found
-    undecided = [f"{name}: {one.why_null}" for name, one in found.items() if one.holds is None]
-    answers = {one.holds for one in found.values()}
-    if undecided:
-        return Decision(None, "; ".join(undecided), widest)
-    if len(answers) > 1:
-        split = ", ".join(f"{name} {'yes' if one.holds else 'no'}" for name, one in found.items())
-        return Decision(None, f"stacks differ: {split}", widest)
-    return Decision(answers.pop(), "", widest, apart=all(one.apart for one in found.values()))
+def decide_over_strata(
+    found: Interval,
+    strata: Sequence[Interval],
+    margin: float,
+    *,
+    untouched: float | None = None,
+    needed: int = FEWEST_TO_DECIDE,
+) -> Decision:
+    """The same of a mean over kinds of storm, such as stacks, which may not hide that one of them is otherwise.
+
+    Null where it holds and one of them gains nothing, or where it does not and one gains what matters.
+    """
+    whole = decide(found, margin, untouched=untouched, needed=needed)
+    nothing = min(margin, 0.0)
+    otherwise = sum(one.low <= nothing and one.high <= margin if whole.holds else one.low > margin for one in strata)
+    if whole.holds is None or not otherwise:
+        return whole
+    words = f"kinds differ: {otherwise} of {len(strata)} are otherwise"
+    return replace(whole, holds=None, why_null=words, open="kinds differ")
 
 
 def exact_p(one: Sequence[float], other: Sequence[float]) -> float:
@@ -94,31 +125,17 @@ def exact_p(one: Sequence[float], other: Sequence[float]) -> float:
     return float(found.pvalue)
 
 
-def apart(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether all runs of one group are above all of the other, or below: then no p says more."""
-    return min(one) > max(other) or max(one) < min(other)
+def _with_p(decision: Decision, one: Floats, other: Floats) -> Decision:
+    separate = apart(one, other)
+    return replace(decision, p=None if separate else exact_p(one.tolist(), other.tolist()), apart=separate)
 
 
-def _too_few(one: np.ndarray, other: np.ndarray, run_s: float) -> str | None:
-    needed, had = fewest(run_s), min(len(one), len(other))
-    return f"{had} runs a side; it takes {needed}" if had < needed else None
-
-
-def _decided(found: Interval, margin: float, one: np.ndarray, other: np.ndarray) -> Decision:
-    groups = one.tolist(), other.tolist()
-    separate = apart(*groups)
-    p = None if separate else exact_p(*groups)
-    if found.low > margin or found.high <= margin:
-        return Decision(bool(found.low > margin), "", found, p, separate)
-    return Decision(None, f"the margin {margin:g} lies within {found.low:.3g} to {found.high:.3g}", found, p, separate)
-
-
-def _difference(one: np.ndarray, other: np.ndarray) -> Interval:
+def _difference(one: Floats, other: Floats) -> Interval:
     """Difference of two means by Welch's t; the widest range of differences where there are too few runs for it."""
     value, runs = float(one.mean() - other.mean()), min(len(one), len(other))
     if max(np.ptp(one), np.ptp(other)) < ROUNDING:
         return Interval(value, value, value, runs, "none")
-    if runs < FEWEST_IF_LONG:
+    if runs < FEWEST_FOR_T:
         return Interval(value, float(one.min() - other.max()), float(one.max() - other.min()), runs, "range")
     each = np.array([one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)])
     freedom = each.sum() ** 2 / (each**2 / [len(one) - 1, len(other) - 1]).sum()

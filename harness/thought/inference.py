@@ -76,6 +76,12 @@ class Difference:
     mean: Interval
     p: float
     """Two-sided, from a permutation test."""
+    untouched: float
+    """Mean of what was held against: where a share is near its ceiling, there is no room for a gain."""
+    apart: bool = False
+    """Whether all runs of one are above all of the other: then no p says more."""
+    strata: tuple[Interval, ...] = ()
+    """Of several kinds of storm that were combined, the difference of each."""
 
 
 def mean_of_runs(values: Sequence[float]) -> Interval:
@@ -135,8 +141,7 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     spread = _spread(log_ratios)
     without_spread = 0.0 if log_ratios[0] else 1.0  # t is infinite, or 0 / 0
     t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else without_spread
-    apart = bool(one.min() > other.max() + ROUNDING or one.max() < other.min() - ROUNDING)
-    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p, apart)
+    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p, apart(one, other))
 
 
 def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> Difference:
@@ -147,10 +152,53 @@ def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> D
     Raises:
         ValueError: the two are not of one length, or fewer than :data:`FEWEST_RUNS` blocks.
     """
-    differences = np.asarray(measured, np.float64) - np.asarray(baseline, np.float64)
+    one, other = np.asarray(measured, np.float64), np.asarray(baseline, np.float64)
+    differences = one - other
     if len(differences) < FEWEST_RUNS:
         raise ValueError(f"{FEWEST_RUNS} blocks are the fewest that have an interval, not {len(differences)}")
-    return Difference(mean_of_runs(differences.tolist()), _sign_flip(differences))
+    return Difference(_interval(differences), _sign_flip(differences), float(other.mean()), apart(one, other))
+
+
+def stratified_difference(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Difference:
+    """The mean of the differences of several kinds of storm, each (measured, baseline) block by block and as heavy.
+
+    Kinds are not repeats of each other: what differs between them is no spread of the runs, so no run of one is pooled
+    with those of another. The p is that of the signs within blocks.
+
+    Raises:
+        ValueError: of a kind the two are not of one length, or it has fewer than :data:`FEWEST_RUNS` blocks.
+    """
+    each = [paired_difference(*both) for both in strata]
+    differences = np.concatenate([np.subtract(*both) for both in strata])
+    return Difference(
+        combined([one.mean for one in each]),
+        _sign_flip(differences),
+        float(np.mean([one.untouched for one in each])),
+        all(one.apart for one in each),
+        tuple(one.mean for one in each),
+    )
+
+
+def combined(effects: Sequence[Interval]) -> Interval:
+    """The mean of independent effects, each as heavy: how far it goes follows from how far each does.
+
+    By the recovered variances of Zou and Donner (2008), who need no symmetry. Of ranges the ends are averaged, and it
+    is a range; the runs are those of the effect that has fewest.
+    """
+    values, lows, highs = np.array([(one.value, one.low, one.high) for one in effects]).T
+    value, runs, kinds = float(values.mean()), min(one.runs for one in effects), {one.kind for one in effects}
+    if kinds == {"none"}:
+        return Interval(value, float(lows.mean()), float(highs.mean()), runs, "none")
+    if "range" in kinds:
+        return Interval(value, float(lows.mean()), float(highs.mean()), runs, "range")
+    below, above = (float(np.hypot.reduce(values - end)) / len(effects) for end in (lows, highs))
+    return Interval(value, value - below, value + above, runs)
+
+
+def apart(one: Sequence[float] | Floats, other: Sequence[float] | Floats) -> bool:
+    """Whether all runs of one group are above all of the other, or below: then no p says more."""
+    first, second = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    return bool(first.min() > second.max() + ROUNDING or first.max() < second.min() - ROUNDING)
 
 
 def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:

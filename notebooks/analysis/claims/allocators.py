@@ -12,10 +12,10 @@ from analysis.allocators.effects import AGAIN, POOLED, UNTOUCHED, in_blocks
 from analysis.allocators.told import MEASURES, compare, where
 from analysis.claims.evidence import Evidence
 from analysis.claims.telling import PACED, decided, pending, title, undecided
-from analysis.claims.verdict import Finding, Verdict, told
+from analysis.claims.verdict import Finding, Verdict, of_gain, told
 from harness.page.notebook import percent
 from harness.plan import PLANS, load_plan
-from harness.thought.comparing import DECIDED, difference, gains
+from harness.thought.comparing import DECIDED, difference
 from harness.thought.inference import Interval
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
@@ -85,7 +85,8 @@ def _answers(runs: pd.DataFrame) -> Iterator[Finding]:
     for server, storms in runs.groupby("server", sort=False):
         for variant in sorted(set(storms["compared"]) - {UNTOUCHED, AGAIN}):
             more = difference(storms, "success_rate", "compared", variant, UNTOUCHED, ("experiment", "load"))
-            yield Finding(f"{title(str(server))} answers more with {variant}", None if more is None else gains(more))
+            condition = f"{title(str(server))} answers more with {variant}"
+            yield Finding(condition, None) if more is None else of_gain(condition, more)
 
 
 def _speeds(found: pd.DataFrame) -> Iterator[Finding]:

@@ -8,11 +8,11 @@ import pandas as pd
 
 from analysis.claims.evidence import Evidence
 from analysis.claims.telling import decided, pending, title, undecided
-from analysis.claims.verdict import Finding, Verdict, Word, word
+from analysis.claims.verdict import Finding, Verdict, Word, of_gain, word
 from analysis.published.conditions import out_of_files
 from harness.page.audit import number
 from harness.page.numbers import Unit, points
-from harness.thought.comparing import MATTERS, difference, gains, limited, without_drops
+from harness.thought.comparing import MATTERS, difference, limited, without_drops
 from harness.thought.runs import with_counters
 
 SMALL, LARGE = 128, 4096
@@ -61,7 +61,7 @@ def c1(evidence: Evidence) -> Verdict:
         ),
     }
     known = {name: change for name, change in changes.items() if change is not None}
-    findings = [Finding(name, gains(change)) for name, change in known.items()]
+    findings = [of_gain(name, change) for name, change in known.items()]
     if not any(finding.holds is not None for finding in findings):
         return undecided("C1", _no_ground("a full queue"), pd.concat([every, plane]))
     is_cause = word(findings)
@@ -115,7 +115,7 @@ def f1(evidence: Evidence) -> Verdict:
                 both, "first_try_share", "backlog", LARGE, SMALL
             )
     known = {name: change for name, change in found.items() if change is not None}
-    findings = [Finding(name, gains(change)) for name, change in known.items()]
+    findings = [of_gain(name, change) for name, change in known.items()]
     if not any(finding.holds is not None for finding in findings):
         return undecided("F1", _no_ground("both backlogs"), pd.concat([every, hands]))
     statement = "Answered at the first try with listen(4096) instead of 128: "

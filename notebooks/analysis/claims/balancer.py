@@ -18,7 +18,7 @@ from harness.thought.comparing import (
     MATTERS,
     beyond,
     difference,
-    gains,
+    gain,
     increases,
     limited,
     nothing_dropped,
@@ -180,7 +180,8 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     answered = difference(runs, "success_rate", "variant", variant, untouched)
     if answered is None:
         return Advised(condition, None, "", None)
-    more = gains(answered)
+    gained = gain(answered)
+    more, no_more = gained.holds, gained.holds is False or gained.open == "no room"
     if more or answered.mean.high < -MATTERS:
         own = not more and bool(changed["turned_away"].mean() > MATTERS)  # it says so itself, by its status
         better = False if own else _fair(more, alone, changed)
@@ -195,7 +196,7 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
         return Advised(condition, _fair(False, alone, changed), said, answered.mean)
     if tail == "better":
         return Advised(condition, _fair(True, alone, changed), said, answered.mean)
-    no_better = False if tail == "no better" and more is False else None
+    no_better = False if tail == "no better" and no_more else None
     return Advised(condition, _fair(no_better, alone, changed), said, answered.mean)
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 from analysis.claims.evidence import Evidence
 from analysis.claims.published import FILES, FILES_WIDE, of_program
 from analysis.claims.telling import decided, part, pending, title, undecided
-from analysis.claims.verdict import Finding, Part, Verdict
+from analysis.claims.verdict import Finding, Part, Verdict, of_gain
 from analysis.published.answers import ENDS
 from harness.page.numbers import Unit, points
-from harness.thought.comparing import difference, gains
+from harness.thought.comparing import difference
 from harness.thought.inference import CONFIDENCE, Difference
 
 USUAL, SHORT = "05-files-usual", "05-files-short"
@@ -51,7 +51,7 @@ def c2(evidence: Evidence) -> Verdict:
     if every.empty:
         return pending("C2")
     changes = {condition: change for plan in runs for condition, change in _files(plan).items()}
-    findings = [Finding(name, gains(change.found)) for name, change in changes.items() if change.found is not None]
+    findings = [of_gain(name, change.found) for name, change in changes.items() if change.found is not None]
     return _verdict("C2", findings, changes, every)
 
 
@@ -68,7 +68,7 @@ def f3(evidence: Evidence) -> Verdict:
     }
     more_files = {condition: change for plan in files for condition, change in _files(plan).items()}
     changes = more_files | other
-    findings = [Finding(name, gains(change.found)) for name, change in changes.items() if change.found is not None]
+    findings = [of_gain(name, change.found) for name, change in changes.items() if change.found is not None]
     # How many more clients there are than ports is the plan's choice: any gain shows that it mends what it should.
     findings += [
         Finding(condition, change.found.mean.low > 0 and change.found.p < 1 - CONFIDENCE)

@@ -54,6 +54,8 @@ def decided(
     """
     if name_open and told(findings, None):
         statement += f" Undecided: {told(findings, None)}."
+    if full := sum(finding.no_room for finding in findings):
+        statement += f" No room for a gain in {full} of {len(findings)} comparisons: next to everybody is answered."
     return Verdict(
         name,
         word(findings),

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.page.numbers import Unit
+from harness.thought.comparing import gain
+from harness.thought.inference import Difference
 
 Word = Literal["reproduced", "true_under_conditions", "not_reproduced", "undecidable_here", "pending"]
 
@@ -131,6 +133,14 @@ class Finding:
 
     condition: str
     holds: bool | None
+    no_room: bool = False
+    """Whether that is because next to everybody is answered without it, so that there is nothing to gain."""
+
+
+def of_gain(condition: str, change: Difference) -> Finding:
+    """Whether as many more as matter are answered."""
+    found = gain(change)
+    return Finding(condition, found.holds, found.open == "no room")
 
 
 def word(findings: Sequence[Finding]) -> Word:
@@ -144,5 +154,5 @@ def word(findings: Sequence[Finding]) -> Word:
 
 
 def told(findings: Sequence[Finding], holds: bool | None) -> str:
-    """The conditions under which a claim holds, does not, or is undecided."""
-    return "; ".join(finding.condition for finding in findings if finding.holds is holds)
+    """The conditions under which a claim holds, does not, or is undecided though it might be decided."""
+    return "; ".join(finding.condition for finding in findings if finding.holds is holds and not finding.no_room)

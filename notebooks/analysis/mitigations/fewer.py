@@ -12,7 +12,7 @@ from typing import Literal
 import pandas as pd
 
 from analysis.mitigations.policies import HTTP2, PLAIN, POOL, waited_out
-from harness.thought.comparing import difference, gains, limited, ratio, reduces
+from harness.thought.comparing import difference, gain, limited, ratio, reduces
 from harness.thought.inference import Difference, Effect
 
 TOLD: Mapping[str, int] = {POOL: 100, HTTP2: 10}
@@ -50,8 +50,9 @@ class Way:
         time, bound = self.ratios["wanted_p99_ms"], self.bounds["wanted_p99_ms"]
         shorter = None if time is None or bound == "unknown" else reduces(time)
         shorter = None if shorter is _LEFT_OPEN.get(bound) else shorter
-        more = None if self.answered is None else gains(self.answered)
-        return True if more or shorter else None if more is None or shorter is None else False
+        more = None if self.answered is None else gain(self.answered)
+        no_more = more is not None and (more.holds is False or more.open == "no room")
+        return True if (more and more.holds) or shorter else False if no_more and shorter is False else None
 
     @property
     def better_for_the_server(self) -> bool | None:
