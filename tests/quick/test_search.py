@@ -17,7 +17,7 @@ from harness.page import search as tell
 from harness.plan import trial_from_options
 from harness.plan.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
 from harness.thought.inference import share_of_runs
-from harness.trial import tune
+from harness.trial import batch, tune
 
 FILE = """
 question = "?"
@@ -270,7 +270,9 @@ def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_
 def test_a_notebook_reads_which_storm_is_held_and_what_there_is_to_know_of_it(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def held(search: Search, data: Path, following: tune.Asked, outcome: tune.Outcome) -> Iterator[store.Run]:
+    def held(
+        search: Search, data: Path, following: tune.Asked, outcome: tune.Outcome, say: batch.Say
+    ) -> Iterator[store.Run]:
         report = following(search.candidates[1].trial, 4)
         report({"elapsed_s": 1.0})
         report({"notice": "counted as a miss: it was never ready"})
