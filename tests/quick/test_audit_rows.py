@@ -187,6 +187,18 @@ def test_names_may_be_begun_and_one_that_nobody_has_is_an_error() -> None:
         find(["nope"])
 
 
+@pytest.mark.parametrize("name", ["aiohttp", "mio-1.0", "python", "command"])
+def test_the_names_of_the_audit_are_not_to_be_had_by_others(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the folder that one happens to be in would be run as the caller, and its row taken for the stack's."""
+    (tmp_path / "servers.toml").write_text(f'["{name}"]\ncommand = "sh {{port}}"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match=name) as refused:
+        subjects()
+    assert str(tmp_path / "servers.toml") in refused.value.message
+
+
 def test_a_users_server_is_audited_and_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "servers.toml").write_text('[mine]\ncommand = "sh {port}"\n')
     monkeypatch.chdir(tmp_path)

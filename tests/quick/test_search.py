@@ -320,3 +320,31 @@ def test_storms_are_told_by_the_room_in_all_queues_together() -> None:
     assert set(tell.with_enough_room(runs)["variant"]) == {"one of 16", "two of 8"}
     assert set(tell.with_enough_room(runs.assign(met=True))["variant"]) == {"one of 8"}
     assert tell.with_enough_room(runs.assign(met=False)).empty
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("success = true", "success"),
+        ("p99_ms = true", "p99_ms"),
+        ("runs = true", "runs"),
+        ("may_miss = 1.0", "may_miss"),
+        ("cost = true", "cost"),
+        ("clients = true", "clients"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name_and_file(change: str, said: str, tmp_path: Path) -> None:
+    lines = {"base": "clients = 5", "target": "success = 0.9\np99_ms = 100", "test": "", "knob": "cost = 1"}
+    (table,) = [
+        name
+        for name in lines
+        if said in {"base": "clients", "test": "runs may_miss", "knob": "cost"}.get(name, "success p99_ms")
+    ]
+    kept = [line for line in lines[table].splitlines() if not line.startswith(said)]
+    lines[table] = "\n".join([*kept, change])
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f"[base]\n{lines['base']}\n[target]\n{lines['target']}\n[test]\n{lines['test']}\n[[knob.a]]\n{lines['knob']}\n"
+    )
+    with pytest.raises(PlanError, match=rf"{said}.*mine\.toml|mine\.toml.*{said}"):
+        load_search(file)

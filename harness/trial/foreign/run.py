@@ -79,6 +79,8 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None], read: Re
         if lacking is not None:
             say(f"left out: {lacking.line}")
     possible = [attack for attack, lacking in why_not.items() if lacking is None]
+    for entry in dict.fromkeys(catalogue.known(attack.server) for attack in possible):
+        catalogue.announce(entry, say)
     known = _newest_first(data, say)
     left = {attack: plan.repeats - len(known.get(identity(attack), [])) for attack in possible}
     total, done = sum(max(0, number) for number in left.values()), 0
