@@ -132,7 +132,7 @@ class RunningServer:
                 )
             if time.monotonic() > deadline:
                 seen = unanswered(host, port, path, self._listening())
-                gone = "" if self._process.poll() is None else "; its first process ended, what it left goes on"
+                gone = "" if self._process.poll() is None else "; it went into the background: its first process ended"
                 raise ServerError(
                     f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s: {seen}{gone}"
                     f"{self.last_words()}",
@@ -207,7 +207,7 @@ class RunningServer:
     def _announced(self, line: re.Pattern[str]) -> str:
         with self._log.open(errors="replace") as log:
             found = line.search(log.read(LOG_TAIL_BYTES))
-        return found[1] if found else ""
+        return printable(found[1]) if found else ""
 
     def last_words(self) -> str:
         """What its log ends with, behind a semicolon."""

@@ -307,3 +307,7 @@ def test_findings_say_only_what_the_rows_bear() -> None:
 def test_stacks_are_named_once_with_their_versions_and_the_labs_by_name() -> None:
     rows = [of("a", "A", "1"), of("a2", "A", "2"), of("go", "Go, net/http", "go1.26", lab=True)]
     assert named(rows) == "A 1, 2; the lab's `go`"
+
+
+def test_a_line_of_a_servers_log_has_no_power_over_the_terminal() -> None:
+    assert lines_on_files(["\x1b]0;a title\x07\x1b[2Jtoo many open files\x9b1m\n"]) == "too many open files1m"

@@ -118,8 +118,17 @@ def test_the_last_words_of_a_server_that_ends_in_the_storm_are_in_the_error(stor
     assert result.run["error"]["message"].endswith("its log ends: panicked at connection 1"), "no colours, no titles"
 
 
-def test_a_server_that_listens_elsewhere_is_told_where(stormlab: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.servers.process.READY_WITHIN_S", 1.0)
-    result = stormlab("run", "--command", "{python} -m http.server {port} --bind ::1", "--clients", "5")
+@pytest.mark.parametrize(
+    ("command", "seen"),
+    [
+        ("{python} -m http.server {port} --bind ::1", "it listens on [::1]:"),
+        ("bash -c '{python} -m http.server {port} --bind ::1 & exit 0'", "it went into the background"),
+    ],
+    ids=["elsewhere", "in the background, elsewhere"],
+)
+def test_of_a_server_that_is_not_ready_it_is_said_what_was_seen(command: str, seen: str, stormlab: Call) -> None:
+    result = stormlab("run", "--command", command, "--clients", "5")
     assert result.code == 4
-    assert "it listens on [::1]:" in json.dumps(result.document)
+    assert "not ready" in result.run["error"]["message"]
+    assert "it listens on [::1]:" in result.run["error"]["message"]
+    assert seen in result.run["error"]["message"]
