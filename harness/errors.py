@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,13 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_a-z])")
+"""Commands to a terminal: control sequences such as colours, operating system commands such as titles (ECMA-48)."""
+
+
 def printable(line: str) -> str:
     """What others wrote, in characters that a terminal only shows: no colours, no commands to it."""
-    return "".join(character for character in line if character.isprintable()).strip()
+    return "".join(character for character in _ESCAPES.sub("", line) if character.isprintable()).strip()
 
 
 class StormLabError(Exception):

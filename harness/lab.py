@@ -55,7 +55,7 @@ def record(
         raise MachineError(
             f"no run of the plan {plan.name!r} can be had here", "see `stormlab servers` and `stormlab doctor`"
         )
-    return results.frame(Summary(run) for run in runs)
+    return results.frame(readable(runs, say))
 
 
 def runs(data: Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def runs(data: Path | None = None, *, say: Callable[[str], None] = print) -> pd.
     >>> len(runs(Path("nothing here")))
     0
     """
-    return results.frame(readable(data or store.default_data(), say))
+    return results.frame(readable(store.runs(data or store.default_data(), say), say))
 
 
 def record_if_any(plan: Plan, source: Source = "reference", *, say: Callable[[str], None] = print) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def searched(
     from harness.trial import tune
 
     left = tune.possible(search, say)
-    storms = tune.tune(left, data or store.default_data(), tune.saying(left, say), outcome)
+    storms = tune.tune(left, data or store.default_data(), tune.saying(left, say), outcome, say)
     return left, results.frame(Summary(run) for run in storms)
 
 
@@ -126,6 +126,7 @@ def open_run(run_id: str, *, data: Path | None = None) -> Summary:
 
     Raises:
         PlanError: it is not recorded here, and the reference data keep no rows of it.
+        DamagedRun: it cannot be read.
     """
     return Summary(store.find_run(data or store.default_data(), run_id))
 

@@ -15,6 +15,7 @@ from harness.page import tables
 from harness.page.audit import NUMBERS, cells
 from harness.page.exported import page
 from harness.page.progress import Progress
+from harness.servers import catalogue
 from harness.servers.audit import strace, subjects
 from harness.servers.audit.chamber import RAISED, somaxconn
 from harness.servers.audit.run import audit
@@ -43,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
         if not possible:
             name, missing = next(iter(left_out.items()))
             raise MachineError(f"{name} cannot be audited here: {missing.reason}", missing.next_step)
+        for subject in possible:
+            if subject.entry is not None:
+                catalogue.announce(subject.entry, progress.say)
         notes = _notes(left_out)
         for note in notes:
             progress.say(note)

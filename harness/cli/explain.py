@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from harness.events import store
+from harness.cli.reading import opened
 from harness.page import tables
 from harness.page.explanation import print_explanation
 from harness.thought.explain import explain
-from harness.thought.summary import Summary
 
 
 def run(options: argparse.Namespace) -> int:
-    story = explain(Summary(store.find_run(options.data, options.run_name)))
+    story = explain(opened(options.data, options.run_name))
     if options.json:
         tables.print_json(story)
     else:

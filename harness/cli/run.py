@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from harness.cli.reading import say
 from harness.errors import INTERRUPTED, MachineError, PlanError
 from harness.events.store import Run
 from harness.page import tables
@@ -21,7 +22,7 @@ CHECK_FAILED = 1
 
 def run(options: argparse.Namespace) -> int:
     plan = plan_of(options)
-    recover(options.data)
+    recover(options.data, say)
     with Progress() as progress:
         if options.plan is not None:
             storms = batch.in_blocks(plan, options.data, progress.follow, progress.say, afresh=options.afresh)

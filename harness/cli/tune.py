@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     changes = {"base": _given(base), "target": _given(target)}
     with Progress() as progress:
         search = possible(load_search(options.search, changes), progress.say)
-        runs = list(tune(search, options.data, saying(search, progress.say), outcome))
+        runs = list(tune(search, options.data, saying(search, progress.say), outcome, progress.say))
     summaries = [Summary(one) for one in runs]
     frame = results.frame(summaries)
     tested = tell.walked(search, frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,18 @@ REFERENCE = "attacks.jsonl"
 """In the reference data, and in copies of it."""
 
 
-def recorded(data: Path) -> list[dict[str, Any]]:
-    """All records of a folder of runs, oldest first."""
-    return [json.loads(path.read_text()) for path in sorted((data / FOLDER).glob("*.json"))]
+def recorded(data: Path, say: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
+    """All records of a folder of runs, oldest first; of one that cannot be read ``say`` is told why."""
+    found = []
+    for path in sorted((data / FOLDER).glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            _ = record["plan_hash"], record["host"]["host_id"], record["binary_hash"]  # what tells it from others
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            say(f"the record {path} cannot be read: {type(error).__name__}: {error}")
+        else:
+            found.append(record)
+    return found
 
 
 def published(reference: Path = store.REFERENCE) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import PROJECT
 from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError, printable
+from harness.events.manifest import MANIFEST, read_any_manifest, read_manifest
 from harness.plan import Trial
 
 if TYPE_CHECKING:  # pyarrow starts threads, and the supervisor must have only one while its storm runs
@@ -31,7 +32,7 @@ REFERENCE = Path(os.environ.get("STORMLAB_REFERENCE") or PROJECT / "data" / "ref
 """The committed data; the variable is for trying the notebooks on other data."""
 LOG_TAIL_BYTES = 4096
 LOG_LOOKED_AT_BYTES = 1 << 20
-MANIFEST, SERVER_LOG = "manifest.json", "server.log"
+SERVER_LOG = "server.log"
 SYNS_LOST = "syns_lost.json"
 """How many SYNs of each (address, port) were lost on purpose, where a fault asked for it."""
 SUPERVISOR_LOG = "supervisor.log"
@@ -84,11 +85,14 @@ class Run:
 
     @classmethod
     def read(cls, path: Path) -> Run:
-        """Raises: OSError, ValueError: there is no manifest, or it is damaged."""
-        manifest = json.loads((path / MANIFEST).read_text())
-        if not isinstance(manifest, dict):
-            raise ValueError("it is no JSON object")
-        return cls(path, manifest)
+        """Raises: DamagedRun: its manifest or its rows are not there, or it is not the manifest of a run."""
+        try:
+            found = read_manifest(path)
+        except (OSError, ValueError) as error:
+            raise DamagedRun(path.name, MANIFEST, error) from error
+        if not (path / CONNECTIONS).is_file():
+            raise DamagedRun(path.name, CONNECTIONS, FileNotFoundError("it is not there"))
+        return cls(path, found)
 
     @property
     def run_id(self) -> str:
@@ -103,13 +107,18 @@ class Run:
             raise DamagedRun(self.run_id, MANIFEST, error) from error
 
     @property
+    def unknown_fields(self) -> list[str]:
+        """Of its plan, the fields that this version has none for: another one has recorded it."""
+        return [f"plan.{name}" for name in Trial.unknown_fields(self.manifest["plan"])]
+
+    @property
     def identity(self) -> tuple[str, str, str]:
         """(plan hash, host, hash of the server binary): runs with the same identity repeat each other.
 
         What a damaged manifest lacks is empty: it repeats nothing.
         """
-        host, server = (self.manifest.get(name, {}) for name in ("host", "server"))
-        return self.manifest.get("plan_hash", ""), host.get("host_id", ""), server.get("binary_hash", "")
+        host, server = self.manifest["host"], self.manifest["server"]
+        return self.manifest["plan_hash"], host.get("host_id", ""), server.get("binary_hash", "")
 
     @property
     def error(self) -> Mapping[str, Any] | None:
@@ -147,7 +156,7 @@ class Run:
 
     def connections(self) -> pa.Table:
         found = self._table(CONNECTIONS)
-        if found is None:
+        if found is None:  # removed since
             raise DamagedRun(self.run_id, CONNECTIONS, FileNotFoundError("it is not there"))
         return found
 
@@ -223,7 +232,7 @@ class DamagedRun(MachineError):
 
     def __init__(self, run_id: str, name: str, error: Exception) -> None:
         why = " ".join(str(error).split()) or type(error).__name__
-        super().__init__(f"run {run_id} cannot be read: {name}: {why}", f"`stormlab remove {run_id}`, or mend it")
+        super().__init__(f"run {run_id} cannot be read: {name}: {why}", "remove its folder, or put back what it lacks")
 
 
 class NoSuchRun(PlanError):
@@ -262,8 +271,8 @@ class Partial:
         return self.path.name.removeprefix(".").removesuffix(".partial")
 
     def read_manifest(self) -> dict[str, Any]:
-        manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
-        return manifest
+        """Raises: OSError, ValueError: it is not there, or damaged."""
+        return read_any_manifest(self.path)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -315,18 +324,28 @@ def cannot_write(data: Path, error: OSError) -> MachineError:
 
 def runs(data: Path, say: Callable[[str], None] = lambda line: None) -> Iterator[Run]:
     """All runs of a folder that are over, oldest first; of one that cannot be read ``say`` is told why."""
-    for path in _entries(data):
-        if not path.name.startswith(".") and (path / CONNECTIONS).is_file():
-            try:
-                yield Run.read(path)
-            except (OSError, ValueError) as error:
-                say(DamagedRun(path.name, MANIFEST, error).message)
+    for path in _run_folders(data):
+        try:
+            yield Run.read(path)
+        except DamagedRun as error:
+            say(error.message)
+
+
+def _run_folders(data: Path) -> list[Path]:
+    """Where runs that are over lie, oldest first, whole or damaged: they have a manifest, or rows."""
+    return [path for path in _entries(data) if not path.name.startswith(".") and _is_run(path)]
+
+
+def _is_run(path: Path) -> bool:
+    with suppress(OSError):  # what can be no path at all
+        return (path / MANIFEST).exists() or (path / CONNECTIONS).exists()
+    return False
 
 
 def partials(data: Path) -> Iterator[Partial]:
     """Runs that are under way, or were when their process was killed."""
     for path in _entries(data):
-        if path.name.startswith(".") and path.name.endswith(".partial"):
+        if path.name.startswith(".") and path.name.endswith(".partial") and path.is_dir():
             yield Partial(path)
 
 
@@ -351,18 +370,19 @@ def find_run(data: Path, name: str) -> Run:
     Raises:
         NoSuchRun: there is none.
         PlanError: there is more than one whose id begins like this.
+        DamagedRun: it cannot be read.
     """
-    if (Path(name) / MANIFEST).is_file():
+    if name and _is_run(Path(name)):
         return Run.read(Path(name).absolute())
-    own = list(runs(data))
+    own = _run_folders(data)
     if name == "latest" and own:
-        return own[-1]
-    known = {run.run_id: run for run in (*runs(REFERENCE), *own)}  # of a run in both, the copy in ``data``
+        return Run.read(own[-1])
+    known = {path.name: path for path in (*_run_folders(REFERENCE), *own)}  # of one in both, the copy in ``data``
     if name in known:
-        return known[name]
-    found = [run for run_id, run in known.items() if run_id.startswith(name)]
+        return Run.read(known[name])
+    found = [path for run_id, path in known.items() if run_id.startswith(name)]
     if len(found) == 1:
-        return found[0]
+        return Run.read(found[0])
     raise (PlanError if found else NoSuchRun)(
         f"{len(found)} runs match {name!r} among the {len(known)} in {data} and the reference data",
         "see `stormlab list`, or record one with `stormlab run`",

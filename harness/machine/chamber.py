@@ -20,6 +20,7 @@ from harness import PROJECT
 from harness.errors import MachineError, StormLabError
 from harness.machine import children
 from harness.machine.children import Interrupted
+from harness.machine.guard import guarded
 
 ENDS_WITHIN_S = 20.0
 
@@ -78,7 +79,11 @@ def call(module: str, job: dict[str, Any], name: str) -> dict[str, Any]:
 
 def answer(observe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """As the process of a chamber: print what ``observe`` makes of the job. However that ends, its children do."""
-    children.die_with_parent()
+    children.die_with_parent(signal.SIGTERM)
+    sys.exit(guarded(lambda: _answer(observe)))
+
+
+def _answer(observe: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     children.adopt_orphans()
     children.interrupt_once()
     said: dict[str, Any]
@@ -90,12 +95,14 @@ def answer(observe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         said = {"interrupted": True}
     finally:
         children.end_descendants()
-    print(json.dumps(said), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # the caller was killed
+        print(json.dumps(said), flush=True)
+    return 0
 
 
 def _listening_to_signals() -> None:
     """Between fork and exec: what waits in the caller while it starts a child does not wait in the child."""
-    children.die_with_parent()
+    children.die_with_parent(signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)
 
 
@@ -105,5 +112,5 @@ def _stop(process: subprocess.Popen[str]) -> None:
     try:
         process.communicate(timeout=ENDS_WITHIN_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        children.signal_group(process.pid, signal.SIGKILL)  # itself and its guard
         process.communicate()

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-RUN, SERVER = "STORMLAB_RUN", "STORMLAB_SERVER"
-"""The environment variables by which what a run has started is known, and of that a server's own processes."""
+RUN = "STORMLAB_RUN"
+"""The environment variable by which what a run has started is known: its id, or empty of what ends by itself."""
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 """The signals that end a storm in an orderly way."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -25,6 +25,9 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_NET_ADMIN, CAPABILITY_VERSION_3 = 12, 0x20080522
 """include/uapi/linux/capability.h"""
+
+_started: set[int] = set()
+"""The children that this process has started itself."""
 
 
 class Interrupted(BaseException):
@@ -141,7 +144,7 @@ def start(
     Raises:
         OSError: the program cannot be executed.
     """
-    return subprocess.Popen(
+    process = subprocess.Popen(
         argv,
         stdin=stdin,
         stdout=stdout,
@@ -152,6 +155,8 @@ def start(
         start_new_session=True,
         preexec_fn=prepared or prepare(),
     )
+    _started.add(process.pid)
+    return process
 
 
 def next_line(process: subprocess.Popen[str], within_s: float) -> str:
@@ -208,12 +213,9 @@ def end_descendants(spared: Collection[int] = ()) -> None:
                 os.waitpid(pid, 0)
 
 
-def with_mark(value: str, name: str = SERVER) -> list[int]:
-    """The processes that have this value of a variable, inherited from whoever was started with it.
-
-    A server may leave its process group, and go on when its parent has ended; what it was started with it keeps.
-    """
-    found, mark = [], f"{name}={value}".encode()
+def with_mark(run_id: str) -> list[int]:
+    """The processes that have inherited the mark of a run; one may have given up its environment, though."""
+    found, mark = [], f"{RUN}={run_id}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (process / "environ").read_bytes().split(b"\0"):
@@ -222,9 +224,9 @@ def with_mark(value: str, name: str = SERVER) -> list[int]:
 
 
 def end_run(run_id: str) -> None:
-    """End for certain what is left of a run whose supervisor is gone."""
+    """End for certain what is left of a run whose supervisor is gone, and its guard with it."""
     deadline = time.monotonic() + 5.0
-    while (left := with_mark(run_id, RUN)) and time.monotonic() < deadline:
+    while (left := with_mark(run_id)) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -238,10 +240,34 @@ def has_children() -> bool:
     return bool(_children())
 
 
-def _children() -> list[int]:
-    me = os.getpid()
-    text = Path(f"/proc/{me}/task/{me}/children").read_text()
-    return [int(pid) for pid in text.split()]
+def adopted() -> list[int]:
+    """What others have left to this process, which adopts orphans, as far as it still runs."""
+    return [pid for pid in _children() if pid not in _started and _state(Path(f"/proc/{pid}")) not in ("", "Z", "X")]
+
+
+def below(roots: Sequence[int]) -> list[int]:
+    """These processes and all that they have started, and so on; not what has lost its parent meanwhile."""
+    found = list(roots)
+    for pid in found:  # grows meanwhile
+        found += _children(pid)
+    return found
+
+
+def _children(pid: int | None = None) -> list[int]:
+    """Of a process, this one by default: those of all its threads; none where it has ended."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _state(task: Path) -> str:
+    """The scheduler state of a process or thread, by its folder; empty where it is gone."""
+    with contextlib.suppress(OSError):
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 def _group_exists(group: int) -> bool:
@@ -266,11 +292,8 @@ def members(group: int) -> list[int]:
 
 def states(group: int) -> list[str]:
     """The scheduler state (R, S, T, …) of every thread of a process group."""
-    found = []
+    found: list[str] = []
     for pid in members(group):
         with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 (a name is enough)
-                with contextlib.suppress(OSError):
-                    stat = Path(f"/proc/{pid}/task/{task}/stat").read_text()
-                    found.append(stat.rpartition(")")[2].split()[0])
-    return found
+            found += map(_state, Path(f"/proc/{pid}/task").iterdir())
+    return [state for state in found if state]

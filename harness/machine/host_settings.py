@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness import PROJECT
@@ -35,6 +36,14 @@ _TURN_WITHIN_S = 120.0
 """How long a run waits for another that has changed the host's settings: plans of storms take turns, storm by storm."""
 ANSWERS_WITHIN_S = _TURN_WITHIN_S + 10.0
 """How long the guard may take to say what it has set, its turn included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Of a setting what was there before, and what it was set to, as the kernel has it."""
+
+    before: str
+    set: str
 
 
 @contextmanager
@@ -87,17 +96,34 @@ def _broken(asked: str) -> MachineError:
 
 def _set(settings: Mapping[str, str]) -> dict[str, str]:
     """Set all or none; returns what was there before. Raises: PlanError, MachineError."""
-    before: dict[str, str] = {}
+    changes: dict[str, Change] = {}
     try:
         for key, value in settings.items():
             path = _path(key, value)
-            before[key] = path.read_text().strip()
-            write_whole(LEFT, json.dumps(before))
+            changes[key] = Change(_read(path), value)
+            _keep(changes)
             _set_one(path, key, value)
+            changes[key] = Change(changes[key].before, _read(path))  # which may have been rounded
+            _keep(changes)
     except StormLabError:
-        _put_back(before)
+        _put_back({key: change.before for key, change in changes.items()})
         raise
-    return before
+    return {key: change.before for key, change in changes.items()}
+
+
+def _keep(changes: Mapping[str, Change]) -> None:
+    """On disk, for whoever comes when this process is no more. Raises: MachineError."""
+    try:
+        write_whole(LEFT, json.dumps({key: asdict(change) for key, change in changes.items()}))
+    except OSError as error:
+        raise MachineError(
+            f"--host-sysctl was asked for; what is there cannot be kept in {LEFT.parent}: {error.strerror}",
+            "nothing was changed",
+        ) from error
+
+
+def _read(path: Path) -> str:
+    return " ".join(path.read_text().split())
 
 
 def _path(key: str, value: str) -> Path:
@@ -123,7 +149,8 @@ def _set_one(path: Path, key: str, value: str) -> None:
 def put_back_left() -> list[str]:
     """Put back what a guard that was killed has left changed, and say so; nothing while a guard is at work.
 
-    Only root can have changed anything, and only root can put it back: others are told.
+    What somebody else has set since is left as it is. Only root can have changed anything, and only root can put it
+    back: others are told.
     """
     if not LEFT.exists():
         return []
@@ -132,24 +159,44 @@ def put_back_left() -> list[str]:
             lock.bind(_LOCK)
         except OSError:
             return []
-        left = _left()
-        changed = ", ".join(f"{key}={value}" for key, value in left.items())
-        if os.geteuid() != 0:
-            return [f"THE HOST'S SETTINGS ARE STILL CHANGED by a run that was killed; as root put back {changed}"]
-        _put_back(left)
-        return [f"the host's settings were still changed by a run that was killed; put back: {changed}"]
+        return _undo() if os.geteuid() == 0 else _told()
 
 
-def _left() -> dict[str, str]:
-    """What was there before a change that nobody has undone; whoever asks holds the lock."""
-    try:
-        left: dict[str, str] = json.loads(LEFT.read_text())
-    except (OSError, ValueError):
-        return {}
-    return left
+def _told() -> list[str]:
+    before = ", ".join(f"{key}={change.before}" for key, change in _left().items())
+    return [f"THE HOST'S SETTINGS ARE STILL CHANGED by a run that was killed; as root put back {before}"]
+
+
+def _undo() -> list[str]:
+    """Put back what is left, a line each; whoever asks holds the lock."""
+    said = []
+    for key, change in _left().items():
+        path = namespace.setting_path(key)
+        try:
+            now = _read(path)
+            if now == change.set:
+                path.write_text(change.before)
+                said.append(f"{key} was still {now} by a run that was killed; put back: {key}={change.before}")
+            elif now != change.before:
+                said.append(
+                    f"{key} was {change.before} before a run that was killed set it to {change.set}; it is {now} now, "
+                    "and is left so"
+                )
+        except OSError as error:
+            said.append(f"{key} was {change.before} before a run that was killed; it cannot be set: {error.strerror}")
+    LEFT.unlink(missing_ok=True)
+    return said
+
+
+def _left() -> dict[str, Change]:
+    """A change that nobody has undone, by setting."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        return {key: Change(**change) for key, change in json.loads(LEFT.read_text()).items()}
+    return {}
 
 
 def _put_back(before: Mapping[str, str]) -> None:
+    """By the guard that has changed it."""
     for key, value in before.items():
         with suppress(OSError):
             namespace.setting_path(key).write_text(value)
@@ -163,7 +210,8 @@ def main() -> int:
     lock = socket.socket(socket.AF_UNIX)
     try:
         _take(lock, sys.stdin.fileno())
-        _put_back(_left())  # what a run that was killed has left is not what was there
+        for line in _undo():  # what a run that was killed has left is not what was there
+            print(f"stormlab: {line}", file=sys.stderr)
         before = _set(settings)
     except StormLabError as error:
         print(json.dumps({"error": error.to_json()}), flush=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from harness.errors import PlanError
 from harness.plan import MAX_REQUESTS, MAX_SECONDS, PLANS, Server, content_hash, read_variants
+from harness.plan.option import is_number, is_whole, require
 
 DESCRIBED = Path(__file__).with_name("tools.toml")
 ATTACKS = PLANS / "attacks"
@@ -44,6 +45,13 @@ class Attack:
     """The server is started this long after the tool; None: the tool waits until the server has answered."""
 
     def __post_init__(self) -> None:
+        for name in ("requests", "at_once", "rate", "seconds", "tool_nofile"):
+            found = getattr(self, name)
+            require(
+                is_whole(found) or (found is None and name == "tool_nofile"),
+                f"{name} must be a whole number, not {found!r}",
+            )
+        require(self.late_s is None or is_number(self.late_s), f"late_s must be a number, not {self.late_s!r}")
         if self.target not in ("localhost", "127.0.0.1", "[::1]"):
             raise PlanError(f"target must be localhost, 127.0.0.1 or [::1], not {self.target!r}")
         if self.late_s is not None and not 0 <= self.late_s <= MAX_DELAY_S:
@@ -106,7 +114,10 @@ def load_attacks(path: Path, changes: Mapping[str, Any] | None = None) -> Attack
         PlanError: the file cannot be read, is not TOML, or describes something impossible.
     """
     document, combined = read_variants(path, changes)
-    variants, attacks = zip(*((name, _attack(options)) for name, options in combined), strict=True)
+    try:
+        variants, attacks = zip(*((name, _attack(options)) for name, options in combined), strict=True)
+    except PlanError as error:
+        raise PlanError(f"{error.message} (in {path})", error.next_step) from error
     return AttackPlan(path.stem, document["question"], attacks, document["repeats"], variants)
 
 
@@ -132,7 +143,4 @@ def _attack(options: Mapping[str, Any]) -> Attack:
     options = {**published().get(name, {}), **options}
     server = {name: value for name, value in options.items() if name in _OF_SERVER}
     about = {name: value for name, value in options.items() if name in _OF_ATTACK}
-    try:
-        return Attack(Server(name=name, **server), **about)
-    except TypeError as error:  # a string where a number belongs
-        raise PlanError(f"an option has a value of the wrong type: {error}") from error
+    return Attack(Server(name=name, **server), **about)

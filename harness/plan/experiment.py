@@ -81,7 +81,7 @@ def load_plan(path: Path, changes: Mapping[str, Any] | None = None) -> Plan:
     """
     document, combined = read_variants(path, changes, keys=("control", "keep"))
     try:
-        trials = [trial_from_options(options) for _, options in combined]
+        trials = [trial_from_options(options, lambda one: one.name) for _, options in combined]
     except PlanError as error:
         raise PlanError(f"{error.message} (in {path})", error.next_step) from error
     control, keep = (table(path, document, key) for key in ("control", "keep"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from harness.errors import PlanError
 from harness.plan.option import require
+
+MOST_TRIALS = 10_000
+"""Of one plan file: at a second each they take three hours."""
 
 
 def read_document(path: Path, what: str, examples: str) -> dict[str, Any]:
@@ -50,19 +54,27 @@ def read_variants(
     for name, least in (("repeats", 1), ("keep_rows", 0)):
         whole = isinstance(document[name], int) and not isinstance(document[name], bool) and document[name] >= least
         require(whole, f"{name} in {path} must be a whole number from {least}, not {document[name]!r}")
+    require(isinstance(document["question"], str), f"question in {path} must be a text, not {document['question']!r}")
     base, vary, variants = (table(path, document, key) for key in ("base", "vary", "variant"))
     require(bool(base or vary or variants), f"the plan {path} says nothing of its storms; [base] says of all of them")
     for option, values in vary.items():
         lists = isinstance(values, list) and bool(values)
         require(lists, f"[vary] {option} in {path} must be a list with values in it, not {values!r}")
-        twice = [value for number, value in enumerate(values) if value in values[:number]]
+        twice = [value for number, value in enumerate(values) if any(_same(value, one) for one in values[:number])]
         require(not twice, f"[vary] {option} in {path} has {twice and twice[0]!r} twice; repeats says how often")
+    trials = math.prod(map(len, vary.values())) * max(1, len(variants))
+    require(trials <= MOST_TRIALS, f"the plan {path} comes to {trials} trials; {MOST_TRIALS} are the most")
     combined = [
         (name, {**base, **table(path, variants, name), **dict(zip(vary, values, strict=True))})
         for name in variants or {"": {}}
         for values in itertools.product(*vary.values())
     ]
     return document, combined
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether they are one value; true is 1 to Python only."""
+    return bool(value == other) and isinstance(value, bool) is isinstance(other, bool)
 
 
 def _merge(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,15 +83,14 @@ class Option:
         if self.kind == "true or false":
             return isinstance(value, bool)
         if self.kind == "word":
-            return value in self.words
+            return any(value == word and type(value) is type(word) for word in self.words)
         if self.kind == "text":
             return isinstance(value, str)
         if self.kind == "CPU list":
-            return isinstance(value, tuple) and all(_is_whole(cpu) and cpu >= 0 for cpu in value)
+            return isinstance(value, tuple) and all(is_whole(cpu) and cpu >= 0 for cpu in value)
         if self.kind == "settings":
-            return isinstance(value, tuple)
-        number = _is_whole(value) or (self.kind == "number" and isinstance(value, float))
-        return number and (
+            return isinstance(value, tuple) and all(isinstance(word, str) for setting in value for word in setting)
+        return (is_number(value) if self.kind == "number" else is_whole(value)) and (
             (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
@@ -166,5 +165,10 @@ def check(value: Any) -> None:
         require(one.takes(found), f"{one.flag} must be {one.allowed}, not {found!r}")
 
 
-def _is_whole(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    return is_whole(value) or isinstance(value, float)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is an integer, which true and false are to Python only."""
     return isinstance(value, int) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import PlanError
@@ -11,7 +11,7 @@ from harness.plan.faults import Faults
 from harness.plan.front import Front
 from harness.plan.kernel import Kernel
 from harness.plan.load import Load
-from harness.plan.option import Option, declared, require
+from harness.plan.option import Option, declared, is_whole, require
 from harness.plan.placement import Placement
 from harness.plan.retries import Retries
 from harness.plan.server import Server
@@ -34,8 +34,10 @@ DEFAULT = "default"
 """As the value of an option: as if it were not given. A plan's variant can so take back what its base says."""
 
 
-def trial_from_options(options: Mapping[str, Any]) -> Trial:
+def trial_from_options(options: Mapping[str, Any], called: Callable[[Option], str] = lambda one: one.flag) -> Trial:
     """Make a trial from flat options such as ``{"server": "hyper", "clients": 4000, "backlog": 128}``.
+
+    ``called`` is how an error calls an option: as it is typed, or as it stands in a file.
 
     Raises:
         PlanError: an option is unknown, or a value means nothing.
@@ -46,7 +48,8 @@ def trial_from_options(options: Mapping[str, Any]) -> Trial:
             raise PlanError(f"unknown option {name!r}; known are {', '.join(sorted(OPTIONS))}")
         if value != DEFAULT:
             part, one = _PLACED[name]
-            parts[part][one.field] = _read(one, value)
+            found = parts[part][one.field] = _read(one, value)
+            require(one.takes(found), f"{called(one)} must be {one.allowed}, not {value!r}")
     return Trial(
         server=Server(**parts["server"]),
         load=Load(**parts["load"], retries=Retries(**parts["retries"])),
@@ -77,9 +80,8 @@ def typed(trial: Trial) -> list[str]:
 
 def _read(one: Option, value: Any) -> Any:
     """A value as plan files and the command line have it."""
-    if one.kind == "settings":
-        require(isinstance(value, Mapping), f"{one.flag} must be {one.allowed}, not {value!r}")
-        return tuple((str(key), str(setting)) for key, setting in value.items())
+    if one.kind == "settings" and isinstance(value, Mapping):
+        return tuple((key, str(setting) if is_whole(setting) else setting) for key, setting in value.items())
     return tuple(value) if one.kind == "CPU list" and isinstance(value, list) else value
 
 

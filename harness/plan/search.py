@@ -15,7 +15,7 @@ from typing import Any, Literal
 from harness.errors import PlanError
 from harness.plan import PLANS, Plan, Trial, trial_from_options
 from harness.plan.files import read_document, table
-from harness.plan.option import require
+from harness.plan.option import is_number, is_whole, require
 
 SEARCHES = PLANS / "searches"
 """The collection's; each is a TOML file like a plan's, with a target and knobs."""
@@ -31,6 +31,9 @@ class Target:
     p99_ms: float
 
     def __post_init__(self) -> None:
+        for name in ("success", "p99_ms"):
+            found = getattr(self, name)
+            require(is_number(found), f"[target] {name} must be a number, not {found!r}")
         require(0 < self.success <= 1, f"[target] success is a share above 0 and up to 1, not {self.success:g}")
         require(self.p99_ms > 0, f"[target] p99_ms must be above 0, not {self.p99_ms:g}")
 
@@ -69,6 +72,9 @@ class Search:
     """How many of either may miss the target."""
 
     def __post_init__(self) -> None:
+        for name in ("runs", "confirm", "may_miss"):
+            found = getattr(self, name)
+            require(is_whole(found), f"[test] {name} must be a whole number, not {found!r}")
         require(1 <= self.runs <= 100, f"[test] runs must be 1 to 100, not {self.runs}")
         require(1 <= self.confirm <= 1000, f"[test] confirm must be 1 to 1000, not {self.confirm}")
         most = min(self.runs, self.confirm)
@@ -169,16 +175,18 @@ def load_search(file: Path, changes: Mapping[str, Any] | None = None) -> Search:
         require(tabled, f"knob.{name} in {file} must be a list of tables, each [[knob.{name}]], not {settings!r}")
     require(set(tables["target"]) == {"success", "p99_ms"}, f"[target] in {file} needs success and p99_ms")
     require(set(tables["test"]) <= {"runs", "confirm", "may_miss"}, f"[test] in {file} knows runs, confirm, may_miss")
+    question = document.get("question", "")
+    require(isinstance(question, str), f"question in {file} must be a text, not {question!r}")
     try:
         return Search(
             file.stem,
-            str(document.get("question", "")),
+            question,
             Target(**tables["target"]),
             _candidates(tables["base"], knobs),
             **{"runs": 3, "confirm": 10, "may_miss": 0, **tables["test"]},
         )
-    except TypeError as error:
-        raise PlanError(f"the search {file} has a value of the wrong type: {error}") from error
+    except PlanError as error:
+        raise PlanError(f"{error.message} (in {file})", error.next_step) from error
 
 
 def _worded(value: Any) -> str:
@@ -192,10 +200,11 @@ def _candidates(base: Mapping[str, Any], knobs: Mapping[str, Any]) -> tuple[Cand
     require(len(combinations) <= MOST_CANDIDATES, f"{len(combinations)} combinations; {MOST_CANDIDATES} are the most")
     made: dict[str, Candidate] = {}
     for settings in combinations:
-        require(all("cost" in setting for setting in settings), "each setting of a [[knob.NAME]] needs its cost")
+        costs = [setting.get("cost") for setting in settings]
+        require(all(map(is_number, costs)), f"each setting of a [[knob.NAME]] needs its cost, a number, not {costs}")
         changes = {option: value for setting in settings for option, value in setting.items() if option != "cost"}
-        trial = trial_from_options({**base, **changes})
-        candidate = Candidate(trial, sum(setting["cost"] for setting in settings), changes)
+        trial = trial_from_options({**base, **changes}, lambda one: one.name)
+        candidate = Candidate(trial, sum(costs), changes)
         cheapest = made.setdefault(trial.plan_hash, candidate)
         if candidate.cost < cheapest.cost:
             made[trial.plan_hash] = candidate

@@ -54,6 +54,7 @@ class Server:
             self.command is None or "{port}" in self.command or "{options}" in self.command,
             f"--command must contain {{port}}, found {self.command!r}; write e.g. 'myserver --port {{port}}'",
         )
+        require("\0" not in (self.command or ""), f"--command cannot hold a zero byte, as {self.command!r} does")
         require(
             self.nofile_hard is None or (self.nofile is not None and self.nofile <= self.nofile_hard),
             f"--nofile-hard {self.nofile_hard} goes with a --nofile that is not above it",

@@ -83,7 +83,32 @@ class Trial:
             **{name: document[name] for name in ("probe", "ledger", "trace", "settle_s") if name in document},
         )
 
+    @classmethod
+    def unknown_fields(cls, document: Mapping[str, Any]) -> list[str]:
+        """Of a document that :meth:`from_json` takes, what a newer version has put there, as ``load.name``."""
+        own = {item.name for item in (*dataclasses.fields(cls), *dataclasses.fields(Kernel))}
+        found = [name for name in document if name not in own]
+        for name, part in _PARTS.items():
+            *outer, last = name.split(".")
+            within = document.get(outer[0], {}) if outer else document
+            found += [f"{name}.{key}" for key in within.get(last, {}) if key not in _known_names(part)]
+        return found
+
+
+_PARTS: Mapping[str, Any] = {
+    "server": Server,
+    "load": Load,
+    "load.retries": Retries,
+    "placement": Placement,
+    "faults": Faults,
+    "front": Front,
+}
+
+
+def _known_names(part: Any) -> set[str]:
+    return {item.name for item in dataclasses.fields(part)}
+
 
 def _known(part: Any, document: Mapping[str, Any]) -> dict[str, Any]:
     """Of a document, what a class has fields for."""
-    return {field.name: document[field.name] for field in dataclasses.fields(part) if field.name in document}
+    return {name: document[name] for name in _known_names(part) if name in document}

@@ -23,6 +23,8 @@ from harness.servers import allocators, build
 from harness.servers.build import Missing, Unit
 
 OWN = Path(__file__).with_name("catalogue.toml")
+COMMAND = "command"
+"""What a server is called that is given by its command alone."""
 USERS = "servers.toml"
 """In the checkout, for notebooks opened anywhere in it, or in the folder one works in, which wins."""
 _OPTIONAL = ("backlog", "body_bytes", "work_us", "workers", "stamps", "accept_loops", "reuseport", "accept_batch")
@@ -131,7 +133,7 @@ def catalogue() -> dict[str, Entry]:
         if not users.exists():
             continue
         found = _read(users)
-        if taken := own.keys() & found.keys():
+        if taken := {*own, COMMAND} & found.keys():
             names = ", ".join(sorted(taken))
             raise PlanError(f"{users.absolute()} gives commands of its own to {names}", "name them otherwise")
         entries |= {name: replace(entry, source=users.absolute()) for name, entry in found.items()}
@@ -159,14 +161,19 @@ def provide(server: Server, say: Callable[[str], None]) -> Entry:
         PlanError, MachineError: as :func:`find`, or it cannot be built.
     """
     entry = find(server)
-    if entry.source is not None:
-        say(f"servers: {entry.name} is the command that {entry.source} names: {entry.command}")
+    announce(entry, say)
     if server.allocator != "system" and entry.has_variants and entry.unit:
         variant = build.VARIANTS[server.allocator]
         why_not = variant.build(lambda line: say(f"servers: {line}"))
         if why_not is not None:
             raise MachineError(f"server {entry.name!r} cannot run here: {why_not.reason}", why_not.next_step)
     return entry
+
+
+def announce(entry: Entry, say: Callable[[str], None]) -> None:
+    """Say of a command that a file of the user's names whose it is, before it is run; of all others nothing."""
+    if entry.source is not None:
+        say(f"servers: {entry.name} is the command that {entry.source} names: {entry.command}")
 
 
 def preloaded(entry: Entry, server: Server) -> Path | None:
@@ -183,7 +190,7 @@ def known(server: Server) -> Entry:
         PlanError: no such name.
     """
     if server.command is not None:
-        return Entry(name="command", title=server.command, command=server.command)
+        return Entry(name=COMMAND, title=server.command, command=server.command)
     entries = catalogue()
     if server.name not in entries:
         raise PlanError(

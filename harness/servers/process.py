@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import signal
 import subprocess
 import time
@@ -51,7 +50,8 @@ class RunningServer:
     ) -> None:
         self._log = log
         self.called = called
-        self._mark = secrets.token_hex(8)
+        self._ready_on: int | None = None
+        """The port on which it was ready."""
         self.ended_ns = 0
         """When it was first seen to have ended, CLOCK_MONOTONIC; 0 while it runs."""
         with log.open("wb") as output:
@@ -62,7 +62,7 @@ class RunningServer:
                     stderr=subprocess.STDOUT,
                     cwd=folder,
                     prepared=children.prepare(cpus, files),
-                    environment={**(environment or {}), children.SERVER: self._mark},
+                    environment=environment,
                 )
             except OSError as error:
                 raise ServerError(
@@ -78,8 +78,21 @@ class RunningServer:
         return self._log.name
 
     @property
+    def group(self) -> int:
+        """The process group that serves: its first process's, or the one of what that left in the background."""
+        if self._process.poll() is not None and not children.members(self.pid):
+            for pid in children.adopted():
+                with suppress(ProcessLookupError):
+                    return os.getpgid(pid)
+        return self.pid
+
+    @property
     def exit_status(self) -> str | None:
-        """How it ended, or None while it runs; one that went into the background runs as long as what it left there."""
+        """How it ended, or None while it runs.
+
+        One that went into the background, as daemons do, runs as long as something is left there; once it was ready,
+        as long as that listens.
+        """
         code = self._process.poll()
         if code is None or (code == 0 and self._in_background):
             return None
@@ -91,9 +104,13 @@ class RunningServer:
         return f"killed by signal {-code}"
 
     @property
-    def _in_background(self) -> list[int]:
-        """The processes that a server has left which ended its first one itself, as daemons do."""
-        return [pid for pid in children.with_mark(self._mark) if pid != self._process.pid]
+    def _in_background(self) -> bool:
+        """Whether what its first process has left is still the server."""
+        return bool(children.adopted()) and (self._ready_on is None or bool(self.listeners(self._ready_on)))
+
+    @property
+    def _processes(self) -> list[int]:
+        return children.below([self.pid, *children.adopted()])
 
     def wait_until_ready(self, ready: Ready, host: str, port: int, path: str, *, http2: bool = False) -> None:
         """Wait until it can take the storm, in the sense of ``ready``.
@@ -110,17 +127,20 @@ class RunningServer:
         while not checks[ready]():
             if self.exit_status is not None:
                 raise ServerError(
-                    f"{self.called} ended before it was ready: {self.exit_status}{self._last_words()}",
-                    f"see {self._log.name}; a server that goes into the background must be told not to",
+                    f"{self.called} ended before it was ready: {self.exit_status}{self.last_words()}",
+                    f"see {self._log.name}",
                 )
             if time.monotonic() > deadline:
                 seen = unanswered(host, port, path, self._listening())
+                gone = "" if self._process.poll() is None else "; it went into the background: its first process ended"
                 raise ServerError(
-                    f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s: {seen}"
-                    f"{self._last_words()}",
+                    f"{self.called} was not ready ({ready}) on port {port} in {READY_WITHIN_S:g} s: {seen}{gone}"
+                    f"{self.last_words()}",
                     "check that it uses {port} and {host}, or choose --ready listening or none",
                 )
             time.sleep(0.02)
+        if ready != "none":
+            self._ready_on = port
 
     def listeners(self, port: int) -> list[Listener]:
         """Its listening sockets as the kernel sees them; none where there is none or the kernel does not say."""
@@ -131,7 +151,7 @@ class RunningServer:
     def _listening(self) -> list[Listener]:
         """All sockets that its processes listen with."""
         with suppress(OSError):
-            return of_processes(children.with_mark(self._mark))
+            return of_processes(self._processes)
         return []
 
     def stall(self) -> None:
@@ -140,15 +160,16 @@ class RunningServer:
         Raises:
             ServerError: it ended, or would not stop.
         """
-        children.signal_group(self.pid, signal.SIGSTOP)
+        group = self.group
+        children.signal_group(group, signal.SIGSTOP)
         deadline = time.monotonic() + STOPPED_WITHIN_S
-        while not (seen := children.states(self.pid)) or set(seen) - {"T", "Z", "X"}:
+        while not (seen := children.states(group)) or set(seen) - {"T", "Z", "X"}:
             if self.exit_status is not None or time.monotonic() > deadline:
                 raise ServerError(f"the server did not stop when told to (thread states {seen})", "see server.log")
             time.sleep(0.001)
 
     def resume(self) -> None:
-        children.signal_group(self.pid, signal.SIGCONT)
+        children.signal_group(self.group, signal.SIGCONT)
 
     def block_loop(self) -> None:
         """Tell it to block the first of its accept loops, and give it a moment to do so."""
@@ -170,25 +191,26 @@ class RunningServer:
         """What its processes show of the allocator they have; one that was asked for is given a moment to appear."""
         deadline = time.monotonic() + PROVED_WITHIN_S
         while True:
-            found = allocators.found(children.members(self.pid), self._announced(_ALLOCATOR_LINE))
+            found = allocators.found(self._processes, self._announced(_ALLOCATOR_LINE))
             if asked in ("system", found.allocator) or time.monotonic() > deadline or self.exit_status is not None:
                 return found
             time.sleep(0.02)
 
     def set_listener_options(self, port: int, options: Mapping[str, int]) -> dict[str, int]:
         """Set TCP options of its listening sockets; what the kernel then says of them. Raises: MachineError."""
-        return listener_options.set_options(children.members(self.pid), port, options)
+        return listener_options.set_options(self._processes, port, options)
 
     def usage(self) -> Usage:
         """What its processes have used until now."""
-        return Usage.of(children.members(self.pid) or children.with_mark(self._mark))
+        return Usage.of(self._processes)
 
     def _announced(self, line: re.Pattern[str]) -> str:
         with self._log.open(errors="replace") as log:
             found = line.search(log.read(LOG_TAIL_BYTES))
-        return found[1] if found else ""
+        return printable(found[1]) if found else ""
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """What its log ends with, behind a semicolon."""
         with self._log.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
             # In characters that a terminal only shows: what it wrote is the server's.

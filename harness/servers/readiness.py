@@ -15,6 +15,8 @@ WITHIN_S = 2.0
 """How long one request may take before another is tried."""
 SAID_BYTES = 40
 _TLS_ALERT, _TLS_HANDSHAKE = b"\x15\x03", b"\x16\x03"
+_HTTP2_SETTINGS = b"\x04\x00"
+"""Type and flags of the frame that a server begins with, behind three bytes of length (RFC 9113)."""
 CLOSES_WITHIN_S = 0.5
 """How long the server may take to close that connection after its answer, before the lab does."""
 
@@ -29,6 +31,7 @@ class Reply:
     """Whether the server closed the connection after its answer."""
     said: bytes = b""
     """How what was no answer began."""
+    reset: bool = False
 
 
 def answers(host: str, port: int, path: str, *, http2: bool = False) -> bool:
@@ -46,21 +49,21 @@ def ask(
     closes_within_s: float = CLOSES_WITHIN_S,
 ) -> Reply:
     """Send one request in HTTP/1.1 on a connection of its own; then wait and see whether the server closes it."""
-    answer, said = Answer(), b""
-    with (
-        suppress(OSError),
-        socket.create_connection((host, port), timeout=patience_s) as connection,
-    ):
-        connection.sendall(request_bytes(host, port, path, close=close))
-        for data in _received(connection, patience_s):
-            if not data:
-                return Reply(answer.ends_with_stream, True, said)
-            said = (said + data)[:SAID_BYTES]
-            if not answer.take(memoryview(data)):
-                return Reply(False, False, said)
-            if answer.complete:
-                return Reply(True, _closes(connection, closes_within_s))
-    return Reply(answer.headers_complete, False, said)
+    answer, said, reset = Answer(), b"", False
+    try:
+        with socket.create_connection((host, port), timeout=patience_s) as connection:
+            connection.sendall(request_bytes(host, port, path, close=close))
+            for data in _received(connection, patience_s):
+                if not data:
+                    return Reply(answer.ends_with_stream, True, said)
+                said = (said + data)[:SAID_BYTES]
+                if not answer.take(memoryview(data)):
+                    return Reply(False, False, said)
+                if answer.complete:
+                    return Reply(True, _closes(connection, closes_within_s))
+    except OSError as error:
+        reset = isinstance(error, ConnectionResetError)
+    return Reply(answer.headers_complete, False, said, reset)
 
 
 def unanswered(host: str, port: int, path: str, listening: Sequence[Listener]) -> str:
@@ -68,11 +71,21 @@ def unanswered(host: str, port: int, path: str, listening: Sequence[Listener]) -
     there = [one for one in listening if one.port == port]
     if not can_be_met(there, host):
         found = ", ".join(sorted({f"[{one.address}]:{one.port}" for one in listening}))
-        return f"nobody listens on {host}; it listens on {found}" if found else "it does not listen"
-    said = ask(host, port, path).said
-    if said.startswith((_TLS_ALERT, _TLS_HANDSHAKE)):
-        return "it listens, and speaks TLS"
-    return f"it listens, and answers {said!r}" if said else "it listens, and does not answer"
+        return f"nobody listens on port {port} of {host}; it listens on {found}" if found else "it does not listen"
+    return f"it listens, and {_does(ask(host, port, path))}"
+
+
+def _does(reply: Reply) -> str:
+    """What a server does instead of answering; what it says is escaped."""
+    if reply.said.startswith((_TLS_ALERT, _TLS_HANDSHAKE)):
+        return "speaks TLS"
+    if reply.said[3:5] == _HTTP2_SETTINGS:
+        return "speaks HTTP/2"
+    if reply.said:
+        return f"answers {reply.said!r}"
+    if reply.reset or reply.closed:
+        return "resets what it was asked on" if reply.reset else "closes what it was asked on without a word"
+    return "does not answer"
 
 
 def _in_frames(host: str, port: int, path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +18,14 @@ def plans() -> list[Plan]:
     return [*_measured(), *_searches()]
 
 
-def recorded(folder: Path) -> list[Run]:
-    """The runs in a folder that tell of one of them; of a search also those that were a miss without a storm."""
+def recorded(folder: Path, say: Callable[[str], None]) -> list[Run]:
+    """The runs in a folder that tell of one of them; of a search also those that were a miss without a storm.
+
+    Of one that cannot be read ``say`` is told why.
+    """
     searched = {trial for plan in _searches() for trial in hashes(plan)}
     known = searched.union(*map(hashes, _measured()))
-    return [run for run in store.runs(folder) if counts(run, searched) and run.identity[0] in known]
+    return [run for run in store.runs(folder, say) if counts(run, searched) and run.identity[0] in known]
 
 
 def hashes(plan: Plan) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from harness.events.check import Check
 from harness.events.kernel import TICK_US
 from harness.events.protocol import Protocol, heard
 from harness.events.samples import LO_RX_DROPPED
-from harness.events.store import FRONT_LOG, SERVER_LOG, DamagedRun, Run, runs
+from harness.events.store import FRONT_LOG, SERVER_LOG, DamagedRun, Run
 from harness.events.tables import OUTCOMES
 from harness.plan import Load
 from harness.thought import cause, checks, goodput, stats
@@ -338,6 +337,12 @@ class Summary:
             },
         }
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said before anything of it: a newer version has recorded what this one knows nothing of."""
+        unknown = ", ".join(self.run.unknown_fields)
+        return [f"run {self.run.run_id} has what this version knows nothing of: {unknown}"] if unknown else []
+
     def to_json(self) -> dict[str, Any]:
         """RUN as docs/reference.md defines it."""
         manifest = self.run.manifest
@@ -397,23 +402,39 @@ def _round(value: float | None) -> float | None:
 
 
 def outcome(run: Run) -> tuple[float, float | None]:
-    """(success rate, 99th percentile of latency in ms, None where it lies among the unanswered) of a run."""
-    summary = Summary(run)
+    """(success rate, 99th percentile of latency in ms, None where it lies among the unanswered) of a run.
+
+    Raises:
+        DamagedRun: it cannot be read.
+    """
+    summary = whole(run)
     return summary.success_rate, summary.latencies.quantile(0.99)
 
 
-def readable(data: Path, say: Callable[[str], None]) -> Iterator[Summary]:
-    """The runs of a folder that can be read, oldest first; of each other one a line says why.
+def whole(run: Run) -> Summary:
+    """A run whose record can be read. Raises: DamagedRun: it cannot, or is of another version."""
+    summary = Summary(run)
+    try:
+        summary.to_json()
+    except DamagedRun:
+        raise
+    except Exception as error:  # whatever a record that is none makes of the computations
+        raise DamagedRun(run.run_id, "its record", error) from error
+    return summary
 
-    One that is damaged, or of another version, keeps none of the others from being shown.
+
+def readable(found: Iterable[Run], say: Callable[[str], None]) -> Iterator[Summary]:
+    """Of runs those that can be read, in their order; of each other one a line says why.
+
+    One that is damaged keeps none of the others from being shown. One that a newer version has recorded is shown, and
+    what this one knows nothing of is said.
     """
-    for run in runs(data, say):
-        summary = Summary(run)
+    for run in found:
         try:
-            summary.to_json()
+            summary = whole(run)
         except DamagedRun as error:
             say(error.message)
-        except Exception as error:  # whatever a record that is none makes of the computations
-            say(DamagedRun(run.run_id, "its record", error).message)
         else:
+            for line in summary.notes:
+                say(line)
             yield summary

@@ -47,7 +47,7 @@ def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: 
     if not possible:
         raise MachineError(f"no trial of {plan.name!r} can be run here", "see `stormlab servers`")
     journal = Journal.open(data, plan, possible, afresh=afresh)
-    known = {run.run_id: run for run in store.runs(data)} if journal.run_ids else {}
+    known = {run.run_id: run for run in store.runs(data, say)} if journal.run_ids else {}
     for run_id in [run_id for run_id in journal.run_ids if run_id not in known]:
         say(f"run {run_id} is gone: its storm is measured again")
         journal.forget(run_id)
@@ -63,9 +63,9 @@ def in_blocks(plan: Plan, data: Path, following: Callable[[Step], Report], say: 
 
 def completed(plan: Plan, data: Path, say: Say) -> list[Run]:
     """The newest ``repeats`` runs of each trial on this machine; what has not been run is run now, in blocks."""
-    recover(data)
+    recover(data, say)
     possible = runnable(plan.trials, say)
-    known = _newest_first(data)
+    known = _newest_first(data, say)
     wanted = {trial: plan.repeats * plan.block.count(trial) for trial in possible}
     left = Counter({trial: runs - len(known.get(identity(trial), ())) for trial, runs in wanted.items()})
     missing: list[Trial] = []
@@ -135,9 +135,9 @@ def identity(trial: Trial) -> tuple[str, str, str]:
     return trial.plan_hash, this_host().host_id, made_of
 
 
-def _newest_first(data: Path) -> dict[tuple[str, str, str], list[Run]]:
+def _newest_first(data: Path, say: Say) -> dict[tuple[str, str, str], list[Run]]:
     known: dict[tuple[str, str, str], list[Run]] = {}
-    for run in store.runs(data):
+    for run in store.runs(data, say):
         if run.is_result:
             known.setdefault(run.identity, []).insert(0, run)
     return known

@@ -65,20 +65,27 @@ def _run(trial: Trial, data: Path, report: Report) -> Run:
     return _outcome(process, partial, result)
 
 
-def recover(data: Path) -> list[Run]:
+def recover(data: Path, say: Callable[[str], None] = lambda line: None) -> list[Run]:
     """Bring in runs whose process was killed: what their agents had recorded becomes a failed run.
 
-    One that cannot be brought in, for lack of space or rights, stays for the next time.
+    One that cannot be brought in, for lack of space or rights, or as another version has left it or it is damaged,
+    keeps none of the others from it; it stays for the next time, and ``say`` is told why.
     """
     recovered = []
     for partial in partials(data):
-        # What another version has left, or damage, keeps nothing else from being brought in.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, StormLabError):
+        try:
             if _is_under_way(partial):
                 continue
             children.end_run(partial.run_id)
             if run := _salvage(partial, f"its process was killed{_last_words(partial)}"):
                 recovered.append(run)
+        except StormLabError as error:
+            say(error.line)
+        except Exception as error:  # whatever a manifest that is none leads to
+            say(
+                f"what is left of run {partial.run_id} cannot be brought in: {type(error).__name__}: {error}; "
+                f"remove {partial.path}"
+            )
     return recovered
 
 
@@ -147,7 +154,7 @@ def _interrupt(process: subprocess.Popen[str]) -> dict[str, Any] | None:
     try:
         output, _ = process.communicate(timeout=ENDS_WITHIN_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        children.signal_group(process.pid, signal.SIGKILL)  # the supervisor and its guard
         process.wait()
         return None
     lines = [json.loads(line) for line in output.splitlines()]
@@ -185,6 +192,8 @@ def _salvage(partial: Partial, reason: str) -> Run | None:
     manifest = partial.read_manifest()
     if manifest["status"] in ("complete", "failed"):  # its process was killed in the very last step
         return partial.rename(manifest)
+    if manifest["status"] not in ("planned", "running"):
+        raise ValueError(f"its status is {manifest['status']!r}, which this version knows nothing of")
     if "start_ns" not in manifest:
         partial.remove()
         return None
@@ -195,8 +204,14 @@ def _salvage(partial: Partial, reason: str) -> Run | None:
 
 
 def _is_under_way(partial: Partial) -> bool:
-    """Whether a process still works on it: the supervisor, or the caller that has just made the folder."""
-    pid = partial.read_manifest().get("supervisor_pid")
+    """Whether a process still works on it: the supervisor, or the caller that has just made the folder.
+
+    Raises: OSError, ValueError: its manifest cannot be read.
+    """
+    try:
+        pid = partial.read_manifest().get("supervisor_pid")
+    except FileNotFoundError:  # its caller has not come to that yet
+        pid = None
     if pid is None:
         return (partial.path.stat().st_mtime + STARTS_WITHIN_S) > time.time()
     with contextlib.suppress(OSError):

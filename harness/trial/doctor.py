@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.events.check import Status
-from harness.machine import host, namespace
+from harness.machine import host, host_settings, namespace
 from harness.machine.listeners import listeners
 from harness.machine.nft import MISSING, nft_path
 from harness.plan import Load
@@ -40,6 +40,7 @@ def examine(data: Path) -> list[Finding]:
         _private_network(),
         _sock_diag(),
         _input_queue(),
+        _host_settings(),
         _had(
             "nftables",
             None if nft_path() else Missing(MISSING, "install it to have the SYNs of each connection counted"),
@@ -109,6 +110,14 @@ def _input_queue() -> Finding:
         return Finding("input_queue", "unknown", "net.core.netdev_max_backlog cannot be read")
     detail = f"loopback's input queue holds {packets} packets; bursts of more connections lose retransmitted SYNs there"
     return Finding("input_queue", "pass", detail)
+
+
+def _host_settings() -> Finding:
+    """A command of root's has put them back before this is asked."""
+    left = host_settings.put_back_left()
+    if left:
+        return Finding("host_settings", "fail", " ".join(left), "run any command of stormlab as root")
+    return Finding("host_settings", "pass", "no run that was killed has left a setting of the host changed")
 
 
 def _had(name: str, missing: Missing | None, detail: str) -> Finding:

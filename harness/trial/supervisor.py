@@ -3,7 +3,8 @@
 It moves into a private network and takes along everything it starts there. While the storm runs it has a single thread,
 so it may do what a notebook's kernel may not: enter a user namespace, run code between fork and exec. It reads the plan
 from the partial run in FOLDER, starts the server in CWD, reports progress as JSON lines on standard output, and leaves
-a finished run. Whatever happens, it ends what it started and keeps the rows; if CALLER is gone, it stops.
+a finished run. Whatever happens, it ends what it started and keeps the rows; if CALLER is gone, it stops. Where it is
+killed, its guard, which CALLER has as its child, ends what it leaves.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harness.events.store import SERVER_LOG, Partial, Run
 from harness.load.agents import Agents
 from harness.machine import children, counters, host, nft
 from harness.machine.children import Interrupted
+from harness.machine.guard import guarded
 from harness.plan import MAX_SECONDS, Trial
 from harness.plan.slices import Slice
 from harness.servers import allocators
@@ -199,8 +201,8 @@ class Supervisor:
         *behind, met = self.found.running
         for one, samples in ((met, PROBE_SAMPLES), *((other, PROBE_SERVER_SAMPLES) for other in behind)):
             if one.process.listeners(one.port):
-                pid, cpus = one.process.pid, ground.client_cpus
-                self.witnesses.start_probe(one.port, ground.target, pid, cpus, samples=samples)
+                group, cpus = one.process.group, ground.client_cpus
+                self.witnesses.start_probe(one.port, ground.target, group, cpus, samples=samples)
 
     def _open_ledger(self, isolated: bool, ground: Ground) -> Counting:
         why_not = Ledger.impossible(ground.slices, isolated) if self.trial.ledger else "it was not asked for"
@@ -248,7 +250,7 @@ class Supervisor:
     def _require_alive(self, process: RunningServer, ended: str | None, when: str) -> None:
         if ended is not None:
             raise ServerError(
-                f"{process.called} ended {when} the storm: {ended}",
+                f"{process.called} ended {when} the storm: {ended}{process.last_words()}",
                 f"its output is in {self.partial.run_id}/{process.log_name}",
             )
 
@@ -341,17 +343,22 @@ def _say(**fields: Any) -> None:
 
 
 def main() -> int:
+    """The exit status, also of the guard, which is the process that the caller started."""
     folder, cwd, caller = sys.argv[1:]
-    partial = Partial(Path(folder))
-    os.environ[children.RUN] = partial.run_id
     children.die_with_parent(signal.SIGTERM)
+    is_orphan = os.getppid() != int(caller)
+    return guarded(lambda: supervise(Partial(Path(folder)), Path(cwd), given_up=is_orphan))
+
+
+def supervise(partial: Partial, cwd: Path, *, given_up: bool) -> int:
+    os.environ[children.RUN] = partial.run_id
     children.adopt_orphans()
     children.interrupt_once()
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, children.STOPPING)  # blocked by the caller until here
-        if os.getppid() != int(caller):
+        if given_up:
             raise Interrupted
-        run = Supervisor(partial, Path(cwd)).run()
+        run = Supervisor(partial, cwd).run()
     except StormLabError as error:
         # Without a storm there is nothing to keep; with one, it could not be finished, and its rows stay for later.
         if "start_ns" not in partial.read_manifest():

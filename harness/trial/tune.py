@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import MachineError
 from harness.events import store
-from harness.events.store import Run, counts
+from harness.events.store import DamagedRun, Run, counts
 from harness.plan import Trial
 from harness.plan.options import DEFAULT
 from harness.plan.search import Search, next_trial, path, reached
@@ -50,18 +50,18 @@ def saying(search: Search, say: batch.Say) -> Asked:
     return following
 
 
-def tune(search: Search, data: Path, following: Asked, outcome: Outcome) -> Iterator[Run]:
+def tune(search: Search, data: Path, following: Asked, outcome: Outcome, say: batch.Say) -> Iterator[Run]:
     """The runs of a search, those first that this machine has had already; it is over when they come to an end.
 
     Each storm of the same plan, host and server counts, whatever it was held for, and none of them twice. One whose
     server failed before it began counts too, as a miss: a candidate that cannot be started is not good enough, and a
-    search that stopped at it would stop there each time it goes on.
+    search that stopped at it would stop there each time it goes on. Of one that cannot be read ``say`` is told why.
 
     Raises:
         MachineError: a storm could not be held for another reason.
         KeyboardInterrupt: it was interrupted.
     """
-    recover(data)
+    recover(data, say)
     searched = {candidate.trial.plan_hash for candidate in search.candidates}
     identities = {batch.identity(candidate.trial) for candidate in search.candidates}
     storms: list[tuple[str, float, float | None]] = []
@@ -69,10 +69,14 @@ def tune(search: Search, data: Path, following: Asked, outcome: Outcome) -> Iter
     def note(run: Run) -> None:
         storms.append((run.manifest["plan_hash"], *outcome(run)))
 
-    for run in store.runs(data):
+    for run in store.runs(data, say):
         if counts(run, searched) and run.identity in identities:
-            note(run)
-            yield run
+            try:
+                note(run)
+            except DamagedRun as error:
+                say(error.message)
+            else:
+                yield run
     while (trial := next_trial(path(search, reached(search, storms)))) is not None:
         report = following(trial, len(storms))
         run = run_trial(trial, data, report)

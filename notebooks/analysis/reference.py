@@ -17,10 +17,11 @@ import pandas as pd
 from analysis import attacks
 from analysis.pages.datacard import card
 from harness.events import store
-from harness.events.store import CONNECTIONS, MANIFEST, REQUESTS, SAMPLES, Run, write_whole
+from harness.events.manifest import MANIFEST
+from harness.events.store import CONNECTIONS, REQUESTS, SAMPLES, Run, write_whole
 from harness.thought import experiments
 from harness.thought import runs as results
-from harness.thought.summary import Summary
+from harness.thought.summary import readable
 
 _KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
 """Causes can be made again, and a log may name paths of the machine."""
@@ -32,8 +33,8 @@ def publish(data: Path, reference: Path = store.REFERENCE) -> pd.DataFrame:
     """Put the runs in ``data`` that belong to a plan of the collection in place of older ones; returns all lines."""
     plans = experiments.plans()
     rows_wanted = {trial.plan_hash: plan.rows_kept(trial) for plan in plans for trial in plan.trials}
-    chosen = experiments.recorded(data)
-    lines = results.frame(Summary(run) for run in chosen)
+    chosen = experiments.recorded(data, print)
+    lines = results.frame(readable(chosen, print))
     path = reference / results.RUNS
     if path.exists():
         older = results.read(path)

@@ -273,3 +273,13 @@ def test_a_title_of_timelines_speaks_of_the_storms_that_are_drawn() -> None:
     drawn = pd.DataFrame({"server": ["a", "b"], "answers_per_step": [[5, 0, 5, 0, 5], [9, 9]]})
     assert published.stretches(drawn) == "a answers its storm in 3 stretches with silence between, b in 1"
     assert published.stretches(drawn.iloc[1:]) == "Each storm is answered in 1 stretch"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["requests = true", "at_once = 10.5", "rate = true", "tool_nofile = 20.0", "late_s = true", "backlog = true"],
+)
+def test_a_value_of_another_type_is_refused_by_its_name_and_file(line: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"[base]\n{line}\n")
+    with pytest.raises(PlanError, match=rf"{line.split()[0]}.*mine\.toml"):
+        load_attacks(tmp_path / "mine.toml")

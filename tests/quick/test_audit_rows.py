@@ -187,6 +187,18 @@ def test_names_may_be_begun_and_one_that_nobody_has_is_an_error() -> None:
         find(["nope"])
 
 
+@pytest.mark.parametrize("name", ["aiohttp", "mio-1.0", "python", "command"])
+def test_the_names_of_the_audit_are_not_to_be_had_by_others(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in the folder that one happens to be in would be run as the caller, and its row taken for the stack's."""
+    (tmp_path / "servers.toml").write_text(f'["{name}"]\ncommand = "sh {{port}}"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match=name) as refused:
+        subjects()
+    assert str(tmp_path / "servers.toml") in refused.value.message
+
+
 def test_a_users_server_is_audited_and_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "servers.toml").write_text('[mine]\ncommand = "sh {port}"\n')
     monkeypatch.chdir(tmp_path)
@@ -295,3 +307,7 @@ def test_findings_say_only_what_the_rows_bear() -> None:
 def test_stacks_are_named_once_with_their_versions_and_the_labs_by_name() -> None:
     rows = [of("a", "A", "1"), of("a2", "A", "2"), of("go", "Go, net/http", "go1.26", lab=True)]
     assert named(rows) == "A 1, 2; the lab's `go`"
+
+
+def test_a_line_of_a_servers_log_has_no_power_over_the_terminal() -> None:
+    assert lines_on_files(["\x1b]0;a title\x07\x1b[2Jtoo many open files\x9b1m\n"]) == "too many open files1m"

@@ -88,7 +88,8 @@ def test_a_storm_whose_run_was_removed_is_measured_again(monkeypatch: pytest.Mon
 
 def recorded(data: Path, trial: Trial) -> Run:
     """A run of a trial, as far as a batch looks at it."""
-    partial = Partial.create(data, {"plan_hash": trial.plan_hash, "server": {"name": "python"}})
+    about = {"plan_hash": trial.plan_hash, "plan": trial.to_json(), "host": {}, "server": {"name": "python"}}
+    partial = Partial.create(data, {**about, "agents": []})
     (partial.path / CONNECTIONS).touch()
     return partial.rename(partial.read_manifest())
 

@@ -17,7 +17,7 @@ from harness.page import search as tell
 from harness.plan import trial_from_options
 from harness.plan.search import Candidate, Search, Target, chosen, load_search, next_trial, path, reached
 from harness.thought.inference import share_of_runs
-from harness.trial import tune
+from harness.trial import batch, tune
 
 FILE = """
 question = "?"
@@ -270,7 +270,9 @@ def test_a_server_that_could_not_start_is_a_miss_of_a_search_and_no_result_of_a_
 def test_a_notebook_reads_which_storm_is_held_and_what_there_is_to_know_of_it(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def held(search: Search, data: Path, following: tune.Asked, outcome: tune.Outcome) -> Iterator[store.Run]:
+    def held(
+        search: Search, data: Path, following: tune.Asked, outcome: tune.Outcome, say: batch.Say
+    ) -> Iterator[store.Run]:
         report = following(search.candidates[1].trial, 4)
         report({"elapsed_s": 1.0})
         report({"notice": "counted as a miss: it was never ready"})
@@ -318,3 +320,31 @@ def test_storms_are_told_by_the_room_in_all_queues_together() -> None:
     assert set(tell.with_enough_room(runs)["variant"]) == {"one of 16", "two of 8"}
     assert set(tell.with_enough_room(runs.assign(met=True))["variant"]) == {"one of 8"}
     assert tell.with_enough_room(runs.assign(met=False)).empty
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("success = true", "success"),
+        ("p99_ms = true", "p99_ms"),
+        ("runs = true", "runs"),
+        ("may_miss = 1.0", "may_miss"),
+        ("cost = true", "cost"),
+        ("clients = true", "clients"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name_and_file(change: str, said: str, tmp_path: Path) -> None:
+    lines = {"base": "clients = 5", "target": "success = 0.9\np99_ms = 100", "test": "", "knob": "cost = 1"}
+    (table,) = [
+        name
+        for name in lines
+        if said in {"base": "clients", "test": "runs may_miss", "knob": "cost"}.get(name, "success p99_ms")
+    ]
+    kept = [line for line in lines[table].splitlines() if not line.startswith(said)]
+    lines[table] = "\n".join([*kept, change])
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        f"[base]\n{lines['base']}\n[target]\n{lines['target']}\n[test]\n{lines['test']}\n[[knob.a]]\n{lines['knob']}\n"
+    )
+    with pytest.raises(PlanError, match=rf"{said}.*mine\.toml|mine\.toml.*{said}"):
+        load_search(file)

@@ -18,7 +18,13 @@ from harness.plan import Load, Trial
 from harness.plan.slices import Slice, cut, source_pool
 from harness.trial.caller import recover
 
-MANIFEST = {"server": {"name": "python", "binary_hash": "b"}, "plan_hash": "p", "host": {"host_id": "h"}}
+MANIFEST = {
+    "server": {"name": "python", "binary_hash": "b"},
+    "plan": {},
+    "plan_hash": "p",
+    "host": {"host_id": "h"},
+    "agents": [],
+}
 
 
 LOAD = Load(clients=5)

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.machine import children
 from harness.machine.nft import nft_path
 from harness.thought.phases import PHASES
-from tests.calling import Result, partial_manifest, processes_naming, start, stormlab_json
+from tests.calling import Result, called, partial_manifest, processes_naming, start, stormlab_json
 
 Call = Callable[..., Result]
 
@@ -402,6 +403,27 @@ def test_a_host_setting_is_put_back_when_the_server_fails(before: str, tmp_path:
     setting = ("--host-sysctl", f"{SETTING}={other_than(before)}")
     assert stormlab_json(tmp_path / "runs", "run", "--command", "false {port}", "--clients", "5", *setting).code == 4
     assert HOST.read_text().strip() == before
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("alone", [True, False], ids=["the guard alone", "the run with it"])
+def test_a_host_setting_is_put_back_loudly_where_its_guard_was_killed(before: str, tmp_path: Path, alone: bool) -> None:
+    process = start(tmp_path, *(BRIEF if alone else LASTING), "--host-sysctl", f"{SETTING}={other_than(before)}")
+    manifest = partial_manifest(tmp_path)
+    (guard,) = [
+        pid
+        for pid in children.below([process.pid])
+        if b"harness.machine.host_settings" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    for pid in (guard,) if alone else (guard, process.pid, int(str(manifest["supervisor_pid"]))):
+        os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    if not alone:
+        assert HOST.read_text().strip() == other_than(before), "nobody was left to put it back"
+        _, _, said = called("list", "--data", str(tmp_path / "runs"))
+    assert f"put back: {SETTING}={before}" in said
+    assert HOST.read_text().strip() == before
+    assert SETTING not in called("list", "--data", str(tmp_path / "runs"))[2], "once"
 
 
 def test_who_is_not_root_cannot_change_the_host(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.errors import printable
 from harness.servers.audit.strace import Trace
 
 SPINS_FROM_SHARE = 0.5
@@ -89,7 +90,7 @@ def lines_on_files(log: Iterable[str]) -> str | None:
     """The first line of a log that says so, without times, colours, addresses in memory and paths; None: none does."""
     for line in log:
         if _ON_FILES.search(line):
-            return _PATH.sub("…", _NOISE.sub("", line.strip())).strip()[:LONGEST_LINE]
+            return _PATH.sub("…", _NOISE.sub("", printable(line))).strip()[:LONGEST_LINE]
     return None
 
 

@@ -18,8 +18,6 @@ from harness.servers.build import Missing, Unit, described, said_by
 
 SOURCES = Path(__file__).parent
 DESCRIBED = SOURCES / "subjects.toml"
-COMMAND = "command"
-"""The name of what ``--command`` gives."""
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*")
 
 
@@ -50,7 +48,7 @@ class Subject:
     @property
     def missing(self) -> Missing | None:
         """Why it cannot be started here, or None."""
-        if self.name == COMMAND:  # whether it is there shows when it is started
+        if self.name == catalogue.COMMAND:  # whether it is there shows when it is started
             return None
         if self.entry is not None:
             return self.entry.missing
@@ -106,19 +104,20 @@ def subjects() -> dict[str, Subject]:
     """All there are by name: the catalogue's, then those of ``subjects.toml``.
 
     Raises:
-        PlanError: the user's catalogue is not valid.
+        PlanError: a file of the user's is not valid, or gives one of these names to another program.
     """
     document = tomllib.loads(DESCRIBED.read_text(encoding="utf-8"))
-    own = tomllib.loads(catalogue.OWN.read_text(encoding="utf-8"))
     known = {}
     for name, entry in catalogue.catalogue().items():
-        lab = entry.command == own.get(name, {}).get("command")  # else the user has put another in its place
+        lab = entry.source is None
+        if not lab and name in document["subjects"]:
+            raise PlanError(f"{entry.source} gives a command of its own to {name}", "name it otherwise")
         said = _plain(document["lab"].get(name, {}) if lab else {})
         known[name] = Subject(name, entry.title, entry.command, told=lab, entry=entry, lab=lab, **said)
     units = described(document["units"], SOURCES, "run `stormlab audit --build`")
     for name, fields in document["subjects"].items():
         unit = units[fields["unit"]] if "unit" in fields else None
-        known.setdefault(name, Subject(name, **{**_plain(fields), "unit": unit}))
+        known[name] = Subject(name, **{**_plain(fields), "unit": unit})
     return known
 
 
@@ -134,8 +133,8 @@ def of_command(command: str) -> Subject:
     Raises:
         PlanError: the command has no place for the port.
     """
-    entry = catalogue.known(Server(name=COMMAND, command=command))
-    return Subject(COMMAND, command, command, entry=entry)
+    entry = catalogue.known(Server(name=catalogue.COMMAND, command=command))
+    return Subject(catalogue.COMMAND, command, command, entry=entry)
 
 
 def find(names: list[str]) -> list[Subject]:

@@ -79,7 +79,9 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None], read: Re
         if lacking is not None:
             say(f"left out: {lacking.line}")
     possible = [attack for attack, lacking in why_not.items() if lacking is None]
-    known = _newest_first(data)
+    for entry in dict.fromkeys(catalogue.known(attack.server) for attack in possible):
+        catalogue.announce(entry, say)
+    known = _newest_first(data, say)
     left = {attack: plan.repeats - len(known.get(identity(attack), [])) for attack in possible}
     total, done = sum(max(0, number) for number in left.values()), 0
     rng = np.random.default_rng()
@@ -92,9 +94,9 @@ def completed(plan: AttackPlan, data: Path, say: Callable[[str], None], read: Re
     return [record for attack in possible for record in known.get(identity(attack), [])[: plan.repeats]]
 
 
-def _newest_first(data: Path) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+def _newest_first(data: Path, say: Callable[[str], None]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     known: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in recorded(data):
+    for record in recorded(data, say):
         key = (record["plan_hash"], record["host"]["host_id"], record["binary_hash"])
         known.setdefault(key, []).insert(0, record)
     return known

@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.claims.evidence import gather
     from analysis.claims.judge import judge
     from analysis.claims.telling import number
+    from harness.cli.reading import say
     from harness.events import store
     from harness.page import tables
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     here = options.data is not None or options.source == "here"
     if here and options.export:
         raise PlanError("the README holds the verdicts of the reference data", "leave out --export")
-    evidence = gather((options.data or store.default_data()) if here else store.REFERENCE)
+    evidence = gather((options.data or store.default_data()) if here else store.REFERENCE, say)
     verdicts = judge(evidence)
     if options.export:
         page.export(evidence, verdicts)

@@ -8,7 +8,7 @@ as to pick single ones by how they went would be to pick a result.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import pandas as pd
 from analysis.attacks import of_plan
 from harness.events import store
 from harness.events.host import Host
+from harness.events.manifest import MANIFEST
 from harness.events.records import published, recorded
 from harness.lab import open_lives, open_run
 from harness.plan import PLANS, Plan, load_plan
 from harness.plan.attack import ATTACKS, load_attacks
 from harness.thought import experiments
 from harness.thought import runs as results
-from harness.thought.summary import Summary
+from harness.thought.summary import readable
 
 AUDIT = "audit.json"
 
@@ -79,24 +80,27 @@ class Evidence:
     def _place(self, run_id: str) -> str:
         """Its own folder, where there is one: a copy of the reference data has runs of the same names."""
         path = self.folder / run_id
-        return str(path) if (path / store.MANIFEST).is_file() else run_id
+        return str(path) if (path / MANIFEST).is_file() else run_id
 
 
-def gather(folder: Path) -> Evidence:
+def gather(folder: Path, say: Callable[[str], None] = lambda line: None) -> Evidence:
     """The evidence in a folder of runs, or in a copy of the reference data, which has a table of them.
+
+    Of a run or record that cannot be read ``say`` is told why.
 
     Runs of different machines are never pooled: of each plan the machine tells that has most runs of it. Of a trial
     that was run with several builds of its server, the last build counts.
     """
     table, audit = folder / results.RUNS, folder / AUDIT
     known = [experiments.hashes(plan) for plan in experiments.plans()]
-    runs = results.read(table) if table.exists() else results.frame(map(Summary, experiments.recorded(folder)))
+    measured = readable(experiments.recorded(folder, say), say)
+    runs = results.read(table) if table.exists() else results.frame(measured)
     runs = runs.sort_values("run_id", kind="stable", ignore_index=True)
     told = experiments.a_host_for_each(runs, known)
     builds = told["binary_hash"].fillna("")
     last = builds.eq(builds.groupby([told["plan_hash"], told["host_id"]]).transform("last"))
     rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
-    attacks = (published if table.exists() else recorded)(folder)
+    attacks = published(folder) if table.exists() else recorded(folder, say)
     return Evidence(told[last], rows, attacks, folder, len(runs) - len(told))
 
 
