@@ -37,12 +37,12 @@ def judge(
     latencies: Latencies,
     server_busy: float | None = None,
     *,
-    paced: bool = False,
+    slots_late_ms: float | None = None,
 ) -> Generator:
     """Sum up the agents' reports; ``unknown`` where one is missing or nothing was answered to compare with.
 
-    ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it. A load is
-    ``paced`` where requests are due at a rate, whatever became of those before.
+    ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it. Of a load
+    whose requests are due at a rate ``slots_late_ms`` is how long after its slot all but a hundredth was issued.
     """
     lags: Counter[int] = Counter()
     for report in reports:
@@ -53,7 +53,7 @@ def judge(
         "p99": weighted_quantile(histogram, 0.99),
         "max": histogram[-1][0] if histogram else None,
     }
-    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy, paced)
+    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy, slots_late_ms)
     return Generator(
         agents=expected_agents,
         cpu_user_s=round(sum(report["cpu_user_s"] for report in reports), 4),
@@ -70,7 +70,7 @@ def _verdict(
     late_ms: Mapping[str, float | None],
     latencies: Latencies,
     server_busy: float | None,
-    paced: bool,
+    slots_late_ms: float | None,
 ) -> tuple[str, str]:
     if len(reports) < expected or not len(latencies.answered_ms):
         return (
@@ -84,12 +84,15 @@ def _verdict(
             _of_one_that_stood_still(server_busy),
             f"an agent stood still: the p99 of the lag is {late:.3g} ms, the answers' p50 {typical:.3g} ms",
         )
+    if slots_late_ms is not None and slots_late_ms > STOOD_STILL_MS:
+        told = f"an agent stood still: it issued up to {slots_late_ms:.3g} ms after what was due (p99)"
+        return _of_one_that_stood_still(server_busy), told
     busy = max(1 - report["waited_s"] / report["ran_s"] for report in reports)
     told = f"the busiest agent was busy {busy:.0%} of its time"
     if busy <= BUSY_SHARE:
         for name, q in (("p50", 0.5), ("p99", 0.99)):
             late, latency = late_ms[name], answered.quantile(q)
-            if paced or late is None or latency is None or late <= LAG_SHARE * latency:
+            if slots_late_ms is not None or late is None or latency is None or late <= LAG_SHARE * latency:
                 continue
             told = f"the {name} of its lag is {late:.3g} ms, that of the answers' latency {latency:.3g} ms"
             return ("limiting", told) if (server_busy or 0) < BUSY_SHARE else ("ok", f"{told}; the server was busy")

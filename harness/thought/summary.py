@@ -123,8 +123,21 @@ class Summary:
     @functools.cached_property
     def generator(self) -> Generator:
         manifest = self.run.manifest
-        paced = self.load.rate is not None
-        return judge(manifest["agents"], manifest["agents_planned"], self.latencies, self.server_busy, paced=paced)
+        return judge(
+            manifest["agents"],
+            manifest["agents_planned"],
+            self.latencies,
+            self.server_busy,
+            slots_late_ms=self.slots_late_ms,
+        )
+
+    @functools.cached_property
+    def slots_late_ms(self) -> float | None:
+        """How long after its pacing slot all but a hundredth of the connections was issued; None without slots."""
+        if self.load.rate is None:
+            return None
+        late_us = pc.subtract(self.connections["issued_us"], self.connections["scheduled_us"]).drop_null()
+        return float(np.quantile(late_us.to_numpy(), 0.99)) / 1000 if len(late_us) else None
 
     @property
     def server_busy(self) -> float | None:

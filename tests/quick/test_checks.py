@@ -189,9 +189,16 @@ def report(waited_s: float = 5.0, late_us: int = 100) -> dict[str, object]:
 def test_the_generator_judges_itself(
     reports: list[dict[str, object]], agents: int, server_busy: float | None, verdict: str
 ) -> None:
-    judged = judge(reports, agents, LATENCIES, server_busy, paced=True)
+    judged = judge(reports, agents, LATENCIES, server_busy, slots_late_ms=1.0)
     assert judged.verdict == verdict
     assert judged.cpu_system_s == 2.0 * len(reports)
+
+
+def test_an_agent_that_was_stopped_issues_late_though_its_loop_was_not() -> None:
+    """Who is stopped in his sleep wakes up in time, by his own clock."""
+    stopped = judge([report()], 1, LATENCIES, 0.2, slots_late_ms=598.0)
+    assert stopped.verdict == "limiting"
+    assert "598 ms" in stopped.because
 
 
 def test_where_one_waits_for_the_other_a_lag_of_half_a_latency_is_the_generators() -> None:
