@@ -58,7 +58,8 @@ class Storm:
         self._planned, self._asked_to_stop = slice_.requests, rows.header["asked_to_stop"]
         self.schedule, self.connections = driver(slice_, rows)
         self.waited_ns = 0
-        self._expires_ns = 0
+        self._look_by_ns = 0
+        """When deadlines are to be looked at again, whatever else there is to do."""
         self._lags_us: Counter[int] = Counter()
 
     def run(self, start_ns: int) -> None:
@@ -89,7 +90,7 @@ class Storm:
             if client is None:
                 continue
             connections.advance(client, mask)
-            if (now_ns := monotonic_ns()) > self._expires_ns:
+            if (now_ns := monotonic_ns()) > self._look_by_ns:
                 self._expire(now_ns)
                 if self._over():
                     return
@@ -97,7 +98,7 @@ class Storm:
 
     def _expire(self, now_ns: int) -> None:
         """End what has had its time."""
-        self._expires_ns = now_ns + EXPIRE_EVERY_NS
+        self._look_by_ns = now_ns + EXPIRE_EVERY_NS
         for client in self.schedule.overdue(now_ns):
             self.connections.expire(client)
 
