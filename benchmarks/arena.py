@@ -26,7 +26,7 @@ from harness.errors import MachineError, ServerError
 from harness.events.rows import Outcome, Rows
 from harness.machine import children, counters, host, namespace
 from harness.machine.ports import ports_in_use
-from harness.plan import Load, Server
+from harness.plan import Load, Retries, Server
 from harness.plan.slices import Slice, cut, source_pool
 from harness.servers import catalogue
 from harness.servers.process import RunningServer
@@ -68,7 +68,8 @@ class Task:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Task:
         cpus = {name: tuple(document[name]) for name in ("server_cpus", "client_cpus")}
-        return cls(**{**document, **cpus, "load": Load(**document["load"]), "server": Server(**document["server"])})
+        load = Load(**{**document["load"], "retries": Retries(**document["load"]["retries"])})
+        return cls(**{**document, **cpus, "load": load, "server": Server(**document["server"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Client:
     final_ns: int = 0
     """Until when that request must have ended, whatever its attempts."""
     state: State = State.CLOSED
+    idle_ns: int = 0
+    """Since when its connection is kept open between two requests."""
     row: int = -1
     received: int = 0
     socket: SocketType = field(init=False)

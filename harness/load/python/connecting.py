@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from array import array
 from collections.abc import Sequence
+from fcntl import ioctl
+from termios import FIONREAD
 from time import monotonic_ns
 
 from harness.events.rows import Outcome, Rows
@@ -43,6 +46,7 @@ class Connector:
         self.slice = slice_
         self.record = ConnectionRecord(slice_, rows)
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._unread = array("i", [0])
         self.epoll = select.epoll()
         self.open: dict[int, Client] = {}
         self.made = 0
@@ -117,6 +121,11 @@ class Connector:
             self.open[file] = client
             # A socket that can be written to is an event at once, of no use to who has sent all there is to send.
             self.epoll.register(file, UNTIL_CONNECTED if client.state is CONNECTING else UNTIL_ANSWERED)
+
+    def has_unread(self, client: Client) -> bool:
+        """Whether bytes have come that the loop has not seen yet."""
+        ioctl(client.socket.fileno(), FIONREAD, self._unread)
+        return self._unread[0] != 0
 
     def timeout(self, client: Client) -> Outcome:
         """Which timeout it is: by what there was at the deadline, not when this loop came to see it."""

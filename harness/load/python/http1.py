@@ -70,9 +70,11 @@ class Answer:
 
     def take(self, data: memoryview) -> bool:
         """Take in what was read; False where it is no HTTP answer, or one whose headers are too many."""
-        if self.status == NO_ANSWER and len(data) > (room := MOST_HEAD_BYTES - len(self.head)):
+        beside_body = self.beside_body = self.beside_body + len(data)
+        if beside_body > MOST_HEAD_BYTES and self.status == NO_ANSWER:
+            self.beside_body = len(self.head)
+            room = MOST_HEAD_BYTES - len(self.head)
             return self.take(data[:room]) and self.take(data[room:])
-        self.beside_body += len(data)
         try:
             self.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

@@ -55,15 +55,17 @@ class Storm:
     def __init__(self, slice_: Slice, rows: Rows) -> None:
         self.slice = slice_
         self.header = rows.header
+        self._planned, self._asked_to_stop = slice_.requests, rows.header["asked_to_stop"]
         self.schedule, self.connections = driver(slice_, rows)
         self.waited_ns = 0
-        self._expired_ns = 0
+        self._look_by_ns = 0
+        """When deadlines are to be looked at again, whatever else there is to do."""
         self._lags_us: Counter[int] = Counter()
 
     def run(self, start_ns: int) -> None:
         self.schedule.start(start_ns)
-        looked_ns = self._expired_ns = monotonic_ns()
-        while not self.over:
+        looked_ns = monotonic_ns()
+        while not self._over():
             self._issue()
             events, polled_ns, slept = self._poll()
             self._hand_on(events)
@@ -76,11 +78,9 @@ class Storm:
         self.connections.give_up()
         self._publish()
 
-    @property
-    def over(self) -> bool:
-        """Every request has ended, or somebody asked to stop."""
-        ended = self.connections.finished + self.schedule.never_issued
-        return ended >= self.slice.requests or bool(self.header["asked_to_stop"][0])
+    def _over(self) -> bool:
+        """Whether every request has ended, or somebody asked to stop."""
+        return self.connections.finished + self.schedule.never_issued >= self._planned or self._asked_to_stop[0] != 0
 
     def _hand_on(self, events: list[tuple[int, int]]) -> None:
         """Whoever floods this loop must keep no other from its beginning or its end."""
@@ -90,16 +90,15 @@ class Storm:
             if client is None:
                 continue
             connections.advance(client, mask)
-            now_ns = monotonic_ns()
-            if now_ns - self._expired_ns > EXPIRE_EVERY_NS:
+            if (now_ns := monotonic_ns()) > self._look_by_ns:
                 self._expire(now_ns)
-                if self.over:
+                if self._over():
                     return
                 self._issue()
 
     def _expire(self, now_ns: int) -> None:
         """End what has had its time."""
-        self._expired_ns = now_ns
+        self._look_by_ns = now_ns + EXPIRE_EVERY_NS
         for client in self.schedule.overdue(now_ns):
             self.connections.expire(client)
 
