@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import PROJECT
 from harness.errors import INTERRUPTED, MachineError, PlanError, ServerError, printable
@@ -76,6 +76,16 @@ def default_data() -> Path:
     return Path(os.environ.get("STORMLAB_DATA") or PROJECT / "data" / "runs").absolute()
 
 
+class Identity(NamedTuple):
+    """Runs with the same one repeat each other."""
+
+    plan_hash: str
+    host_id: str
+    binary_hash: str
+    """Of what the server is made of."""
+    engine: str
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run that is over: where it lies and its manifest. The tables are read when asked for."""
@@ -112,13 +122,16 @@ class Run:
         return [f"plan.{name}" for name in Trial.unknown_fields(self.manifest["plan"])]
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """(plan hash, host, hash of the server binary): runs with the same identity repeat each other.
-
-        What a damaged manifest lacks is empty: it repeats nothing.
-        """
+    def identity(self) -> Identity:
+        """What a damaged manifest lacks is empty: it repeats nothing."""
         host, server = self.manifest["host"], self.manifest["server"]
-        return self.manifest["plan_hash"], host.get("host_id", ""), server.get("binary_hash", "")
+        made_of = server.get("binary_hash", "")
+        return Identity(self.manifest["plan_hash"], host.get("host_id", ""), made_of, self.engine)
+
+    @property
+    def engine(self) -> str:
+        """What drove it; before there was another it was the one in Python."""
+        return str(self.manifest.get("engine", "python"))
 
     @property
     def error(self) -> Mapping[str, Any] | None:

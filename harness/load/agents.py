@@ -18,6 +18,8 @@ from harness.events.rows import Rows
 from harness.machine import children
 from harness.plan.slices import Slice
 
+PYTHON = (sys.executable, "-m", "harness.load.python.agent")
+"""The engine in Python, which there is everywhere."""
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 3.0
 
@@ -25,12 +27,15 @@ STOP_WITHIN_S = 3.0
 class Agents:
     """One process for each slice, and the rows they write; ``rows`` has room for every planned one from the start.
 
+    ``engine`` is the program that each of them runs.
+
     Raises:
         MachineError: there is no room for the rows.
     """
 
-    def __init__(self, slices: Sequence[Slice], folder: Path) -> None:
+    def __init__(self, slices: Sequence[Slice], folder: Path, engine: Sequence[str | Path] = PYTHON) -> None:
         self.slices = slices
+        self._engine = engine
         self.rows = [Rows(Path(s.rows_path), s.connection_rows, s.request_rows, create=True) for s in slices]
         self._folder = folder
         self._processes: list[subprocess.Popen[str]] = []
@@ -41,7 +46,7 @@ class Agents:
             with self._log(slice_.agent).open("w") as log:
                 agent = children.start(
                     # The folder is not read by the agent; it tells whoever lists processes what this one belongs to.
-                    [sys.executable, "-m", "harness.load.python.agent", str(self._folder)],
+                    [*map(str, self._engine), str(self._folder)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -12,6 +12,7 @@ from harness.plan.retries import Retries
 
 SourcePorts = Literal["assigned", "kernel"]
 TargetHost = Literal["127.0.0.1", "::1", "localhost"]
+Engine = Literal["auto", "native", "python"]
 MAX_REQUESTS = 2_000_000
 """Upper bound of planned requests in one trial: a storm is bounded in count."""
 MAX_CLIENTS = 1_000_000
@@ -46,6 +47,7 @@ class Load:
     )
     spread_ms: float = option(0.0, "open the pool's first connections over D ms, not at once", unit="ms", low=0)
     http2: bool = option(False, "HTTP/2 with prior knowledge, many requests a connection")
+    engine: Engine = option("auto", "what drives it (auto: native where it is built)")
     retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:

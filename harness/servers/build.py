@@ -1,7 +1,7 @@
-"""Building what the lab starts: its own servers, those that the audit asks, and other people's load generators.
+"""Building what the lab starts: its own servers and engine, those that the audit asks, other people's load generators.
 
 A unit is built with whatever toolchains are there; one that is missing leaves its programs out, and says so.
-``python -m harness.servers.build`` builds the lab's own servers, and with ``--allocators`` also the Rust servers with
+``python -m harness.servers.build`` builds the lab's own servers and engine, and with ``--allocators`` also the Rust servers with
 jemalloc and mimalloc, which otherwise wait until a trial asks for one. Nothing is fetched or written outside the
 checkout, but for the toolchains' own caches.
 """
@@ -30,6 +30,7 @@ from typing import IO, Any, get_args
 from harness.plan import Allocator
 
 SOURCES = Path(__file__).parent
+LOAD = SOURCES.parent / "load"
 BUILT = SOURCES.parent.parent / ".build"
 RUST_PROGRAMS = ("hyper", "actix", "tokio")
 HTTP2_PROGRAMS = ("hyper", "actix")
@@ -73,7 +74,12 @@ class Unit:
     @property
     def folder(self) -> Path:
         """What it is built in; units that are not the lab's own have the folder's stamp in it."""
-        return BUILT / self.name if self.sources == SOURCES else BUILT / "audit" / self.name
+        return BUILT / self.name if self.is_the_labs else BUILT / "audit" / self.name
+
+    @property
+    def is_the_labs(self) -> bool:
+        """Whether `make setup` builds it, or a trial that asks for it, from the lab's own sources."""
+        return self.sources in (SOURCES, LOAD)
 
     @property
     def programs(self) -> Path:
@@ -141,7 +147,7 @@ class Unit:
 
     @property
     def _stamp(self) -> Path:
-        return BUILT / f"{self.name}.json" if self.sources == SOURCES else self.folder / "built.json"
+        return BUILT / f"{self.name}.json" if self.is_the_labs else self.folder / "built.json"
 
     def _read_stamp(self) -> dict[str, str]:
         try:
@@ -155,7 +161,7 @@ class Unit:
 
     def _fingerprint(self) -> str:
         """Hash of the files that it is made of and, but for the lab's own, of its description."""
-        digest = hashlib.sha256() if self.sources == SOURCES else hashlib.sha256(repr(self).encode())
+        digest = hashlib.sha256() if self.is_the_labs else hashlib.sha256(repr(self).encode())
         for name in KINDS[self.kind].made_of:
             path = self.sources / name.format(name=self.name)
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -225,6 +231,10 @@ def _lab_rust(unit: Unit, run: Run) -> None:
         _cargo(project, target, run, "--release")
     feature, programs = ("http2", HTTP2_PROGRAMS) if unit.package is None else (unit.package, RUST_PROGRAMS)
     _cargo(project, target, run, "--release", "--features", feature, *(f"--bin={each}-{feature}" for each in programs))
+
+
+def _lab_native(unit: Unit, run: Run) -> None:
+    _cargo(unit.sources / "native", unit.folder, run, "--release")
 
 
 def _lab_node(unit: Unit, run: Run) -> None:
@@ -301,6 +311,7 @@ KINDS: Mapping[str, Kind] = {
     "lab-python": Kind(),
     "lab-rust": Kind(_lab_rust, _RUST, ("rust",), "rust/Cargo.lock", _MINUTES),
     "lab-rust-variant": Kind(_lab_rust, _RUST | _C, ("rust",), duration=_MINUTES, on_demand=True),
+    "lab-native": Kind(_lab_native, _RUST, ("native",), "native/Cargo.lock", ", which takes half a minute"),
     "lab-node": Kind(_lab_node, _NODE, ("node",), runs_it=True),
     "cargo": Kind(_project, _RUST, ("rust/src", _PROJECT), f"{_PROJECT}/Cargo.lock"),
     "crate": Kind(_crate, _RUST),
@@ -309,13 +320,15 @@ KINDS: Mapping[str, Kind] = {
     "npm": Kind(_npm, {"npm": "install npm"}),
     "pip": Kind(_pip, made_of=("python/requirements.txt",), pins="python/requirements.txt"),
 }
+NATIVE = Unit("native", "lab-native", sources=LOAD)
+"""The engine that drives storms where there is Rust."""
 LAB: Mapping[str, Unit] = {
     "python": Unit("python", "lab-python"),
     "rust": Unit("rust", "lab-rust"),
     "go": Unit("go", "go"),
     "node": Unit("node", "lab-node"),
 }
-"""What `make setup` builds."""
+"""The lab's own servers."""
 VARIANTS: Mapping[str, Unit] = {
     allocator: Unit(
         f"rust-{allocator}",
@@ -400,8 +413,8 @@ def _last_words(stderr: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="build the lab's servers")
+    parser = argparse.ArgumentParser(description="build the lab's servers and its engine")
     parser.add_argument("--allocators", action="store_true", help="also the Rust servers with jemalloc and mimalloc")
-    wanted = [unit for unit in LAB.values() if KINDS[unit.kind].build is not None]
+    wanted = [unit for unit in (*LAB.values(), NATIVE) if KINDS[unit.kind].build is not None]
     wanted += VARIANTS.values() if parser.parse_args().allocators else ()
-    build_all(wanted, lambda line: print(f"servers: {line}", file=sys.stderr, flush=True))
+    build_all(wanted, lambda line: print(f"setup: {line}", file=sys.stderr, flush=True))

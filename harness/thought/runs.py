@@ -63,6 +63,7 @@ COLUMNS = (
     Column("first_try_share", pa.float64(), "share", "connections answered without any retransmission"),
     Column("lo_rx_dropped", pa.int64(), "packets", "dropped by this host's input queue before TCP"),
     Column("counters", pa.string(), _JSON, "deltas of the namespace's TCP counters that moved"),
+    Column("engine", pa.string(), "", "what drove the storm: native or python"),
     Column("generator", pa.string(), "", "verdict: ok, limiting or unknown"),
     Column("checks", pa.string(), _JSON, "all checks of the run"),
     Column(
@@ -159,6 +160,7 @@ def line(summary: Summary) -> dict[str, object]:
         "first_try_share": summary.first_try / max(1, len(summary.connections)),
         "lo_rx_dropped": counters.get("lo_rx_dropped"),
         "counters": {name: moved for name, moved in counters.items() if moved},
+        "engine": summary.run.engine,
         "generator": summary.generator.verdict,
         "checks": [dataclasses.asdict(check) for check in summary.checks],
         "latency_shares": summary.latencies.shares().astype(np.float32),
@@ -284,7 +286,8 @@ def _parsed(table: pa.Table) -> pd.DataFrame:
         name: [None if text is None else json.loads(text) for text in table[name].to_pylist()] for name in _DOCUMENTS
     }
     parsed = runs.assign(**{name: pd.Series(values, runs.index, object) for name, values in documents.items()})
-    return parsed.assign(generator=[_judged_anew(run) for run in parsed.to_dict("records")])
+    engine = parsed["engine"].fillna("python")  # before there was another
+    return parsed.assign(engine=engine, generator=[_judged_anew(run) for run in parsed.to_dict("records")])
 
 
 def _judged_anew(run: Mapping[Hashable, Any]) -> str:

@@ -359,7 +359,7 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """RUN as docs/reference.md defines it."""
         manifest = self.run.manifest
-        generator = asdict(self.generator)
+        generator = {"engine": self.run.engine, **asdict(self.generator)}
         return {
             "run_id": self.run.run_id,
             "path": str(self.run.path.absolute()),

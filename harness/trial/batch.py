@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import MachineError, PlanError
 from harness.events import store
-from harness.events.store import Run
+from harness.events.store import Identity, Run
 from harness.machine import namespace
 from harness.machine.host import files_limit, this_host
 from harness.machine.nft import MISSING, nft_path
@@ -18,6 +18,7 @@ from harness.plan import Plan, Trial
 from harness.plan.step import Step
 from harness.servers import catalogue
 from harness.servers.front import running as balancers
+from harness.trial import engine
 from harness.trial.caller import Report, recover, run_trial
 from harness.trial.journal import Journal
 
@@ -119,6 +120,7 @@ def _why_not(trial: Trial, say: Say) -> str | None:
         does = "loses packets on purpose" if loses else "has settings of a network of its own"
         return f"it {does}, and there is {isolation.reason}"
     try:
+        engine.choose(trial.load.engine)
         catalogue.argv(entry, trial.server, trial.load.target_host, ANY_PORT, http2=trial.load.http2)
         catalogue.provide(trial.server, say)
     except PlanError as error:
@@ -128,15 +130,15 @@ def _why_not(trial: Trial, say: Say) -> str | None:
     return None
 
 
-def identity(trial: Trial) -> tuple[str, str, str]:
+def identity(trial: Trial) -> Identity:
     """What a run of this trial, here and now, would have as :attr:`harness.events.store.Run.identity`."""
     entry, before = catalogue.find(trial.server), balancers.programs(trial.front)
     made_of = catalogue.identity_hash(entry, trial.server, before, http2=trial.load.http2)
-    return trial.plan_hash, this_host().host_id, made_of
+    return Identity(trial.plan_hash, this_host().host_id, made_of, engine.choose(trial.load.engine))
 
 
-def _newest_first(data: Path, say: Say) -> dict[tuple[str, str, str], list[Run]]:
-    known: dict[tuple[str, str, str], list[Run]] = {}
+def _newest_first(data: Path, say: Say) -> dict[Identity, list[Run]]:
+    known: dict[Identity, list[Run]] = {}
     for run in store.runs(data, say):
         if run.is_result:
             known.setdefault(run.identity, []).insert(0, run)

@@ -24,6 +24,7 @@ from harness.plan import Trial
 from harness.plan.slices import Slice
 from harness.servers import catalogue
 from harness.servers.front import running as balancers
+from harness.trial import engine
 from harness.trial.conclude import conclude
 
 Report = Callable[[dict[str, Any]], None]
@@ -94,12 +95,14 @@ def _start(trial: Trial, data: Path) -> tuple[Partial, subprocess.Popen[str]]:
     # What cannot be started is refused before anything is made.
     binary_hash = catalogue.identity_hash(entry, trial.server, balancers.programs(trial.front), http2=trial.load.http2)
     library = catalogue.preloaded(entry, trial.server)
+    chosen = engine.choose(trial.load.engine)
     partial = Partial.create(
         data,
         {
             "plan": trial.to_json(),
             "plan_hash": trial.plan_hash,
             "host": this_host().to_json(),
+            "engine": chosen,
             "server": {
                 "name": entry.name,
                 "title": entry.title,

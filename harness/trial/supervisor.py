@@ -34,6 +34,7 @@ from harness.servers.catalogue import Entry, argv
 from harness.servers.front.hops import Hops
 from harness.servers.front.running import RunningFront
 from harness.servers.process import RunningServer
+from harness.trial import engine
 from harness.trial.conclude import conclude
 from harness.trial.disturbances import Disturbance, Outage, Stall
 from harness.trial.findings import Counting, Findings, Running, Settled, Shown, Stormed
@@ -94,7 +95,7 @@ class Supervisor:
         network = found.network = enter_network(trial)
         port = self._start_tracing(network.isolated)
         ground = found.ground = lay_out(trial, isolated=network.isolated, port=port, folder=self.partial.path)
-        self.agents = Agents(ground.slices, self.partial.path)
+        self.agents = Agents(ground.slices, self.partial.path, engine.program(found.planned["engine"]))
         self.witnesses.use_cpus(ground.client_cpus)
         self._refuse_what_cannot_be_lost(network.isolated, ground.slices)
         found.files = self._files()
