@@ -1,9 +1,9 @@
 """Building what the lab starts: its own servers and engine, those that the audit asks, other people's load generators.
 
 A unit is built with whatever toolchains are there; one that is missing leaves its programs out, and says so.
-``python -m harness.servers.build`` builds the lab's own servers and engine, and with ``--allocators`` also the Rust servers with
-jemalloc and mimalloc, which otherwise wait until a trial asks for one. Nothing is fetched or written outside the
-checkout, but for the toolchains' own caches.
+``python -m harness.servers.build`` builds the lab's own servers and engine, and with ``--allocators`` also the Rust
+servers with jemalloc and mimalloc, which otherwise wait until a trial asks for one. Nothing is fetched or written
+outside the checkout, but for the toolchains' own caches.
 """
 
 from __future__ import annotations

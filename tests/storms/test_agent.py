@@ -1,4 +1,4 @@
-"""An agent against servers that behave in every possible way: each request ends in the outcome that is true."""
+"""An agent of either engine against servers of every behaviour: each request ends in the outcome that is true."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.events.rows import Outcome, Rows
-from harness.load.python.agent import drive
-from harness.load.python.storm import Storm
 from harness.plan import Load
 from harness.plan.slices import cut
+from tests.driving import drive_slice, engine  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -58,7 +59,7 @@ def outcomes(
     (slice_,) = cut(load, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(folder))
     rows = Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True)
     meanwhile(rows)
-    drive(Storm(slice_, rows), time.monotonic_ns())
+    drive_slice(slice_, rows)
     server.listener.close()
     table = rows.request if slice_.request_rows else rows.connection
     ended = rows.counters()["answered"] + rows.counters()["failed"]
@@ -187,7 +188,7 @@ def test_nobody_listens(fast_open: bool, tmp_path: Path) -> None:
     load = dataclasses.replace(SHORT, fast_open=fast_open)
     (slice_,) = cut(load, 1, target="127.0.0.1", port=port, source=None, cpus=(0,), folder=str(tmp_path))
     with Rows(Path(slice_.rows_path), 5, 0, create=True) as rows:
-        drive(Storm(slice_, rows), time.monotonic_ns())
+        drive_slice(slice_, rows)
         assert set(rows.connection["outcome"]) == {Outcome.refused}
         assert min(rows.connection["issued_ns"]) > 0
 
@@ -239,7 +240,7 @@ def test_a_kept_clients_row_counts_before_its_syn_leaves(tmp_path: Path) -> None
     server = Server(behave)
     (slice_,) = cut(KEPT, 1, target="127.0.0.1", port=server.port, source=None, cpus=(0,), folder=str(tmp_path))
     with Rows(Path(slice_.rows_path), slice_.connection_rows, slice_.request_rows, create=True) as rows:
-        drive(Storm(slice_, rows), time.monotonic_ns())
+        drive_slice(slice_, rows)
         server.listener.close()
     assert counted == [True] * 60
 

@@ -21,8 +21,10 @@ from harness.load.python.links import LinkSchedule
 from harness.load.python.storm import Storm
 from harness.plan import Load
 from harness.plan.slices import cut
+from tests.driving import engine  # noqa: F401 (a fixture)
 from tests.storms.test_agent import Behaviour, Server, never, outcomes, reset
 
+pytestmark = pytest.mark.usefixtures("engine")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """RFC 9113, section 3.4."""
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
@@ -202,6 +204,7 @@ def test_a_server_that_takes_no_streams_at_all_leaves_them_unissued(tmp_path: Pa
     rows.close()
 
 
+@pytest.mark.parametrize("engine", ["python"], indirect=True)
 def test_a_link_stands_in_line_once(tmp_path: Path) -> None:
     server = Server(by_hand(fine))
     load = Load(clients=300, connections=2, rate=1000.0, http2=True, timeout_s=5)

@@ -169,8 +169,6 @@ struct Fields {
     chunked: Option<bool>,
     close: bool,
     keep_alive: bool,
-    upgrade: bool,
-    has_upgrade: bool,
     accepted_ns: Option<i64>,
 }
 
@@ -198,10 +196,8 @@ impl Fields {
                     for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                         found.close |= option.eq_ignore_ascii_case(b"close");
                         found.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                        found.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                     }
                 }
-                7 => found.has_upgrade |= header.name.eq_ignore_ascii_case("upgrade"),
                 11 if header.name.as_bytes().eq_ignore_ascii_case(ACCEPT_STAMP) => {
                     found.accepted_ns = stamp(value).or(found.accepted_ns);
                 }
@@ -300,8 +296,7 @@ impl Answer {
         let fields = head.fields?;
         self.accepted_ns = fields.accepted_ns.unwrap_or(self.accepted_ns);
         match head.status {
-            ..100 => return Err(Bad),
-            101 if fields.upgrade && fields.has_upgrade => return Err(Bad),
+            ..100 | 101 => return Err(Bad), // nobody has asked for another protocol
             100..200 => return Ok(Some(head.bytes)), // it announces the answer, and is not it
             204 | 304 => self.part = Part::Nothing,
             _ => {
@@ -429,10 +424,7 @@ mod tests {
     fn what_is_no_http_is_none() {
         assert_eq!(answers(b"SSH-2.0-OpenSSH\r\n"), None);
         assert_eq!(answers(b"HTTP/1.1 099 No\r\n\r\n"), None);
-        assert_eq!(
-            answers(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
-            None
-        );
+        assert_eq!(answers(b"HTTP/1.1 101 Switching\r\n\r\n"), None);
     }
 
     #[test]

@@ -1,0 +1,59 @@
+"""One slice of a load, driven by either engine: what both must do alike is asked of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import time
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from harness.events.rows import Rows
+from harness.load.python.agent import drive
+from harness.load.python.storm import Storm
+from harness.plan.slices import Slice
+from harness.servers import build
+from harness.trial.engine import AGENT
+
+_ENGINE: ContextVar[str] = ContextVar("engine", default="python")
+_PEAK_BYTES: ContextVar[int] = ContextVar("peak of a native agent's memory")
+PROGRAM_BYTES = 8 << 20
+"""What the native agent has mapped before it does anything, generously."""
+
+
+@pytest.fixture(params=["python", "native"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Has :func:`drive_slice` use each engine in turn."""
+    if request.param == "native" and build.NATIVE.missing is not None:
+        pytest.skip(f"the native engine: {build.NATIVE.missing.line}")
+    token = _ENGINE.set(request.param)
+    yield request.param
+    _ENGINE.reset(token)
+
+
+def drive_slice(slice_: Slice, rows: Rows) -> Mapping[str, Any]:
+    """The agent's report."""
+    if _ENGINE.get() == "python":
+        return dataclasses.asdict(drive(Storm(slice_, rows), time.monotonic_ns()))
+    with subprocess.Popen([AGENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdin is not None and agent.stdout is not None
+        print(json.dumps(slice_.to_json()), file=agent.stdin, flush=True)
+        assert agent.stdout.readline() == "ready\n"
+        print(time.monotonic_ns(), file=agent.stdin, flush=True)
+        report: dict[str, Any] = json.loads(agent.stdout.readline())
+        _, status, used = os.wait4(agent.pid, 0)
+        agent.returncode = os.waitstatus_to_exitcode(status)
+    assert agent.returncode == 0
+    _PEAK_BYTES.set(used.ru_maxrss * 1024)
+    return report
+
+
+def most_bytes() -> int:
+    """The most memory that the agent had in :func:`drive_slice`; of the one in Python as far as it was traced."""
+    return tracemalloc.get_traced_memory()[1] if _ENGINE.get() == "python" else _PEAK_BYTES.get() - PROGRAM_BYTES
