@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 import time
 import tracemalloc
@@ -22,7 +21,7 @@ from harness.servers import build
 from harness.trial.engine import AGENT
 
 _ENGINE: ContextVar[str] = ContextVar("engine", default="python")
-_PEAK_BYTES: ContextVar[int] = ContextVar("peak of a native agent's memory")
+_REPORT: ContextVar[Mapping[str, Any]] = ContextVar("report")
 PROGRAM_BYTES = 8 << 20
 """What the native agent has mapped before it does anything, generously."""
 
@@ -47,13 +46,14 @@ def drive_slice(slice_: Slice, rows: Rows) -> Mapping[str, Any]:
         assert agent.stdout.readline() == "ready\n"
         print(time.monotonic_ns(), file=agent.stdin, flush=True)
         report: dict[str, Any] = json.loads(agent.stdout.readline())
-        _, status, used = os.wait4(agent.pid, 0)
-        agent.returncode = os.waitstatus_to_exitcode(status)
     assert agent.returncode == 0
-    _PEAK_BYTES.set(used.ru_maxrss * 1024)
+    _REPORT.set(report)
     return report
 
 
 def most_bytes() -> int:
     """The most memory that the agent had in :func:`drive_slice`; of the one in Python as far as it was traced."""
-    return tracemalloc.get_traced_memory()[1] if _ENGINE.get() == "python" else _PEAK_BYTES.get() - PROGRAM_BYTES
+    if _ENGINE.get() == "python":
+        return tracemalloc.get_traced_memory()[1]
+    resident: int = _REPORT.get()["peak_rss_bytes"]
+    return resident - PROGRAM_BYTES

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.events import store
@@ -34,24 +36,32 @@ def hashes(plan: Plan) -> list[str]:
 
 
 def of_one_host(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the host that has most of them, of equally many the one that was at it last.
+    """The runs of the host that has most of them, and of the engine; of equally many those of the one used last.
 
-    Runs of different hosts are never pooled. ``runs`` has ``host_id`` and ``run_id``, which begins with a date.
+    Runs of different hosts are never pooled, nor are those of different engines where no engine was asked for.
+    ``runs`` has ``host_id`` and ``run_id``, which begins with a date; where it has ``engine``, also ``plan``.
     """
+    runs = _most(runs, "host_id")
+    if "engine" not in runs or runs.empty:
+        return runs
+    is_asked = np.array([plan["load"].get("engine", "auto") != "auto" for plan in runs["plan"]], bool)
+    return runs[is_asked | runs.index.isin(_most(runs[~is_asked], "engine").index)]
+
+
+def _most(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The runs whose value in a column most of them have, of equally many the one that came last."""
     if runs.empty:
         return runs
-    hosts = runs.groupby("host_id")["run_id"].agg(["size", "max"]).sort_values(["size", "max"])
-    return runs[runs["host_id"].eq(hosts.index[-1])]
+    values = runs.groupby(column)["run_id"].agg(["size", "max"]).sort_values(["size", "max"])
+    return runs[runs[column].eq(values.index[-1])]
 
 
 def a_host_for_each(runs: pd.DataFrame, experiments: Iterable[Iterable[str]]) -> pd.DataFrame:
     """What is left of runs if each experiment, the hashes of its trials, is told of by one host; in their order."""
-    told: set[tuple[str, str]] = set()
+    told: set[Any] = set()
     for trials in experiments:
-        one = of_one_host(runs[runs["plan_hash"].isin(list(trials))])
-        told.update(zip(one["plan_hash"], one["host_id"], strict=True))
-    pairs = pd.MultiIndex.from_frame(runs[["plan_hash", "host_id"]])
-    return runs[pairs.isin(list(told))]
+        told.update(of_one_host(runs[runs["plan_hash"].isin(list(trials))]).index)
+    return runs[runs.index.isin(told)]
 
 
 def _measured() -> list[Plan]:

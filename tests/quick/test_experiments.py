@@ -26,6 +26,14 @@ def test_of_equally_many_the_later_ones_are_taken() -> None:
     assert found["run_id"].to_list() == ["2026-0", "2026-3"], "not by the name of the host"
 
 
+def test_runs_of_two_engines_are_not_pooled_unless_they_were_asked_for() -> None:
+    runs = runs_of(("a", "one"), ("a", "one"), ("a", "one"), ("b", "one"))
+    auto, asked = {"load": {}}, {"load": {"engine": "python"}}
+    runs = runs.assign(engine=["python", "native", "native", "python"], plan=[auto, auto, auto, asked])
+    assert experiments.of_one_host(runs)["run_id"].to_list() == ["2026-1", "2026-2", "2026-3"]
+    assert experiments.a_host_for_each(runs, [["a"]])["engine"].to_list() == ["native", "native"]
+
+
 def test_no_runs_are_of_no_host() -> None:
     assert experiments.of_one_host(runs_of(("a", "one")).iloc[:0]).empty
 

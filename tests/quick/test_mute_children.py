@@ -30,7 +30,7 @@ def test_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.load.agents.READY_WITHIN_S", 0.2)
     load = Load(clients=2)
     slices = cut(load, 2, target="127.0.0.1", port=80, source=None, cpus=(0,), folder=str(tmp_path))
-    agents = Agents(slices, tmp_path)
+    agents = Agents(slices, tmp_path, [sys.executable])
     agents.start(None)
     try:
         with pytest.raises(MachineError, match="agent 0 did not start: it said nothing"):

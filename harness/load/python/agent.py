@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness.events.rows import Rows
 from harness.load.python.storm import Storm
+from harness.machine.usage import Usage
 from harness.plan.slices import Slice
 
 
@@ -38,6 +39,8 @@ class AgentReport:
     """With HTTP/2, how many of each kind it received."""
     library: str
     """What it reads and writes the protocol with."""
+    peak_rss_bytes: int | None
+    """The most resident memory that it had."""
 
 
 def drive(storm: Storm, start_ns: int) -> AgentReport:
@@ -55,6 +58,7 @@ def drive(storm: Storm, start_ns: int) -> AgentReport:
         protocol=storm.connections.protocol,
         frames=dict(storm.connections.frames),
         library=storm.connections.library,
+        peak_rss_bytes=Usage.of([os.getpid()]).peak_rss_bytes,
     )
 
 

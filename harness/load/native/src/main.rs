@@ -19,6 +19,7 @@ mod sys;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -51,6 +52,8 @@ struct Report {
     protocol: String,
     frames: BTreeMap<&'static str, u64>,
     library: &'static str,
+    /// The most resident memory that it had, rows included.
+    peak_rss_bytes: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -124,9 +127,16 @@ fn drive(slice: &Slice, driver: impl Driver, header: Header) -> Result<ExitCode,
         protocol: heard.protocol,
         frames: heard.frames,
         library: heard.library,
+        peak_rss_bytes: peak_rss_bytes(),
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(ExitCode::SUCCESS)
+}
+
+fn peak_rss_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn line() -> io::Result<String> {
