@@ -15,12 +15,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from contenders import LAB, TOOLS, Tally, together
+from contenders import LAB, PYTHON_ENGINE, TOOLS, Said, Tally, together
 from harness import PROJECT
 from harness.errors import MachineError, ServerError
 from harness.events.rows import Outcome, Rows
@@ -30,6 +31,7 @@ from harness.plan import Load, Retries, Server
 from harness.plan.slices import Slice, cut, source_pool
 from harness.servers import catalogue
 from harness.servers.process import RunningServer
+from harness.trial import engine
 
 HOST, PORT = "127.0.0.1", 8080
 SETTINGS = {
@@ -62,8 +64,8 @@ class Task:
     client_cpus: tuple[int, ...]
     folder: str
     """For rows and logs."""
-    epoll_storm: str
-    """Path of the compiled program."""
+    programs: dict[str, str]
+    """Of the generators that are not the lab's: program → where it is."""
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Task:
@@ -103,13 +105,16 @@ class Arena:
 
     def run(self) -> Measured:
         """Raises: MachineError, ServerError."""
+        engines = {LAB: engine.choose("auto"), PYTHON_ENGINE: engine.choose("python")}
         try:
             isolation = namespace.enter()
             if not isolation.isolated:
                 raise MachineError(isolation.reason, "allow user namespaces or run as root; see `stormlab doctor`")
             namespace.set_private(SETTINGS)
             server = self._start_server()
-            return self._lab(server) if self.task.contender == LAB else self._tool(server)
+            if (chosen := engines.get(self.task.contender)) is not None:
+                return self._lab(server, engine.program(chosen))
+            return self._tool(server)
         finally:
             for process in self.processes:
                 children.end(process, grace_s=0.2)
@@ -119,27 +124,34 @@ class Arena:
 
     def _start_server(self) -> RunningServer:
         task, files = self.task, (host.files_limit()[1],) * 2
-        command = catalogue.argv(catalogue.find(task.server), task.server, HOST, PORT)
+        command = catalogue.argv(catalogue.find(task.server), task.server, HOST, PORT, http2=task.load.http2)
         log = Path(task.folder) / "server.log"
         self.server = RunningServer(command, log, Path(task.folder), task.server_cpus, files)
-        self.server.wait_until_ready("answered", HOST, PORT, task.load.path)
+        self.server.wait_until_ready("answered", HOST, PORT, task.load.path, http2=task.load.http2)
         return self.server
 
     # ---- the other generators -------------------------------------------------------------------------------
 
     def _tool(self, server: RunningServer) -> Measured:
-        tool = TOOLS[self.task.contender]
-        before = Readings(server.pid, self.task)
-        said = self._run_all(tool.commands(self.task.load, self.task.processes))
-        return before.measured(together([tool.read(output) for output in said]))
-
-    def _run_all(self, commands: list[str]) -> list[str]:
-        """Run command lines at once, to their end; what each said."""
+        task, tool = self.task, TOOLS[self.task.contender]
+        url = f"http://{HOST}:{PORT}{task.load.path}"
+        (Path(task.folder) / "targets").write_text(f"GET {url}\n")
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
-        values = {"port": PORT, "url": f"http://{HOST}:{PORT}{self.task.load.path}", "start_ns": start_ns}
+        values = {"port": PORT, "url": url, "start_ns": start_ns, "folder": task.folder}
+        lines = [
+            [word.format(**values) for word in shlex.split(line)] for line in tool.commands(task.load, task.processes)
+        ]
+        before = Readings(server.pid, task)
+        said = self._run_all([[task.programs.get(program, program), *words] for program, *words in lines])
+        after = before.read_again()
+        path = task.programs.get(tool.program, tool.program)
+        tally = together([tool.read(Said(output, path, Path(task.folder), task.load)) for output in said])
+        return after.measured(tally)
+
+    def _run_all(self, commands: list[list[str]]) -> list[str]:
+        """Run command lines at once, to their end; what each said."""
         prepared = children.prepare(self.task.client_cpus, (host.files_limit()[1],) * 2)
-        for command in commands:
-            argv = [word.format(**values, epoll_storm=self.task.epoll_storm) for word in shlex.split(command)]
+        for argv in commands:
             self.processes.append(
                 children.start(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, prepared=prepared)
             )
@@ -154,7 +166,7 @@ class Arena:
 
     # ---- the lab --------------------------------------------------------------------------------------------
 
-    def _lab(self, server: RunningServer) -> Measured:
+    def _lab(self, server: RunningServer, program: Sequence[str | Path]) -> Measured:
         """As the supervisor does it, without what watches meanwhile."""
         task = self.task
         slices = cut(
@@ -168,10 +180,10 @@ class Arena:
         )
         rows = [Rows(Path(s.rows_path), s.connection_rows, s.request_rows, create=True) for s in slices]
         for slice_ in slices:
-            self._start_agent(slice_)
+            self._start_agent(slice_, program)
         before = Readings(server.pid, task)
         # From ready to the report: the interpreter's start and end are no part of the load.
-        started = [_cpu_s(agent.pid) for agent in self.processes]
+        started = [_begun_cpu_s(agent.pid) for agent in self.processes]
         start_ns = time.monotonic_ns() + int(START_IN_S * 1e9)
         for agent in self.processes:
             _tell(agent, str(start_ns))
@@ -182,11 +194,12 @@ class Arena:
                 raise MachineError(f"an agent ended with status {agent.returncode}")
             reports.append(json.loads(said))
         ended = [(report["cpu_user_s"], report["cpu_system_s"]) for report in reports]
-        return before.measured(tally(slices, rows), (started, ended), lateness(slices, rows))
+        after = before.read_again((started, ended))
+        return after.measured(tally(slices, rows))
 
-    def _start_agent(self, slice_: Slice) -> None:
+    def _start_agent(self, slice_: Slice, program: Sequence[str | Path]) -> None:
         agent = children.start(
-            [sys.executable, "-m", "harness.load.python.agent"],
+            list(map(str, program)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=PROJECT,
@@ -225,16 +238,22 @@ def tally(slices: list[Slice], agents: list[Rows]) -> Tally:
         ended += [at for at, was in zip(table[end], good, strict=True) if was]
         answered += sum(good)
     planned = sum(slice_.requests for slice_ in slices)
-    return Tally(answered, planned - answered, (max(ended) - min(issued)) / 1e9 if ended else 0.0)
+    seconds = (max(ended) - min(issued)) / 1e9 if ended else 0.0
+    return Tally(answered, planned - answered, seconds, lateness(slices, agents))
 
 
-def lateness(slices: list[Slice], agents: list[Rows]) -> dict[str, float] | None:
-    """How long after its slot each request of an open loop was issued, in µs; None for other loads."""
+def lateness(slices: list[Slice], agents: list[Rows]) -> tuple[float, ...] | None:
+    """How long after its slot each request of an open loop was issued, in µs, sorted; None for other loads."""
     if slices[0].rate is None:
         return None
     columns = [(rows.connection["scheduled_ns"], rows.connection["issued_ns"]) for rows in agents]
-    late = sorted((issued - due) / 1000 for both in columns for due, issued in zip(*both, strict=True) if issued)
-    return {name: late[max(0, round(share * len(late)) - 1)] for name, share in LATENESS.items()} if late else None
+    return tuple(sorted((at - due) / 1000 for both in columns for due, at in zip(*both, strict=True) if at))
+
+
+def quantiles(late_us: tuple[float, ...] | None) -> dict[str, float] | None:
+    if not late_us:
+        return None
+    return {name: late_us[max(0, round(share * len(late_us)) - 1)] for name, share in LATENESS.items()}
 
 
 # ---- what the kernel says -----------------------------------------------------------------------------------
@@ -255,21 +274,15 @@ class Readings:
         self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._counters = counters.read_counters()
 
-    def measured(
-        self,
-        tally: Tally,
-        span: tuple[list[Times], list[Times]] = ([], []),
-        late: dict[str, float] | None = None,
-    ) -> Measured:
-        """Of a contender whose processes have ended; ``span``: their times where what counts began, and ended."""
+    def read_again(self, span: tuple[list[Times], list[Times]] = ([], [])) -> Spent:
+        """When the contender's processes have ended; ``span``: their times where what counts began, and ended."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         used_s = (used.ru_utime - self._children.ru_utime, used.ru_stime - self._children.ru_stime)
         started_s, ended_s = _sum(span[0]), _sum(span[1]) if span[1] else used_s
         counted = counters.deltas(self._counters, counters.read_counters())
         others_s = _busy_s(self._task.client_cpus) - self._busy_s - (sum(used_s) - sum(started_s))
         server_s = sum(_cpu_s(self._server)) - self._server_cpu_s
-        return Measured(
-            **asdict(tally),
+        return Spent(
             cpu_user_s=ended_s[0] - started_s[0],
             cpu_system_s=ended_s[1] - started_s[1],
             server_cpu_s=server_s,
@@ -277,8 +290,24 @@ class Readings:
             others_server_cpu_s=max(0.0, _busy_s(self._task.server_cpus) - self._server_busy_s - server_s),
             connections=counted["PassiveOpens"],
             syns_resent=counted["TCPSynRetrans"],
-            lateness_us=late,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a contender's work took, as :class:`Measured` has it."""
+
+    cpu_user_s: float
+    cpu_system_s: float
+    server_cpu_s: float
+    others_cpu_s: float
+    others_server_cpu_s: float
+    connections: int
+    syns_resent: int
+
+    def measured(self, tally: Tally) -> Measured:
+        said = {"answered": tally.answered, "failed": tally.failed, "seconds": tally.seconds}
+        return Measured(**said, **asdict(self), lateness_us=quantiles(tally.late_us))
 
 
 def _sum(times: list[Times]) -> Times:
@@ -289,6 +318,13 @@ def _cpu_s(pid: int) -> Times:
     """Of all threads of a process, in the kernel's ticks of 10 ms (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S
+
+
+def _begun_cpu_s(pid: int) -> Times:
+    """Of a process's only thread: to the nanosecond (proc(5), schedstat), what is left of a tick as system time."""
+    user_s, system_s = _cpu_s(pid)
+    whole_s = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return user_s, max(system_s, whole_s - user_s)
 
 
 def _busy_s(cpus: tuple[int, ...]) -> float:

@@ -1,10 +1,11 @@
 """The lab's generator beside others: interleaved rounds against one fast server, ratios with 95 % intervals.
 
-``python benchmarks/generator.py [--rounds N] [--quick] [--server NAME] [--json FILE] [--export]``. Equal conditions for
-all: the same server on CPUs of its own, the same CPUs for every generator, equal numbers of processes or threads, a
-private network for each trial, the order within each round by lot. Every answer is read to its end. Load generators
-that are not here are left out with a line that names their Debian package. ``--export`` makes the committed page
-(README.md here, with its figures and results.json) of what was measured; nothing else writes beside this file.
+``python benchmarks/generator.py [--rounds N] [--quick] [--only KIND …] [--server NAME] [--json FILE] [--export]``.
+Equal conditions for all: the same server on CPUs of its own, the same CPUs for every generator, equal numbers of
+processes or threads, a private network for each trial, the order within each round by lot. Every answer is read to its
+end. Load generators are found and never installed: one that is not here is left out with a line that says where it is
+to be had. ``--export`` makes the committed page (README.md here, with its figures and results.json) of what was
+measured; nothing else writes beside this file.
 """
 
 from __future__ import annotations
@@ -17,33 +18,36 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from rich.progress import Progress
 
-from arena import HOST, PORT, SETTINGS, TICKS_PER_S
-from contenders import LAB, TOOLS
+from arena import SETTINGS, TICKS_PER_S
+from contenders import EPOLL, LAB, PYTHON_ENGINE, TOOLS
 from harness.errors import INTERRUPTED, MachineError, StormLabError
 from harness.machine import host, namespace
 from harness.page.tables import print_rows
-from harness.plan import Load, Placement, Server
-from harness.plan.slices import FILES_RESERVED
+from harness.plan import Placement, Server
 from harness.servers.catalogue import catalogue
+from harness.thought.inference import CONFIDENCE
+from harness.trial import engine
 from harness.trial.ground import place
+from loads import Comparison, Kind, comparisons, paced
+from outcome import Ground, Trial, others, rate, remarks, summary
 
 HERE = Path(__file__).parent
 FAST = ("hyper", "tokio", "go", "python")
 """The first that is here is the server; python, the slowest, is the one that always is."""
 ROUNDS = 10
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+CALIBRATING = 3
+"""Trials of the lab's closed loop, whose median is the capacity that the open loop takes half of."""
 BACKLOG = 20_000
 """More than any storm here has clients."""
 TRIAL_ENDS_WITHIN_S = 120.0
@@ -51,90 +55,15 @@ SATURATED = 0.9
 """A server busier than this was the limit, not the generators: their rates are then the server's."""
 QUIET = 0.05
 """Where others had more than this of the server's or the generators' CPU, rates say little; CPU time still does."""
+USER_SHARE, LATE_P99_US = 0.08, 1_000.0
+"""What the lab wants of itself: its own share of the generator's CPU time, and lateness in an open loop."""
 LEGEND = """\
 answers/s: from the first issue to the last answer; wrk counts the answers of whole seconds instead
-lab ÷ it: above 1 the lab is faster; mean of the rounds' ratios, with a bootstrap over rounds
+lab ÷ it: above 1 the lab is faster; geometric mean of the rounds' ratios, with a t interval
 by CPU: the same of answers for a second of the generator's CPU, which others on the machine change less
 CPU µs an answer: user + system, of the generator; with its start and end, but for the lab's agents, which say theirs
 server busy: of its CPU; others: what everybody else had of the server's or the generators' CPU, the larger
 ports: the lab and the C loop bring their own, the others have the kernel search in 1024 to 65535"""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One load, driven by each of several contenders with the same number of processes or threads."""
-
-    title: str
-    load: Load
-    processes: int
-    contenders: tuple[str, ...]
-    ambition: float | None = None
-    """What the lab, which records every row meanwhile, wants to reach of each contender's speed."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.title}, {self.processes} against {self.processes}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Where the trials happen: the same for all."""
-
-    server: Server
-    server_cpus: tuple[int, ...]
-    client_cpus: tuple[int, ...]
-    folder: Path
-
-    def client_cpus_of(self, processes: int) -> tuple[int, ...]:
-        """As many as there are processes or threads: none can wander, and none has more than another."""
-        return self.client_cpus[:processes]
-
-
-Trial = dict[str, Any]
-"""One trial as it is kept: round, comparison, contender, and what arena.py measured, or an ``error``."""
-
-
-def comparisons(quick: bool) -> list[Comparison]:
-    """All there is to compare; ``quick`` only shows that it works."""
-    short, long, paced = (2_000, 5_000, 1_000) if quick else (20_000, 50_000, 10_000)
-    storm = min(2_000 if quick else 15_000, host.files_limit()[1] - FILES_RESERVED)
-    found = []
-    for processes in (1, 2):
-        found += [
-            Comparison(
-                "closed loop, 100 in flight, new connections",
-                Load(clients=short, concurrency=100),
-                processes,
-                ("wrk", "ab", "hey", "h2load"),
-                1.0,
-            ),
-            Comparison(f"storm of {storm:,} connections", Load(clients=storm), processes, ("epoll loop in C",), 0.95),
-            Comparison(
-                "10 kept connections", Load(clients=10, requests_per_client=long // 10), processes, ("wrk",), 0.9
-            ),
-        ]
-    return [*found, Comparison("open loop, 2,000 a second", Load(clients=paced, rate=2_000.0), 1, ())]
-
-
-def lab_command(load: Load, processes: int) -> str:
-    """The flags with which `stormlab run` drives the same load."""
-    how = f" --concurrency {load.concurrency}" if load.concurrency else f" --rate {load.rate:g}" if load.rate else ""
-    many = f" --requests-per-client {load.requests_per_client}" if load.requests_per_client > 1 else ""
-    return f"stormlab run --clients {load.clients}{many}{how} --processes {processes} --no-probe --no-ledger"
-
-
-def commands(comparison: Comparison, contender: str) -> list[str]:
-    """What is run, one line for each process, as a reader would type it."""
-    if contender == LAB:
-        return [lab_command(comparison.load, comparison.processes)]
-    lines = TOOLS[contender].commands(comparison.load, comparison.processes)
-    url = f"http://{HOST}:{PORT}{comparison.load.path}"
-    return [line.format(url=url, port=PORT, epoll_storm="epoll_storm", start_ns="START_NS") for line in lines]
-
-
-def size(comparison: Comparison, contender: str) -> str:
-    processes = comparison.processes if contender == LAB else len(commands(comparison, contender))
-    return f"{processes} × {comparison.processes // processes}"
 
 
 # ---- measuring ----------------------------------------------------------------------------------------------
@@ -156,13 +85,13 @@ def one_trial(ground: Ground, comparison: Comparison, contender: str) -> dict[st
     with tempfile.TemporaryDirectory(dir=ground.folder) as folder:
         task = {
             "contender": contender,
-            "load": asdict(comparison.load),
+            "load": asdict(comparison.load_of(contender)),
             "processes": comparison.processes,
             "server": asdict(ground.server),
             "server_cpus": ground.server_cpus,
             "client_cpus": ground.client_cpus_of(comparison.processes),
             "folder": folder,
-            "epoll_storm": str(ground.folder / "epoll_storm"),
+            "programs": programs(ground),
         }
         # A session of its own: Ctrl-C reaches this process alone, which passes it on.
         arena = subprocess.Popen(
@@ -182,105 +111,43 @@ def one_trial(ground: Ground, comparison: Comparison, contender: str) -> dict[st
     return measured
 
 
+def programs(ground: Ground) -> dict[str, str]:
+    """Program → where it is, of all that are here."""
+    found = {tool.program: tool.path for tool in TOOLS.values()} | {"epoll_storm": str(ground.folder / "epoll_storm")}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def capacity_per_s(ground: Ground, compared: list[Comparison]) -> float:
+    """What the lab's closed loop of new connections comes to. Raises: MachineError: it cannot."""
+    closed = next(one for one in compared if one.kind == "closed loop")
+    tried = [one_trial(ground, closed, LAB) for _ in range(CALIBRATING)]
+    found = [rate(trial) for trial in tried if "error" not in trial]
+    if not found:
+        raise MachineError(f"the lab's own closed loop fails: {tried[-1]['error']}", "see `stormlab doctor`")
+    return float(np.median(found))
+
+
 def measure(ground: Ground, compared: list[Comparison], rounds: int) -> Iterator[Trial]:
     """All trials, round by round; within a round each comparison's contenders in an order by lot."""
     with Progress(transient=True) as progress:
-        task = progress.add_task("", total=rounds * sum(1 + len(one.contenders) for one in compared))
+        task = progress.add_task("", total=rounds * sum(len(one.everyone) for one in compared))
         for number in range(1, rounds + 1):
             for comparison in compared:
-                everyone = (LAB, *comparison.contenders)
-                for contender in random.sample(everyone, len(everyone)):
+                for contender in random.sample(comparison.everyone, len(comparison.everyone)):
                     progress.update(task, description=f"round {number} of {rounds}: {contender}")
                     measured = one_trial(ground, comparison, contender)
                     yield {"round": number, "comparison": comparison.name, "contender": contender, **measured}
                     progress.advance(task)
 
 
-# ---- what came of it ----------------------------------------------------------------------------------------
-
-
-def rate(trial: Trial) -> float:
-    """Answers a second from the first issue to the last answer."""
-    return float(trial["answered"] / trial["seconds"]) if trial["seconds"] else 0.0
-
-
-def per_cpu_s(trial: Trial) -> float:
-    """Answers for a second of the generator's CPU: what is left of the rate where others had the CPUs too."""
-    used_s = trial["cpu_user_s"] + trial["cpu_system_s"]
-    return float(trial["answered"] / used_s) if used_s > 0 else 0.0
-
-
-def ratio(speed: Callable[[Trial], float], lab: list[Trial], other: list[Trial]) -> dict[str, Any]:
-    """The lab's speed over the other's, paired within each round in which both answered something.
-
-    Geometric mean of the rounds' ratios, which are in ``each``, and its 95 % interval: percentiles of a bootstrap over
-    rounds.
-    """
-    speeds = [{trial["round"]: speed(trial) for trial in trials if speed(trial)} for trials in (lab, other)]
-    paired = [number for number in speeds[0] if number in speeds[1]]
-    if not paired:
-        return {"rounds": 0, "ratio": None, "low": None, "high": None, "each": []}
-    logs = np.log([speeds[0][number] / speeds[1][number] for number in paired])
-    means = np.random.default_rng(1).choice(logs, (RESAMPLES, len(logs))).mean(axis=1)
-    low, high = np.exp(np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
-    found = {"ratio": float(np.exp(logs.mean())), "low": float(low), "high": float(high)}
-    return {"rounds": len(paired), **found, "each": np.exp(logs).tolist()}
-
-
-def others(trial: Trial, comparison: Comparison, ground: Ground) -> float | None:
-    """Share that everybody else had of the server's or the generators' CPUs, the larger."""
-    if not trial.get("seconds"):
-        return None
-    clients_s = trial["others_cpu_s"] / len(ground.client_cpus_of(comparison.processes))
-    return float(max(clients_s, trial["others_server_cpu_s"] / len(ground.server_cpus)) / trial["seconds"])
-
-
-def summary(comparison: Comparison, contender: str, trials: list[Trial], ground: Ground) -> dict[str, Any]:
-    """One contender of one comparison, over all rounds: medians, its ratio, and what went wrong."""
-    mine = [trial for trial in trials if trial["comparison"] == comparison.name and "error" not in trial]
-    done = [trial for trial in mine if trial["contender"] == contender]
-    lab = [trial for trial in mine if trial["contender"] == LAB]
-
-    def median(values: list[float]) -> float | None:
-        return float(np.median(values)) if values else None
-
-    some = [trial for trial in done if trial["answered"] and trial["seconds"]]
-    return {
-        "contender": contender,
-        "commands": commands(comparison, contender),
-        "processes_threads": size(comparison, contender),
-        "rate_per_s": median([rate(trial) for trial in some]),
-        "user_us": median([1e6 * trial["cpu_user_s"] / trial["answered"] for trial in some]),
-        "system_us": median([1e6 * trial["cpu_system_s"] / trial["answered"] for trial in some]),
-        "server_busy": median([trial["server_cpu_s"] / trial["seconds"] / len(ground.server_cpus) for trial in some]),
-        "others": median([share for trial in some if (share := others(trial, comparison, ground)) is not None]),
-        "failed": sum(trial["failed"] for trial in done),
-        "by_rate": None if contender == LAB else ratio(rate, lab, done),
-        "by_cpu": None if contender == LAB else ratio(per_cpu_s, lab, done),
-    }
-
-
-def remarks(comparison: Comparison, trials: list[Trial]) -> list[str]:
-    """What the table's numbers do not say of themselves: rounds that were not clean."""
-    found = []
-    for trial in (one for one in trials if one["comparison"] == comparison.name):
-        where = f"round {trial['round']}, {trial['contender']}"
-        if "error" in trial:
-            found.append(f"{where}: {trial['error']}")
-            continue
-        if trial["failed"]:
-            found.append(f"{where}: {trial['failed']:,} requests failed")
-        if trial["syns_resent"]:
-            found.append(f"{where}: {trial['syns_resent']:,} SYNs sent again, each a second or more of waiting")
-        if comparison.load.requests_per_client == 1 and trial["connections"] < trial["answered"]:
-            found.append(f"{where}: {trial['connections']:,} connections for {trial['answered']:,} answers")
-    return found
+# ---- what came of it, printed --------------------------------------------------------------------------------
 
 
 def with_interval(found: dict[str, Any] | None) -> tuple[str, str]:
     if found is None or found["ratio"] is None:
         return "", ""
-    return f"{found['ratio']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}"
+    interval = "–" if found["kind"] == "none" else f"{found['low']:.2f} to {found['high']:.2f}"
+    return f"{found['ratio']:.2f}", interval
 
 
 def print_comparison(comparison: Comparison, summaries: list[dict[str, Any]], trials: list[Trial]) -> None:
@@ -324,17 +191,16 @@ def print_comparison(comparison: Comparison, summaries: list[dict[str, Any]], tr
         print(f"  {remark}")
 
 
-def print_lateness(comparison: Comparison, trials: list[Trial]) -> None:
-    """How late an open loop issued: of each round its quantiles, of these the median and the worst."""
-    late = [trial["lateness_us"] for trial in trials if trial["comparison"] == comparison.name and "error" not in trial]
-    late = [one for one in late if one]
-    print(f"\n{comparison.name}: {lab_command(comparison.load, comparison.processes)}")
-    names = ("p50", "p99", "max") if late else ()
-    rows = [(name, *(f"{f([one[name] for one in late]):,.0f}" for f in (np.median, max))) for name in names]
-    print_rows(("issued − scheduled, µs", "median round", "worst round"), rows, right=("median round", "worst round"))
-    print("  nothing beside it: wrk2 is not in Debian; hey -q and h2load --rps do not say how late they were")
-    for remark in remarks(comparison, trials):
-        print(f"  {remark}")
+def print_lateness(summaries: list[dict[str, Any]]) -> None:
+    """How late each open loop issued: of each round its quantiles, of these the median and the worst."""
+    columns = ("p50", "p99", "worst p99", "max")
+    rows = []
+    for one in summaries:
+        if (late := one["lateness_us"]) is not None:
+            p99 = late["p99"]
+            found = (late["p50"]["median"], p99["median"], p99["worst"], late["max"]["median"])
+            rows.append((one["contender"], *(f"{value:,.0f}" for value in found)))
+    print_rows(("issued − scheduled, µs", *columns), rows, right=columns)
 
 
 # ---- the command line ---------------------------------------------------------------------------------------
@@ -344,6 +210,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}; fewer are no result")
     parser.add_argument("--quick", action="store_true", help="small loads and two rounds: only shows that it works")
+    parser.add_argument("--only", nargs="+", choices=get_args(Kind), metavar="KIND", help=", ".join(get_args(Kind)))
     parser.add_argument("--server", choices=list(catalogue()), help=f"default: the first there is of {', '.join(FAST)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial and what came of all of them")
     parser.add_argument("--export", action="store_true", help="make the committed page beside this file of it")
@@ -368,18 +235,24 @@ def ground_for(name: str | None, folder: Path) -> Ground:
     if (missing := entries[name].missing) is not None:
         raise MachineError(f"server {name!r} cannot run here: {missing.reason}", missing.next_step)
     server_cpus, client_cpus = place(Placement(cpu="disjoint"), usable, one_client_cpu=False)
-    return Ground(Server(name=name, backlog=BACKLOG), server_cpus, client_cpus, folder)
+    return Ground(Server(name=name, backlog=BACKLOG), server_cpus, client_cpus, folder, engine.choose("auto"))
 
 
-def without_missing(compared: list[Comparison]) -> list[Comparison]:
+def without_missing(compared: list[Comparison], ground: Ground) -> list[Comparison]:
     """Leave out what is not here, and say so once."""
-    missing = {name for name, tool in TOOLS.items() if tool.missing}
+    missing = {name for name, tool in TOOLS.items() if tool.path is None}
     for name in sorted(missing):
-        print(f"left out: {name}, as there is no {TOOLS[name].program} here (Debian: {TOOLS[name].package})")
+        print(f"left out: {name}, as there is no {TOOLS[name].program} here ({TOOLS[name].source})")
+    if ground.engine == "python":
+        missing.add(PYTHON_ENGINE)
+        print("the native engine is not built (`make setup`, with Rust): the lab is its engine in Python here")
+    if not catalogue()[ground.server.name].may_speak_http2:
+        compared = [one for one in compared if not one.load.http2]
+        print(f"left out: HTTP/2, which {ground.server.name} does not speak")
     kept = []
     for one in compared:
         here = tuple(name for name in one.contenders if name not in missing)
-        kept.append(replace(one, contenders=here))
+        kept.append(replace(one, contenders=here, peers=tuple(name for name in one.peers if name in here)))
     return kept
 
 
@@ -393,7 +266,7 @@ def print_conditions(ground: Ground, rounds: int) -> None:
         shared = ", which the two share" if len(cpus) < processes else ""
         print(f"generators, {processes} against {processes}: on CPU {_list(cpus)}{shared}")
     print(f"rounds: {rounds}, interleaved" + ("" if rounds >= ROUNDS else f"; fewer than {ROUNDS}, no result"))
-    if found := [f"{tool.program} {tool.version}" for tool in TOOLS.values() if not tool.missing]:
+    if found := [f"{tool.program} {tool.version}" for tool in TOOLS.values() if tool.path is not None]:
         print(f"versions: {', '.join(found)}")
     print(LEGEND)
 
@@ -405,22 +278,28 @@ def _list(cpus: tuple[int, ...]) -> str:
 def compare(asked: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ground = ground_for(asked.server, Path(folder))
-        compared = without_missing(comparisons(asked.quick))
-        if any("epoll loop in C" in one.contenders for one in compared):
+        compared = without_missing(comparisons(asked.quick), ground)
+        if any(EPOLL in one.contenders for one in compared):
             compile_epoll_storm(ground.folder)
         print_conditions(ground, asked.rounds)
         begun = datetime.now(UTC)
+        capacity = None
+        if asked.only is None or "open loop" in asked.only:
+            capacity = capacity_per_s(ground, compared)
+            print(f"capacity of the lab's closed loop, of which an open one has half: {capacity:,.0f} a second")
+            compared = [paced(one, capacity) if one.kind == "open loop" else one for one in compared]
+        compared = [one for one in compared if asked.only is None or one.kind in asked.only]
         trials = list(measure(ground, compared, asked.rounds))
     by_comparison = []
     for one in compared:
-        summaries = [summary(one, name, trials, ground) for name in (LAB, *one.contenders)]
+        summaries = [summary(one, name, trials, ground) for name in one.everyone]
         by_comparison.append(summaries)
-        if one.load.rate is None:
-            print_comparison(one, summaries, trials)
-        else:
-            print_lateness(one, trials)
+        print_comparison(one, summaries, trials)
+        if one.load.rate is not None:
+            print_lateness(summaries)
     document = {
         **conditions(ground, asked, begun),
+        "capacity_per_s": capacity,
         "comparisons": [described(*one, trials, ground) for one in zip(compared, by_comparison, strict=True)],
         "trials": [
             {**trial, "others": others(trial, one, ground)}
@@ -447,7 +326,6 @@ def conditions(ground: Ground, asked: argparse.Namespace, begun: datetime) -> di
         "quick": asked.quick,
         "rounds": asked.rounds,
         "rounds_wanted": ROUNDS,
-        "resamples": RESAMPLES,
         "confidence": CONFIDENCE,
         "saturated": SATURATED,
         "quiet": QUIET,
@@ -460,10 +338,14 @@ def conditions(ground: Ground, asked: argparse.Namespace, begun: datetime) -> di
             "backlog": ground.server.backlog,
         },
         "server_cpus": ground.server_cpus,
+        "user_share_wanted": USER_SHARE,
+        "late_p99_us_wanted": LATE_P99_US,
         "lab": LAB,
+        "python_engine": PYTHON_ENGINE,
+        "engine": ground.engine,
         "lab_version": version("stormlab"),
         "tools": {
-            name: {"program": tool.program, "package": tool.package, "version": None if tool.missing else tool.version}
+            name: {"program": tool.program, "source": tool.source, "version": tool.version}
             for name, tool in TOOLS.items()
         },
     }
@@ -476,14 +358,18 @@ def described(
     load = comparison.load
     return {
         "name": comparison.name,
+        "kind": comparison.kind,
         "title": comparison.title,
         "processes": comparison.processes,
         "client_cpus": ground.client_cpus_of(comparison.processes),
         "clients": load.clients,
         "requests_per_client": load.requests_per_client,
         "concurrency": load.concurrency,
+        "connections": load.connections,
+        "http2": load.http2,
         "rate": load.rate,
         "ambition": comparison.ambition,
+        "peers": comparison.peers,
         "contenders": summaries,
         "remarks": remarks(comparison, trials),
     }
