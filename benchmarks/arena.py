@@ -306,8 +306,8 @@ class Spent:
     syns_resent: int
 
     def measured(self, tally: Tally) -> Measured:
-        said = {"answered": tally.answered, "failed": tally.failed, "seconds": tally.seconds}
-        return Measured(**said, **asdict(self), lateness_us=quantiles(tally.late_us))
+        late_us = quantiles(tally.late_us)
+        return Measured(tally.answered, tally.failed, tally.seconds, **asdict(self), lateness_us=late_us)
 
 
 def _sum(times: list[Times]) -> Times:

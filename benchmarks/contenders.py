@@ -25,6 +25,8 @@ CLOSE = "Connection: close"
 SHORT_S, LONG_S = 1, 2
 """Those that are given a time instead of a number of requests. A second of new connections is about as many as the
 others make: the kernel searches longer for a free port once half of them are used."""
+BUILT = "python -m harness.trial.foreign "
+"""What builds a generator that is no package of Debian's, where the lab has use for it elsewhere."""
 RESULTS = "results"
 """In the trial's folder: what a generator leaves of each request."""
 
@@ -66,8 +68,8 @@ class Tool:
         """As installed, or as ``python -m harness.trial.foreign`` has built it; None where it is not here."""
         if (found := shutil.which(self.program)) is not None:
             return found
-        built = [one for one in foreign.tools().values() if one.speaks == self.program and one.unit.missing is None]
-        return str(built[-1].path) if built else None
+        built = foreign.tools().get(self.source.removeprefix(BUILT))
+        return str(built.path) if built is not None and built.unit.missing is None else None
 
     @property
     def version(self) -> str | None:
@@ -227,8 +229,8 @@ def lateness(begun_s: list[float], rate: float | None) -> tuple[float, ...] | No
 # ---- programs of Rust -----------------------------------------------------------------------------------------
 
 
-def oha(load: Load, cpus: int) -> list[str]:
-    words = [f"oha --no-tui --output-format {'json' if load.rate is None else 'csv'}"]
+def oha(load: Load, threads: int) -> list[str]:
+    words = [f"oha --no-tui --worker-threads {threads} --output-format {'json' if load.rate is None else 'csv'}"]
     if load.http2:
         words.append(f"--http2 -n {load.planned} -c {in_flight(load)} -p 100")
     elif kept(load):
@@ -266,8 +268,8 @@ TOOLS = {
     "ab": Tool("ab", "Debian: apache2-utils", ab, read_ab),
     "h2load": Tool("h2load", "Debian: nghttp2-client", h2load, read_h2load),
     "hey": Tool("hey", "Debian: hey", hey, read_hey),
-    "oha": Tool("oha", "python -m harness.trial.foreign oha-1.16.0", oha, read_oha),
-    "vegeta": Tool("vegeta", "python -m harness.trial.foreign vegeta-12.13.0", vegeta, read_vegeta),
+    "oha": Tool("oha", f"{BUILT}oha-1.16.0", oha, read_oha),
+    "vegeta": Tool("vegeta", f"{BUILT}vegeta-12.13.0", vegeta, read_vegeta),
     "bombardier": Tool(
         "bombardier", "go install github.com/codesenberg/bombardier@v1.2.6", bombardier, read_bombardier
     ),

@@ -302,7 +302,7 @@ def compare(asked: argparse.Namespace) -> None:
         "capacity_per_s": capacity,
         "comparisons": [described(*one, trials, ground) for one in zip(compared, by_comparison, strict=True)],
         "trials": [
-            {**trial, "others": others(trial, one, ground)}
+            {**known(trial), "others": others(trial, one, ground)}
             for one in compared
             for trial in trials
             if trial["comparison"] == one.name
@@ -314,6 +314,11 @@ def compare(asked: argparse.Namespace) -> None:
         from page import make  # draws figures: a second that nobody waits for who only measures
 
         make(document)
+
+
+def known(trial: Trial) -> Trial:
+    """Without what it says nothing of."""
+    return {name: value for name, value in trial.items() if value is not None}
 
 
 def conditions(ground: Ground, asked: argparse.Namespace, begun: datetime) -> dict[str, Any]:

@@ -17,18 +17,21 @@ import numpy as np
 
 from harness.events.host import Host
 from harness.page.save import draw
-from page_figures import MEASURES, figures
+from page_figures import figures
 from page_findings import (
+    MEASURES,
     above,
     against,
+    best_peer,
+    decided,
+    engines,
     grouped,
-    kind,
     lab_of,
-    late_rounds,
+    open_loops,
     pairs,
+    ratio_text,
     too_few,
     verdict,
-    verdicts,
 )
 from page_words import Json, and_list, bullets, count, in_us, listed, moment, percent, share, shown, table
 
@@ -49,22 +52,23 @@ def page(results: Json) -> str:
         "# Benchmarks: the load generator beside others",
         "<!-- Made by `python benchmarks/page.py` from results.json; not to be edited. -->",
         *warning(results),
-        answer(results),
+        *answer(results),
         *shown(drawn, "ratios"),
-        "## What is compared",
-        *method(results),
-        "## Where and when",
-        table(("what", "found"), where(results)),
+        "## Which engine for what",
+        *which_engine(results),
+        "## What was missed, and why",
+        *missed(results),
         "## Rates and ratios",
         legend(results),
         *(part for one in results["comparisons"] if one["rate"] is None for part in section(results, one)),
         "## CPU time of an answer",
         *shown(drawn, "cpu"),
-        "## Where an ambition is missed",
-        *shortfalls(results),
         "## How late an open loop issues",
-        *open_loops(results, drawn),
+        *lateness(results, drawn),
         *witnesses(),
+        "## How it was measured",
+        *method(results),
+        table(("what", "found"), where(results)),
         "## What this cannot decide",
         bullets(undecidable(results)),
         "## How quiet the machine was",
@@ -75,39 +79,100 @@ def page(results: Json) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def shortfalls(results: Json) -> list[str]:
-    """What the lab's CPU time has more than that of who is faster, apart by who spends it; what is done about it."""
-    missed = verdicts(results, "by_cpu")["missed"]
-    if not missed:
-        return ["No ambition is missed by CPU time."]
-    rows = []
-    more: dict[str, list[float]] = {"user": [], "system": []}
-    for one, who in missed:
-        other = next(each for each in one["contenders"] if each["contender"] == who)
-        lab = lab_of(results, one)
-        for part, found in more.items():
-            found.append(lab[f"{part}_us"] - other[f"{part}_us"])
-        rows.append((against(one), who, *(f"{found[-1]:+.1f}" for found in more.values())))
-    most = "; ".join(
-        f"{part} time, {min(found):+.1f} to {max(found):+.1f}, is more in {sum(us > 0 for us in found)} of {len(found)}"
-        for part, found in more.items()
+def answer(results: Json) -> list[str]:
+    """What the reader came for, first."""
+    found = decided(results)
+    if not any(one.measure in MEASURES for one in found):
+        return ["No other generator was here to compare with."]
+    engine = "native engine" if results["engine"] == "native" else "engine in Python"
+    speeds = [one for one in results["comparisons"] if one["rate"] is None]
+    leads = [text for one in speeds if one["processes"] == 1 and (text := lead(one))]
+    by = {said: sum(one.verdict == said for one in found) for said in ("reached", "missed", "undecided")}
+    text = (
+        f"The lab's {engine} records every connection while it drives the load; the other generators record none. "
+        f"Its rate over that of the fastest peer, one process against one: {'; '.join(leads)}. "
+        f"Of {len(found)} ambitions stated beforehand {by['reached']} are reached, {by['missed']} missed and "
+        f"{by['undecided']} undecided, where the interval contains the ambition."
     )
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in (each for each in found if each.measure in MEASURES):
+        rows.setdefault((one.load, one.wanted), []).append(one.line)
+    columns = ("load", "ambition", *MEASURES.values())
+    own = [(one.load, one.wanted, one.line) for one in found if one.measure not in MEASURES]
     return [
-        "CPU µs an answer that the lab takes more than who is faster:",
-        table(("load", "than", "user", "system"), rows),
-        f"{most[0].upper()}{most[1:]}.",
-        WHAT_WAS_DONE,
+        text,
+        table(columns, [(*load, *said) for load, said in rows.items()]),
+        *([table(("load", "ambition of the agent's own", "measured"), own)] if own else []),
     ]
 
 
-WHAT_WAS_DONE = """What the agent does to take less: rows mapped from a file and written value by value, instead of \
-objects that are packed in the end; the parser's callbacks bound once; headers told apart by their length; enum \
-members bound to names; TCP_INFO unpacked without names; ports from a list; sending at once instead of waiting for \
-EPOLLOUT; edge-triggered registration once for each connection; TCP_INFO at establishment only where the connection \
-took longer than two ticks of the kernel's clock.
+def lead(comparison: Json) -> str:
+    """Of one load the ratio by rate, in a few words."""
+    peer = best_peer(comparison, "by_rate")
+    return "" if peer is None else f"{comparison['kind']} {ratio_text(peer['by_rate'])} of {peer['contender']}"
 
-It stays Python: a compiled agent would need a toolchain on every reader's machine, or be a second one beside the \
-readable one. Where the generator was the limit, the run says so."""
+
+def which_engine(results: Json) -> list[str]:
+    """In plain words, and how much faster the native engine is than the other."""
+    if results["engine"] != "native":
+        return ["The native engine was not built here: all of this is the engine in Python."]
+    rows = [(one["kind"], ratio_text(each["by_rate"]), ratio_text(each["by_cpu"])) for one, each in engines(results)]
+    parts = [
+        "- **Native** (`--engine auto`, the default where it is built): where speed, a server's limit or lateness is "
+        "the question. That is kept connections, HTTP/2, generator and server on CPUs of their own, and storms of tens "
+        "of thousands.",
+        "- **Python** (`--engine python`): where there is no Rust, and to read or change what an agent does. It "
+        "issues, times and judges alike; where it is the limit, the run says so.",
+        "- **wrk, h2load and the like**: where only a rate is wanted. They do not say which connection failed, when it "
+        "was issued, or what became of it.",
+    ]
+    if not rows:
+        return ["\n".join(parts)]
+    faster = "How much faster the native engine is than the one in Python, 1 against 1:"
+    return ["\n".join(parts), faster, table(("load", "by rate", "by CPU time"), rows)]
+
+
+def missed(results: Json) -> list[str]:
+    """Where the lab takes more CPU time than the fastest peer, and who spends it; what is done about it."""
+    not_reached = [one for one in decided(results) if one.verdict != "reached"]
+    if not not_reached:
+        return ["No ambition is missed or undecided.", WHAT_WAS_DONE]
+    rows = {}
+    for one in results["comparisons"]:
+        for measure in MEASURES:
+            peer, lab = best_peer(one, measure), lab_of(results, one)
+            if peer is None or verdict(peer[measure], one["ambition"]) in (None, "reached"):
+                continue
+            more = (f"{lab[name] - peer[name]:+.2f}" for name in ("user_us", "system_us"))
+            busy = f"{share(lab['server_busy'])} and {share(peer['server_busy'])}"
+            rows[against(one), peer["contender"]] = (*more, busy)
+    how = {**MEASURES, "late": "", "own": ""}
+    parts = [
+        bullets(
+            f"{one.load}, {one.wanted} {how[one.measure]}".strip() + f": {one.verdict}, {one.found}."
+            for one in not_reached
+        )
+    ]
+    if rows:
+        columns = ("load", "than", "user", "system", "server busy, lab and it")
+        parts.append("CPU µs an answer that the lab takes more than the fastest peer:")
+        parts.append(table(columns, [(*key, *found) for key, found in rows.items()]))
+    return [*parts, *WHY, WHAT_WAS_DONE]
+
+
+WHY = (
+    "An answer over a kept connection takes the kernel little, so that what an agent does itself is a larger share: it "
+    "reads the clock, judges the answer, and writes its times. With HTTP/2 one system call carries dozens of requests, "
+    "and much of what is left is the agent's own.",
+)
+WHAT_WAS_DONE = """\
+What the native agent does to take little: no allocation for a connection or a request; rows mapped from a file whose
+pages are there before the storm, each value written where it belongs; answers compared with the last one, and parsed
+where they differ; source ports from a list; sending at once instead of waiting for EPOLLOUT; one edge-triggered
+registration for each connection; one system call to sleep and to fetch what has come; TCP_INFO at establishment only
+where the connection took longer than two ticks of the kernel's clock. What is left of a new connection is the kernel's,
+for the C loop as for the agent: connect, send, receive and close. Connections are closed as a client closes them,
+without a reset.""".replace("\n", " ")
 
 
 def witnesses() -> list[str]:
@@ -138,30 +203,6 @@ def warning(results: Json) -> list[str]:
     ]
 
 
-def answer(results: Json) -> str:
-    """What the reader came for, first."""
-    wanted: dict[tuple[str, float], dict[str, None]] = {}
-    for one, each in pairs(results):
-        if one["ambition"] is not None:
-            wanted.setdefault((kind(one), one["ambition"]), {})[each["contender"]] = None
-    if not wanted:
-        return "No other generator was here to compare with."
-    goals = [f"{value:.2f} of {and_list(names)} ({where})" for (where, value), names in wanted.items()]
-    parts = [
-        "Connections per second and CPU time per connection of the lab's load generator, which records every "
-        "connection meanwhile, beside generators that record none. Of their speed it wants to reach "
-        f"{and_list(goals)}."
-    ]
-    for measure, how in MEASURES.items():
-        found = verdicts(results, measure)
-        parts.append(
-            f"{how[0].upper()}{how[1:]} that is reached in {len(found['reached'])} of "
-            f"{sum(map(len, found.values()))} comparisons, missed in {len(found['missed'])} and undecided in "
-            f"{len(found['undecided'])}."
-        )
-    return " ".join(parts)
-
-
 def method(results: Json) -> list[str]:
     return [
         "Each trial is one generator against a freshly started server in a private network namespace of its own, so "
@@ -182,7 +223,7 @@ def where(results: Json) -> list[tuple[str, str]]:
     server = results["server"]
     tools = results["tools"]
     here = [tool_version(name, tool) for name, tool in tools.items() if tool["version"] is not None]
-    missing = [f"{name} (Debian: {tool['package']})" for name, tool in tools.items() if tool["version"] is None]
+    missing = [f"{name} ({tool['source']})" for name, tool in tools.items() if tool["version"] is None]
     generators = []
     for processes in dict.fromkeys(one["processes"] for one in results["comparisons"]):
         cpus = next(one["client_cpus"] for one in results["comparisons"] if one["processes"] == processes)
@@ -197,7 +238,7 @@ def where(results: Json) -> list[tuple[str, str]]:
         ("server", f"{server['title']}" + (f" ({server['version']})" if server["version"] else "")),
         ("its place", f"CPU {listed(results['server_cpus'])}, asks for a backlog of {server['backlog']:,}"),
         ("generators", "; ".join(generators)),
-        ("storm lab", f"{results['lab_version']} on Python {host.python}"),
+        ("storm lab", f"{results['lab_version']}, {results['engine']} engine; Python {host.python}"),
         ("others", ", ".join(here) or "none"),
         ("kernel settings", ", ".join(f"`{name} = {value}`" for name, value in results["kernel_settings"].items())),
     ]
@@ -212,20 +253,22 @@ def tool_version(name: str, tool: Json) -> str:
 def legend(results: Json) -> str:
     return (
         "Medians of the rounds. *lab ÷ it*: geometric mean of the rounds' ratios, paired within each round, with its "
-        f"{percent(results['confidence'])} interval (percentiles of a bootstrap over rounds, {results['resamples']:,} "
-        "resamples); above 1 the lab is faster. By rate: answers from the first issue to the last answer; wrk counts "
-        "the answers of whole seconds instead. By CPU: answers for a second of the generator's CPU, which others on "
-        "the machine change less; for the other programs with their start and end, for the lab's agents from the "
-        "moment they are ready to their report, without the interpreter's start. An ambition is *reached* or *missed* "
-        "where the whole interval says so. *Server busy*: share of its CPU; *others*: what everybody else had of the "
-        "server's or the generators' CPU, the larger."
+        f"{percent(results['confidence'])} interval by Student's t on the logarithms; above 1 the lab is faster. By "
+        "rate: answers from the first issue to the last answer; wrk counts the answers of whole seconds instead. By "
+        "CPU: answers for a second of the generator's CPU, which others on the machine change less; for the other "
+        "programs with their start and end, for the lab's agents from the moment they are ready to their report. "
+        "*Own*: the user time's share of it, mean of the rounds. An ambition is *reached* or *missed* where the whole "
+        "interval says so. *Server busy*: share of its CPU; *others*: what everybody else had of the server's or the "
+        "generators' CPU, the larger."
     )
 
 
 def section(results: Json, comparison: Json) -> list[str]:
     """One comparison: its table, its commands, and what is to be said of single rounds."""
-    columns = ("generator", "processes × threads", "answers/s", "lab ÷ it, by rate", "lab ÷ it, by CPU")
-    columns += ("CPU µs an answer: user + system", "server busy", "others", "failed")
+    columns = (
+        *("generator", "processes × threads", "answers/s", "lab ÷ it, by rate", "lab ÷ it, by CPU"),
+        *("CPU µs an answer: user + system", "own", "server busy", "others", "failed"),
+    )
     rows = []
     for each in comparison["contenders"]:
         known = each["rate_per_s"] is not None
@@ -234,29 +277,40 @@ def section(results: Json, comparison: Json) -> list[str]:
                 each["contender"],
                 each["processes_threads"],
                 f"{each['rate_per_s']:,.0f}" if known else NONE,
-                interval(each["by_rate"], comparison["ambition"]),
-                interval(each["by_cpu"], comparison["ambition"]),
-                f"{each['user_us']:.1f} + {each['system_us']:.1f}" if known else NONE,
+                interval(each["by_rate"], wanted(comparison, each)),
+                interval(each["by_cpu"], wanted(comparison, each)),
+                f"{each['user_us']:.2f} + {each['system_us']:.2f}" if known else NONE,
+                share(each["user_share"]["mean"]) if each["user_share"] else NONE,
                 share(each["server_busy"]) if known else NONE,
                 share(each["others"]) if each["others"] is not None else NONE,
                 f"{each['failed']:,}",
             )
         )
-    wanted = f" Ambition: {comparison['ambition']:.2f}." if comparison["ambition"] is not None else ""
+    goal = ""
+    if comparison["ambition"] is not None and comparison["peers"]:
+        whose = "each peer's speed" if len(comparison["peers"]) > 1 else f"{comparison['peers'][0]}'s"
+        goal = f" Ambition: {comparison['ambition']:.2f} of {whose}."
     remarks = comparison["remarks"]
     more = len(remarks) - REMARKS_SHOWN
     notes = remarks[:REMARKS_SHOWN] + ([f"and {more:,} more of this kind"] if more > 0 else [])
     return [
         f"### {comparison['name'].capitalize()}",
-        f"{describe(comparison)}{wanted}",
+        f"{describe(comparison)}{goal}",
         table(columns, rows, right=columns[2:]),
         commands(comparison),
         *([bullets(notes)] if notes else []),
     ]
 
 
+def wanted(comparison: Json, contender: Json) -> float | None:
+    """The ambition, where it is about this contender."""
+    return comparison["ambition"] if contender["contender"] in comparison["peers"] else None
+
+
 def describe(comparison: Json) -> str:
     clients, each = comparison["clients"], comparison["requests_per_client"]
+    if comparison["connections"]:
+        return f"{count(clients, 'request')} over {count(comparison['connections'], 'connection')}."
     how = "all at once"
     if comparison["concurrency"]:
         how = f"{comparison['concurrency']:,} at a time"
@@ -274,23 +328,41 @@ def interval(found: Json | None, ambition: float | None) -> str:
     if not found or found["ratio"] is None:
         return ""
     said = verdict(found, ambition)
-    return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})" + (f", {said}" if said else "")
+    return ratio_text(found) + (f", {said}" if said else "")
 
 
-def open_loops(results: Json, drawn: Json) -> list[str]:
+def lateness(results: Json, drawn: Json) -> list[str]:
     parts: list[str] = []
-    loops = [one for one in results["comparisons"] if one["rate"] is not None]
-    for number, (one, rounds) in enumerate(zip(loops, late_rounds(results).values(), strict=True)):
-        parts.append(f"{describe(one)} Late is what is issued after the slot in which it was due.")
+    for number, one in enumerate(open_loops(results)):
+        capacity = (
+            f", half of the {results['capacity_per_s']:,.0f} that the lab's closed loop came to before the rounds"
+        )
+        parts.append(
+            f"{describe(one).removesuffix('.')}{capacity}. Late is what is issued after the slot in which it was due. "
+            "vegeta and oha give away when each request began, though not when it was due: the one that was least late "
+            "counts as on time. The others cannot pace new connections, or do not say when they began."
+        )
         parts += shown(drawn, "lateness" + (f"-{number + 1}" if number else ""))
-        names = list(rounds[0][1]) if rounds else []
-        quantiles = [
-            (name, *(in_us(f([late[name] for _, late in rounds])) for f in (np.median, max)))
-            for name in names
-            if name in ("p50", "p90", "p99", "p99.9", "max")
-        ]
-        columns = ("issued − scheduled", "median round", "worst round")
-        parts += [table(columns, quantiles, right=columns[1:]), commands(one)]
+        columns = (
+            "p50",
+            "p90",
+            "p99",
+            "p99, worst round",
+            "max",
+            "CPU µs an answer: user + system",
+            "answers/s",
+            "failed",
+        )
+        rows = []
+        for each in one["contenders"]:
+            late = each["lateness_us"]
+            if late is None or each["rate_per_s"] is None:
+                continue
+            quantiles = [in_us(late[name]["median"]) for name in ("p50", "p90", "p99")]
+            quantiles += [in_us(late["p99"]["worst"]), in_us(late["max"]["median"])]
+            cpu = f"{each['user_us']:.2f} + {each['system_us']:.2f}"
+            rows.append((each["contender"], *quantiles, cpu, f"{each['rate_per_s']:,.0f}", f"{each['failed']:,}"))
+        parts += [table(("generator", *columns), rows, right=columns), commands(one)]
         parts += [bullets(one["remarks"][:REMARKS_SHOWN])] if one["remarks"] else []
     return parts or ["None was measured."]
 
@@ -301,7 +373,12 @@ def undecidable(results: Json) -> list[str]:
     if too_few(results):
         found.append("Anything: there are too few rounds, or the loads are too small.")
     for measure, how in MEASURES.items():
-        if names := verdicts(results, measure)["undecided"]:
+        names = [
+            (one, each["contender"])
+            for one, each in pairs(results)
+            if verdict(each[measure], wanted(one, each)) == "undecided"
+        ]
+        if names:
             found.append(f"Whether the ambition is reached {how}, as the interval contains it: {grouped(names)}.")
     if busy := above(results, "server_busy", results["saturated"]):
         found.append(
@@ -327,13 +404,13 @@ def undecidable(results: Json) -> list[str]:
         results["tick_s"] * one["processes"] / (trial["cpu_user_s"] + trial["cpu_system_s"])
         for one in results["comparisons"]
         for trial in results["trials"]
-        if trial["comparison"] == one["name"] and trial["contender"] == results["lab"] and trial.get("cpu_user_s")
+        if trial["comparison"] == one["name"] and trial["contender"] == results["lab"] and trial.get("cpu_system_s")
     ]
     if ticks:
         found.append(
-            f"Differences by CPU below the clock's grain: the kernel counts an agent's time at its start in ticks of "
-            f"{1000 * results['tick_s']:g} ms, which is up to {share(max(ticks), 1)} of the lab's time in its "
-            "shortest trial."
+            "Who spends CPU time below the clock's grain: the sum is exact, but what of it is user time the kernel "
+            f"samples in its ticks; {1000 * results['tick_s']:g} ms are up to {share(max(ticks), 1)} of the lab's time "
+            "in its shortest trial. Over the rounds that evens out."
         )
     if results["host"]["virtualised"]:
         found.append(
@@ -341,8 +418,10 @@ def undecidable(results: Json) -> list[str]:
             "system time."
         )
     found += [
-        "Who is later in an open loop: no other generator here says how late it issued. wrk2, which would, is not in "
-        "Debian; `hey -q` and `h2load --rps` do not.",
+        "Who is later in an open loop of kept connections: `hey -q`, `bombardier -r` and `h2load --rps` do not say how "
+        "late they were, and wrk2, which would, is not in Debian.",
+        "What neper's tcp_crr would come to: it connects only to a server of its own, over a control connection, and "
+        "speaks no HTTP.",
         "Whose ports are found faster: the lab and the C loop bring their own, the others have the kernel search in "
         f"{results['kernel_settings'].get('net.ipv4.ip_local_port_range', '').replace(' ', ' to ')}.",
         "Networks and other servers: all of this is one server on loopback, where a connection costs the generator's "
@@ -380,10 +459,13 @@ def quietness(results: Json) -> list[str]:
 
 
 def reproduce(results: Json) -> list[str]:
-    packages = sorted({tool["package"] for tool in results["tools"].values()})
+    sources = [tool["source"] for tool in results["tools"].values()]
+    packages = sorted(source.removeprefix("Debian: ") for source in sources if source.startswith("Debian: "))
+    built = [source for source in sources if not source.startswith("Debian: ")]
     flags = f"{' --quick' if results['quick'] else ''} --rounds {results['rounds']}"
     return [
-        f"On a machine with nothing else to do, after `apt install {' '.join(packages)}` and `make setup`:",
+        f"On a machine with nothing else to do, after `apt install {' '.join(packages)}`, `make setup` and "
+        f"{and_list(f'`{source}`' for source in built)}; what is not there is left out:",
         f"```\n.venv/bin/python benchmarks/generator.py --server {results['server']['name']}{flags} --export\n```",
         "Without `--export` it only prints. [results.json](results.json) holds every trial; "
         "`.venv/bin/python benchmarks/page.py` makes this page of it again.",

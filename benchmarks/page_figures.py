@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,65 +13,45 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import blended_transform_factory
 
-from harness.page.style import headline, label_ms, log_time_axis, storm_style
-from page_findings import kind, late_rounds, pairs, system_share, verdicts
-from page_words import Json, day, in_us, percent, share
+from harness.page.style import headline, log_time_axis, storm_style
+from page_findings import MEASURES, against, decided, lab_of, late_rounds, open_loops
+from page_words import Json, and_list, day, in_us, percent, share
 
-WIDTH_IN = 5.4
-MEASURES = {"by_cpu": "by CPU time", "by_rate": "by rate"}
-LOOKS = (("#0072B2", "o", "#0072B2"), ("#D55E00", "D", "white"), ("#009E73", "s", "#009E73"))
-"""Colour, mark and its face, for each number of processes."""
+WIDTH_IN = 6.4
+LOOKS = {"by_rate": ("#0072B2", "o", "#0072B2"), "by_cpu": ("#D55E00", "D", "white")}
+"""Colour, mark and its face, for each measure."""
 AMBITION_LOOK: Json = {"color": "#000000", "linestyle": (0, (2, 1.4)), "linewidth": 1.3}
 ROUND_LOOK: Json = {"marker": "o", "markersize": 2.0, "color": "#777777", "markeredgewidth": 0, "linestyle": "none"}
-LATE_ROUND_LOOK: Json = {"color": "#56B4E9", "linewidth": 0.9, "marker": ".", "markersize": 3.5}
-LATE_MEDIAN_LOOK: Json = {"color": "#000000", "linewidth": 1.8, "marker": "o", "markersize": 3.5}
 EDGE: Json = {"edgecolor": "white", "linewidth": 0}
 TIMES = {"user": ("#0072B2", ""), "system": ("#E69F00", "////")}
+LATE_LOOKS = (("#000000", "-"), ("#0072B2", "--"), ("#D55E00", "-."), ("#009E73", ":"))
 
 
-def rows(compared: list[Json], *, skip: str | None = None) -> tuple[list[tuple[float, str, bool]], dict[Any, float]]:
-    """A line for each load and below it one for each generator, downwards from 0.
-
-    Returns (height, label, whether it is a load) of each line, and the height of each (load, generator).
-    """
-    lines: list[tuple[float, str, bool]] = []
-    heights: dict[Any, float] = {}
-    height = 0.0
-    for title in dict.fromkeys(one["title"] for one in compared):
-        names = [each["contender"] for one in compared if one["title"] == title for each in one["contenders"]]
-        names = [name for name in dict.fromkeys(names) if name != skip]
-        if not names:
-            continue
-        lines.append((height, title, True))
-        for name in names:
-            height -= 1.0
-            lines.append((height, name, False))
-            heights[title, name] = height
-        height -= 1.25
-    return lines, heights
+def singles(results: Json) -> list[Json]:
+    """The comparisons of one against one that are about speed: a panel each."""
+    return [one for one in results["comparisons"] if one["processes"] == 1 and one["rate"] is None]
 
 
-def panels(lines: list[tuple[float, str, bool]], count: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Panels that share their lines: generators as ticks, loads as headings across the first panel."""
-    lowest = min((height for height, _, _ in lines), default=0.0)
+def panels(compared: list[Json], lines: list[int], title: str) -> tuple[Figure, list[Axes]]:
+    """Two columns of panels, each row as high as it has ``lines`` at most."""
+    heights = [max(lines[row : row + 2]) + 2.2 for row in range(0, len(lines), 2)]
     figure, axes = plt.subplots(
-        1, count, sharey=True, squeeze=False, figsize=(WIDTH_IN, 1.35 + 0.24 * (1 - lowest)), layout="constrained"
+        len(heights),
+        min(2, len(compared)),
+        squeeze=False,
+        figsize=(WIDTH_IN, 0.95 + 0.21 * sum(heights)),
+        layout="constrained",
+        gridspec_kw={"height_ratios": heights},
     )
-    found = list(axes[0])
-    found[0].set_yticks(
-        [height for height, _, is_load in lines if not is_load], [name for _, name, is_load in lines if not is_load]
-    )
-    found[0].set_ylim(lowest - 0.6, 0.6)
-    for one in found:
-        one.tick_params(axis="y", length=0)
-        one.grid(visible=False, axis="y")
-    for height, name, is_load in lines:
-        if is_load:
-            where = blended_transform_factory(figure.transFigure, found[0].transData)
-            heading = found[0].text(0.015, height - 0.1, name, transform=where, fontweight="bold", va="center")
-            heading.set(fontsize=8.5, in_layout=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    found = list(axes.flat)
+    for spare in found[len(compared) :]:
+        spare.set_visible(False)
+    for one, where, count in zip(compared, found, lines, strict=False):
+        where.set_title(one["kind"][0].upper() + one["kind"][1:], fontsize=8.5)
+        where.tick_params(axis="y", length=0)
+        where.grid(visible=False, axis="y")
+        where.set_ylim(count - 0.4, -0.6)
     headline(figure, title)
     return figure, found
 
@@ -79,58 +60,52 @@ def panels(lines: list[tuple[float, str, bool]], count: int, title: str) -> tupl
 
 
 def ratios(results: Json, title: str) -> Figure:
-    """Lab ÷ each generator with its interval, by CPU time and by rate; small dots are the rounds."""
-    compared = results["comparisons"]
-    lines, heights = rows(compared, skip=results["lab"])
-    counts = sorted({one["processes"] for one in compared})
+    """Lab ÷ each generator with its interval, by rate and by CPU time; small dots are the rounds."""
+    compared = singles(results)
+    others = [[each for each in one["contenders"] if each["contender"] != results["lab"]] for one in compared]
     with storm_style():
-        figure, axes = panels(lines, len(MEASURES), title)
-        for one, measure in zip(axes, MEASURES, strict=True):
-            one.axvline(1.0, color="#777777", linewidth=1.0, zorder=1)
-            _ratio_axis(one, [value for found in _found(compared, measure) for value in _span(found)])
-            one.set_xlabel(f"lab ÷ it, {MEASURES[measure]}")
-            for comparison in compared:
-                _draw_ratios(one, comparison, measure, heights, counts)
+        figure, axes = panels(compared, [max(1, len(each)) for each in others], title)
+        for where, comparison, each in zip(axes, compared, others, strict=False):
+            where.set_yticks(range(len(each)), [one["contender"] for one in each], fontsize=8)
+            where.axvline(1.0, color="#777777", linewidth=1.0, zorder=1)
+            _ratio_axis(where, list(_values(each)))
+            for height, one in enumerate(each):
+                if one["contender"] in comparison["peers"] and comparison["ambition"] is not None:
+                    where.plot([comparison["ambition"]] * 2, [height - 0.45, height + 0.45], zorder=2, **AMBITION_LOOK)
+                for offset, measure in zip((-0.17, 0.17), MEASURES, strict=True):
+                    _draw_ratio(where, one[measure], measure, height + offset)
+        for where in axes[len(compared) - min(2, len(compared)) :]:
+            where.set_xlabel("lab ÷ it", fontsize=8.5)
         handles = [
-            Line2D([], [], color=colour, marker=mark, mfc=face, markersize=4.5, label=f"{count} against {count}")
-            for count, (colour, mark, face) in zip(counts, LOOKS, strict=False)
+            Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], mfc=LOOKS[name][2], markersize=4.5, label=how)
+            for name, how in MEASURES.items()
         ]
         handles += [Line2D([], [], label="a round", **ROUND_LOOK), Line2D([], [], label="ambition", **AMBITION_LOOK)]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
     return figure
 
 
-def _draw_ratios(axes: Axes, comparison: Json, measure: str, heights: dict[Any, float], counts: list[int]) -> None:
-    which = counts.index(comparison["processes"])
-    colour, mark, face = LOOKS[which % len(LOOKS)]
-    offset = 0.36 * ((len(counts) - 1) / 2 - which) / max(1, len(counts) - 1)
-    mine = [heights[comparison["title"], each["contender"]] for each in comparison["contenders"] if each[measure]]
-    if mine and comparison["ambition"] is not None:
-        axes.plot([comparison["ambition"]] * 2, [min(mine) - 0.45, max(mine) + 0.45], zorder=2, **AMBITION_LOOK)
-    for each in comparison["contenders"]:
-        found = each[measure]
-        if not found or found["ratio"] is None:
-            continue
-        height = heights[comparison["title"], each["contender"]] + offset
-        axes.plot(found["each"], [height] * len(found["each"]), zorder=3, **ROUND_LOOK)
+def _draw_ratio(axes: Axes, found: Json | None, measure: str, height: float) -> None:
+    if not found or found["ratio"] is None:
+        return
+    colour, mark, face = LOOKS[measure]
+    axes.plot(found["each"], [height] * len(found["each"]), zorder=3, **ROUND_LOOK)
+    if found["kind"] != "none":
         axes.plot([found["low"], found["high"]], [height] * 2, color=colour, linewidth=1.6, zorder=4)
-        axes.plot(found["ratio"], height, marker=mark, color=colour, markerfacecolor=face, markersize=4.5, zorder=5)
+    axes.plot(found["ratio"], height, marker=mark, color=colour, markerfacecolor=face, markersize=4.0, zorder=5)
 
 
-def _found(compared: list[Json], measure: str) -> Iterator[Json]:
-    for comparison in compared:
-        for each in comparison["contenders"]:
+def _values(contenders: list[Json]) -> Iterator[float]:
+    for each in contenders:
+        for measure in MEASURES:
             if each[measure] and each[measure]["ratio"] is not None:
-                yield each[measure]
-
-
-def _span(found: Json) -> list[float]:
-    return [found["low"], found["high"], *found["each"]]
+                yield from each[measure]["each"]
+                yield from (each[measure]["low"], each[measure]["high"]) if each[measure]["kind"] != "none" else ()
 
 
 def _ratio_axis(axes: Axes, values: list[float]) -> None:
-    low, high = min([0.8, *values]) / 1.12, max([1.25, *values]) * 1.12
-    ticks = (0.5, 0.7, 1, 1.5, 2, 3) if high / low < 6 else (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+    low, high = min([0.85, *values]) / 1.1, max([1.2, *values]) * 1.1
+    ticks = (0.5, 0.7, 1, 1.5, 2, 3) if high / low < 6 else (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
@@ -142,28 +117,26 @@ def _ratio_axis(axes: Axes, values: list[float]) -> None:
 
 
 def cpu_time(results: Json, title: str) -> Figure:
-    """CPU µs an answer, user and system, of each generator; a panel for each number of processes, dots are rounds."""
-    compared = results["comparisons"]
-    lines, heights = rows(compared)
-    counts = sorted({one["processes"] for one in compared})
+    """CPU µs an answer, user and system, of each generator; dots are rounds."""
+    compared = singles(results)
+    known = [[each for each in one["contenders"] if each["user_us"] is not None] for one in compared]
     with storm_style():
-        figure, axes = panels(lines, len(counts), title)
-        rounds_us = {one["name"]: totals_us(results, one["name"]) for one in compared}
-        most = max((value for each in rounds_us.values() for some in each.values() for value in some), default=1.0)
-        for one, count in zip(axes, counts, strict=True):
-            one.set_xlim(0, 1.22 * most)
-            one.set_xlabel(f"CPU µs an answer, {count} against {count}")
-            for comparison in (each for each in compared if each["processes"] == count):
-                for each in (some for some in comparison["contenders"] if some["user_us"] is not None):
-                    height = heights[comparison["title"], each["contender"]]
-                    left = 0.0
-                    for time, (colour, hatch) in TIMES.items():
-                        width = each[f"{time}_us"]
-                        one.barh(height, width, 0.62, left=left, color=colour, hatch=hatch, **EDGE)
-                        left += width
-                    mine = rounds_us[comparison["name"]][each["contender"]]
-                    one.plot(mine, [height] * len(mine), **{**ROUND_LOOK, "color": "#000000"})
-                    one.text(max([left, *mine]) + 0.02 * most, height, f"{left:.0f}", va="center", fontsize=8)
+        figure, axes = panels(compared, [max(1, len(each)) for each in known], title)
+        for where, comparison, contenders in zip(axes, compared, known, strict=False):
+            where.set_yticks(range(len(contenders)), [one["contender"] for one in contenders], fontsize=8)
+            rounds_us = totals_us(results, comparison["name"])
+            most = max((us for each in rounds_us.values() for us in each), default=1.0)
+            where.set_xlim(0, 1.2 * most)
+            for height, each in enumerate(contenders):
+                left = 0.0
+                for time, (colour, hatch) in TIMES.items():
+                    where.barh(height, each[f"{time}_us"], 0.62, left=left, color=colour, hatch=hatch, **EDGE)
+                    left += each[f"{time}_us"]
+                mine = rounds_us[each["contender"]]
+                where.plot(mine, [height] * len(mine), **{**ROUND_LOOK, "color": "#000000"})
+                where.text(max([left, *mine]) + 0.02 * most, height, f"{left:.3g}", va="center", fontsize=8)
+        for where in axes[len(compared) - min(2, len(compared)) :]:
+            where.set_xlabel("CPU µs an answer", fontsize=8.5)
         handles: list[Any] = [
             Patch(facecolor=colour, hatch=hatch, label=name, **EDGE) for name, (colour, hatch) in TIMES.items()
         ]
@@ -186,26 +159,28 @@ def totals_us(results: Json, comparison: str) -> dict[str, list[float]]:
 # ---- lateness -----------------------------------------------------------------------------------------------
 
 
-def lateness(rounds: list[tuple[int, dict[str, float]]], title: str) -> Figure:
-    """Share of an open loop's requests that were issued later than a time after their slot; a line for each round.
-
-    ``rounds`` holds of each the number of requests, and the lateness in µs at each of its quantiles.
-    """
+def lateness(results: Json, comparison: Json, title: str) -> Figure:
+    """Share of an open loop's requests that were issued later than a time after their slot: of each generator the
+    median of its rounds, and between which times all of them are."""
     with storm_style():
         figure, axes = plt.subplots(figsize=(WIDTH_IN, 3.3), layout="constrained")
-        curves = [(_later(late, requests), np.maximum(list(late.values()), 1.0) / 1000) for requests, late in rounds]
-        for shares, late_ms in curves:
-            axes.plot(late_ms, shares, label="a round", **LATE_ROUND_LOOK)
-        middle = np.median([late_ms for _, late_ms in curves], axis=0)
-        axes.plot(middle, curves[0][0], label="median of the rounds", **LATE_MEDIAN_LOOK)
-        log_time_axis(axes, min(late[0] for _, late in curves) / 1.3, max(late[-1] for _, late in curves) * 1.3)
+        ends: list[float] = []
+        for (name, rounds), (colour, line) in zip(late_rounds(results, comparison).items(), LATE_LOOKS, strict=False):
+            shares = _later(rounds[0], comparison["clients"])
+            curves = np.array([np.maximum(list(late.values()), 1.0) / 1000 for late in rounds])
+            axes.fill_betweenx(shares, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(np.median(curves, axis=0), shares, color=colour, linestyle=line, label=name, linewidth=1.6)
+            ends += [float(curves.min()), float(curves.max())]
+        wanted_ms = results["late_p99_us_wanted"] / 1000
+        axes.plot([wanted_ms] * 2, [0.01, 1.0], label="ambition: 1 % at most later than this", **AMBITION_LOOK)
+        axes.axhline(0.01, color="#777777", linewidth=0.8, zorder=1)
+        log_time_axis(axes, min([*ends, wanted_ms]) / 1.3, max([*ends, wanted_ms]) * 1.3)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{100 * value:g} %"))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("issued this much later than due, or more")
         axes.set_ylabel("share of all requests")
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[-2:][::-1], labels[-2:][::-1], loc="lower left")
+        axes.legend(loc="lower left")
         headline(figure, title)
     return figure
 
@@ -215,61 +190,80 @@ def _later(late: dict[str, float], requests: int) -> list[float]:
     return [1 / requests if name == "max" else 1 - float(name[1:]) / 100 for name in late]
 
 
+# ---- all of them --------------------------------------------------------------------------------------------
+
+
 def figures(results: Json) -> dict[str, tuple[Callable[[], Any], str, str]]:
     """Name → how it is drawn, its caption, its alternative text; without those that there are no data for."""
     found: dict[str, tuple[Callable[[], Any], str, str]] = {}
-    method = f"{results['rounds']:,} interleaved rounds, measured {day(results)}."
-    by_cpu = verdicts(results, "by_cpu")
-    decided = sum(map(len, by_cpu.values()))
-    if decided:
-        finding = f"By CPU, the ambition is reached in {len(by_cpu['reached'])} of {decided} comparisons"
+    method = f"{results['rounds']:,} interleaved rounds, 1 against 1, measured {day(results)}."
+    ones = [one for one in decided(results) if one.measure in MEASURES]
+    if ones and (spoken := spoken_ratios(results)):
+        reached = sum(one.verdict == "reached" for one in ones if one.measure == "by_rate")
+        title = f"By rate the lab reaches {reached} of {sum(one.measure == 'by_rate' for one in ones)} ambitions"
         caption = (
             "Marks: geometric mean of the rounds' ratios lab ÷ other generator; right of 1 the lab is faster. Lines: "
-            f"{percent(results['confidence'])} intervals, bootstrap over rounds with {results['resamples']:,} "
-            f"resamples. {method}"
+            f"{percent(results['confidence'])} intervals by Student's t on the logarithms. {method}"
         )
-        said = "; ".join(f"{MEASURES[name]}: {spoken_ratios(results, name)}" for name in MEASURES)
-        found["ratios"] = (lambda: ratios(results, finding), caption, f"Ratios lab ÷ other generator, {said}.")
-    if (shares := system_share(results)) is not None:
-        kernel = f"{share(shares[0])} to {share(shares[1])}"
+        found["ratios"] = (lambda: ratios(results, title), caption, f"Ratios lab ÷ other generator. {spoken}.")
+    shares = [
+        (one["kind"], lab["user_share"]["mean"])
+        for one in singles(results)
+        if (lab := lab_of(results, one))["user_share"]
+    ]
+    if shares:
+        kernel = [1 - own for _, own in shares]
         found["cpu"] = (
-            lambda: cpu_time(results, f"{kernel} of the lab's CPU time is the kernel's"),
+            lambda: cpu_time(
+                results, f"{share(min(kernel))} to {share(max(kernel))} of the lab's CPU time is the kernel's"
+            ),
             f"CPU time an answer, medians of the rounds, user and system stacked; dots: rounds. {method}",
             f"Bars: CPU time an answer, user and system. {spoken_cpu(results)}.",
         )
-    for number, (name, rounds) in enumerate(late_rounds(results).items()):
-        if rounds:
-            middle = {key: float(np.median([late[key] for _, late in rounds])) for key in rounds[0][1]}
-            title = f"Half of all requests leave at most {label_ms(middle['p50'] / 1000)} late"
-            spoken = (
-                f"half are at most {in_us(middle['p50'])} late, 99 % {in_us(middle['p99'])}, all {in_us(middle['max'])}"
+    for number, one in enumerate(open_loops(results)):
+        if late := late_rounds(results, one):
+            spoken = "; ".join(
+                f"{name}: half at most {in_us(_middle(rounds, 'p50'))} late, 99 % {in_us(_middle(rounds, 'p99'))}"
+                for name, rounds in late.items()
             )
+            first, rounds = next(iter(late.items()))
+            late_title = f"99 % of the requests of the {first} leave at most {in_us(_middle(rounds, 'p99'))} late"
             found["lateness" + (f"-{number + 1}" if number else "")] = (
-                lambda rounds=rounds, title=title: lateness(rounds, title),
-                f"{name[0].upper()}{name[1:]}: how late the lab issued each of {rounds[0][0]:,} requests; the last "
-                f"point is the latest. {method}",
-                f"Share of the requests of an open loop that left later than a time after their slot: {spoken}.",
+                partial(lateness, results, one, late_title),
+                f"{one['title'].capitalize()}: how late each of {one['clients']:,} requests was issued; the last "
+                "point is the latest. Lines: medians of the rounds; areas: all rounds. Of others than the lab "
+                f"the request that was least late counts as on time. {method}",
+                f"Share of the requests of an open loop that left later than a time after their slot. {spoken}.",
             )
     return found
 
 
-def spoken_ratios(results: Json, measure: str) -> str:
-    """From the least to the largest of each kind of load."""
-    found: dict[str, list[float]] = {}
-    for one, each in pairs(results):
-        if each[measure] and each[measure]["ratio"] is not None:
-            found.setdefault(kind(one), []).append(each[measure]["ratio"])
-    return ", ".join(f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items())
+def _middle(rounds: list[dict[str, float]], name: str) -> float:
+    return float(np.median([late[name] for late in rounds]))
+
+
+def spoken_ratios(results: Json) -> str:
+    """Of each load the ratios by rate."""
+    found = []
+    for one in singles(results):
+        said = [
+            f"{each['contender']} {each['by_rate']['ratio']:.2f}"
+            for each in one["contenders"]
+            if each["by_rate"] and each["by_rate"]["ratio"] is not None
+        ]
+        if said:
+            found.append(f"{against(one)}: {and_list(said)}")
+    return "; ".join(found)
 
 
 def spoken_cpu(results: Json) -> str:
-    found: dict[str, dict[str, list[float]]] = {}
-    for one in results["comparisons"]:
-        for each in one["contenders"]:
-            if each["user_us"] is not None:
-                who = "the lab" if each["contender"] == results["lab"] else "others"
-                found.setdefault(kind(one), {}).setdefault(who, []).append(each["user_us"] + each["system_us"])
     return "; ".join(
-        f"{where}: {', '.join(f'{who} {min(values):.0f} to {max(values):.0f} µs' for who, values in by.items())}"
-        for where, by in found.items()
+        f"{one['kind']}: "
+        + and_list(
+            f"{each['contender']} {each['user_us'] + each['system_us']:.3g} µs"
+            for each in one["contenders"]
+            if each["user_us"] is not None
+        )
+        for one in singles(results)
+        if any(each["user_us"] is not None for each in one["contenders"])
     )
