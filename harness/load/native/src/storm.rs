@@ -164,14 +164,10 @@ impl<D: Driver> Storm<D> {
             return (found, now_ns, false);
         }
         let epoll = &self.driver.connector().epoll;
-        epoll.sleep(left_ns.min(LONGEST_WAIT_NS));
+        let found = epoll.wait(&mut self.events, left_ns.min(LONGEST_WAIT_NS));
         let woken_ns = crate::sys::now_ns();
         self.waited_ns += woken_ns - now_ns;
-        (
-            self.driver.connector().epoll.poll(&mut self.events),
-            woken_ns,
-            true,
-        )
+        (found, woken_ns, true)
     }
 
     /// (lag in µs, rounded up to two digits: events handled with at most that lag), in order.

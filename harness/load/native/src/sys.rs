@@ -286,19 +286,40 @@ impl Epoll {
         found.max(0) as usize
     }
 
-    /// Sleep until there is one, `for_ns` at most: epoll's own timeout is whole milliseconds, too coarse to pace by.
-    pub fn sleep(&self, for_ns: i64) {
+    /// Sleep until there are some, `for_ns` at most, and return how many.
+    pub fn wait(&self, events: &mut Events, for_ns: i64) -> usize {
         let time = libc::timespec {
             tv_sec: for_ns / 1_000_000_000,
             tv_nsec: for_ns % 1_000_000_000,
         };
+        // epoll_wait's own timeout is whole milliseconds, too coarse to pace by.
+        // SAFETY: reads the time, writes no more events than it is told, and leaves the signals as they are.
+        let found = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.file,
+                events.as_mut_ptr(),
+                EVENTS_PER_POLL as c_int,
+                ptr::from_ref(&time),
+                ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        if found < 0 && errno() != libc::EINTR {
+            self.sleep(&time); // before Linux 5.11, or forbidden
+            return self.poll(events);
+        }
+        found.max(0) as usize
+    }
+
+    fn sleep(&self, time: &libc::timespec) {
         let mut asked = libc::pollfd {
             fd: self.file,
             events: libc::POLLIN,
             revents: 0,
         };
         // SAFETY: reads and writes the one file it is told of.
-        unsafe { libc::ppoll(&mut asked, 1, &time, ptr::null()) };
+        unsafe { libc::ppoll(&mut asked, 1, time, ptr::null()) };
     }
 }
 
