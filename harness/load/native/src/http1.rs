@@ -420,7 +420,7 @@ impl Driver for Http1 {
     }
 
     fn expire(&mut self, now_ns: i64) {
-        self.schedule.waiting(); // also where no place ever comes to be free
+        self.schedule.waiting(now_ns); // also where no place ever comes to be free
         while let Some(place) = self.schedule.overdue(now_ns, &mut self.clients) {
             let client = &self.clients[place];
             let outcome = self.connector.timeout(client.row, client.deadline_ns);

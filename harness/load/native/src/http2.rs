@@ -3,7 +3,6 @@
 //! Links that have room take turns with the requests that wait, each a stream. What a stream suffers is its request's;
 //! what its connection suffers, all its streams'.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::answer::{MOST_HEAD_BYTES, protocol_of};
@@ -96,7 +95,8 @@ pub struct Http2 {
     requests: RequestRecord,
     request: Request,
     buffer: Box<[u8]>,
-    frames: BTreeMap<&'static str, u64>,
+    /// Frames heard, by name: there are so few names that looking through them is fastest.
+    frames: Vec<(&'static str, u64)>,
     counts: Counts,
 }
 
@@ -110,7 +110,7 @@ impl Http2 {
             requests: RequestRecord::new(requests),
             request: Request::new(&authority(slice.target, slice.port), &slice.path),
             buffer: vec![0; RECEIVE_BYTES].into(),
-            frames: BTreeMap::new(),
+            frames: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -247,14 +247,15 @@ impl Http2 {
                 Err(libc::EAGAIN) => return,
                 Err(errno) => return self.end(place, outcome_of(errno), errno),
             };
+            let now_ns = now_ns();
             if client.received == 0 {
-                self.connector.record.first_byte(client, now_ns());
+                self.connector.record.first_byte(client, now_ns);
                 if !protocol_of(&self.buffer[..received]).is_empty() {
                     return self.end(place, Outcome::BadAnswer, 0); // else its rest is waited for as a frame's
                 }
             }
             client.received += received as u64;
-            if !self.understand(place, received) {
+            if !self.understand(place, received, now_ns) {
                 return;
             }
             if received < READ_AT_ONCE {
@@ -266,8 +267,8 @@ impl Http2 {
             .modify(self.places[place].file, UNTIL_CONNECTED, place);
     }
 
-    /// Take in the frames of what was read; false where that was the connection's end.
-    fn understand(&mut self, place: usize, received: usize) -> bool {
+    /// Take in the frames of what was read just now; false where that was the connection's end.
+    fn understand(&mut self, place: usize, received: usize, now_ns: i64) -> bool {
         let mut pieces = std::mem::take(&mut self.links[place].pieces);
         // Taken out while it is read from, since what is read changes everything else.
         let buffer = std::mem::take(&mut self.buffer);
@@ -283,7 +284,7 @@ impl Http2 {
                 Ok(None) => break None,
                 Ok(Some(frame)) => {
                     at += frames::HEAD_BYTES + frame.payload.len();
-                    match self.take(place, frame) {
+                    match self.take(place, frame, now_ns) {
                         Ok(true) => {}
                         Ok(false) => break Some(Outcome::ClosedEarly),
                         Err(Broken) => break Some(Outcome::BadAnswer),
@@ -309,11 +310,14 @@ impl Http2 {
     }
 
     fn count(&mut self, name: &'static str) {
-        *self.frames.entry(name).or_default() += 1;
+        match self.frames.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, times)) => *times += 1,
+            None => self.frames.push((name, 1)),
+        }
     }
 
     /// Take in a frame; false: the server retires the connection.
-    fn take(&mut self, place: usize, frame: Frame) -> Result<bool, Broken> {
+    fn take(&mut self, place: usize, frame: Frame, now_ns: i64) -> Result<bool, Broken> {
         let link = &mut self.links[place];
         if link.block.is_some() && frame.kind != kind::CONTINUATION {
             return Err(Broken);
@@ -322,7 +326,7 @@ impl Http2 {
             kind::DATA => {
                 link.check(frame.stream)?;
                 self.count("DATA");
-                self.data(place, frame)?;
+                self.data(place, frame, now_ns)?;
             }
             kind::HEADERS => {
                 link.check(frame.stream)?;
@@ -332,6 +336,7 @@ impl Http2 {
                     frame.has(flag::END_STREAM),
                     frame.content()?,
                     frame.flags,
+                    now_ns,
                 )?;
             }
             kind::CONTINUATION => {
@@ -340,14 +345,14 @@ impl Http2 {
                     return Err(Broken);
                 }
                 block.extend_from_slice(frame.payload);
-                self.block(place, stream, ends, &block, frame.flags)?;
+                self.block(place, stream, ends, &block, frame.flags, now_ns)?;
             }
             kind::RST_STREAM => {
                 link.check(frame.stream)?;
                 frame.number()?;
                 if let Some(position) = link.position(frame.stream) {
                     self.count("RST_STREAM");
-                    self.end_stream(place, position, Outcome::Reset, 0);
+                    self.end_stream(place, position, Outcome::Reset, 0, now_ns);
                 }
             }
             kind::SETTINGS if frame.stream != 0 => return Err(Broken),
@@ -388,7 +393,7 @@ impl Http2 {
         Ok(true)
     }
 
-    fn data(&mut self, place: usize, frame: Frame) -> Result<(), Broken> {
+    fn data(&mut self, place: usize, frame: Frame, now_ns: i64) -> Result<(), Broken> {
         let link = &mut self.links[place];
         let size = frame.payload.len() as u32;
         let content = frame.content()?.len() as u64;
@@ -417,7 +422,7 @@ impl Http2 {
             *left = left.checked_sub(content).ok_or(Broken)?;
         }
         if frame.has(flag::END_STREAM) {
-            self.stream_ended(place, position)
+            self.stream_ended(place, position, now_ns)
         } else {
             Ok(())
         }
@@ -431,6 +436,7 @@ impl Http2 {
         ends: bool,
         block: &[u8],
         flags: u8,
+        now_ns: i64,
     ) -> Result<(), Broken> {
         let link = &mut self.links[place];
         if flags & flag::END_HEADERS == 0 {
@@ -444,7 +450,7 @@ impl Http2 {
         let stream = &mut link.streams[position];
         if stream.headed {
             return if ends {
-                self.stream_ended(place, position)
+                self.stream_ended(place, position, now_ns)
             } else {
                 Err(Broken)
             }; // trailers
@@ -456,7 +462,7 @@ impl Http2 {
             }
             if matches!(head.status, 0 | 101) {
                 frames::put_cancel(&mut link.unsent, id);
-                self.end_stream(place, position, Outcome::BadAnswer, 0);
+                self.end_stream(place, position, Outcome::BadAnswer, 0, now_ns);
             }
             return Ok(());
         }
@@ -469,16 +475,16 @@ impl Http2 {
             stream.accepted_ns = head.accepted_ns;
             client.answer.accepted_ns = head.accepted_ns;
         }
-        self.requests.first_byte(stream.request, now_ns());
+        self.requests.first_byte(stream.request, now_ns);
         self.count("HEADERS");
         if ends {
-            self.stream_ended(place, position)
+            self.stream_ended(place, position, now_ns)
         } else {
             Ok(())
         }
     }
 
-    fn stream_ended(&mut self, place: usize, position: usize) -> Result<(), Broken> {
+    fn stream_ended(&mut self, place: usize, position: usize, now_ns: i64) -> Result<(), Broken> {
         let stream = &self.links[place].streams[position];
         if stream.left.is_some_and(|left| left > 0) {
             return Err(Broken);
@@ -493,16 +499,23 @@ impl Http2 {
                 Outcome::BadAnswer
             },
             0,
+            now_ns,
         );
         Ok(())
     }
 
     // ---- requests end, and connections ----
 
-    fn end_stream(&mut self, place: usize, position: usize, outcome: Outcome, errno: Errno) {
+    fn end_stream(
+        &mut self,
+        place: usize,
+        position: usize,
+        outcome: Outcome,
+        errno: Errno,
+        now_ns: i64,
+    ) {
         let client = &mut self.places[place];
         let stream = self.links[place].streams.remove(position);
-        let now_ns = now_ns();
         let late = now_ns > stream.deadline_ns && outcome != Outcome::OtherError;
         let outcome = if late {
             self.connector.timeout(client.row, stream.deadline_ns)
@@ -529,12 +542,13 @@ impl Http2 {
     /// A connection has ended, and all its streams with it.
     fn end(&mut self, place: usize, outcome: Outcome, errno: Errno) {
         let idle = outcome == Outcome::ClosedEarly && self.links[place].streams.is_empty();
+        let now_ns = now_ns();
         while !self.links[place].streams.is_empty() {
-            self.end_stream(place, 0, outcome, errno);
+            self.end_stream(place, 0, outcome, errno, now_ns);
         }
         let outcome = if idle { Outcome::Answered } else { outcome };
         self.connector
-            .close(&mut self.places[place], outcome, now_ns(), errno);
+            .close(&mut self.places[place], outcome, now_ns, errno);
         self.queue(place);
     }
 }
@@ -560,13 +574,14 @@ impl Driver for Http2 {
         if self.places[place].state == State::Closed {
             self.connect_with_one(place);
         } else {
-            let share = self.schedule.waiting().div_ceil(self.places.len());
+            let now_ns = now_ns(); // they leave together
+            let share = self.schedule.waiting(now_ns).div_ceil(self.places.len());
             for _ in 0..share.min(MOST_AT_ONCE) {
                 let link = &self.links[place];
-                if link.streams.len() >= link.most_streams || self.schedule.waiting() == 0 {
+                if link.streams.len() >= link.most_streams || self.schedule.waiting(now_ns) == 0 {
                     break;
                 }
-                self.ask(place, now_ns());
+                self.ask(place, now_ns);
             }
             self.flush(place);
         }
@@ -588,7 +603,7 @@ impl Driver for Http2 {
 
     /// A stream that has had its time is cancelled, and its connection stays, unless it never came to be.
     fn expire(&mut self, now_ns: i64) {
-        self.schedule.waiting(); // also where no place ever comes to be free
+        self.schedule.waiting(now_ns); // also where no place ever comes to be free
         while let Some(place) = self.schedule.overdue(now_ns, &mut self.places) {
             let stream = &self.links[place].streams[0];
             let (id, outcome) = (
@@ -596,7 +611,7 @@ impl Driver for Http2 {
                 self.connector
                     .timeout(self.places[place].row, stream.deadline_ns),
             );
-            self.end_stream(place, 0, outcome, 0);
+            self.end_stream(place, 0, outcome, 0, now_ns);
             match self.places[place].state {
                 State::Connecting => self.end(place, Outcome::ConnectTimeout, 0),
                 State::Waiting => {
@@ -641,7 +656,7 @@ impl Driver for Http2 {
         };
         Heard {
             protocol,
-            frames: self.frames,
+            frames: self.frames.into_iter().collect(),
             library: frames::LIBRARY,
         }
     }

@@ -181,8 +181,8 @@ impl Schedule {
     // ---- a pool's queue ----
 
     /// How many requests wait; those whose time is over are given up.
-    pub fn waiting(&mut self) -> usize {
-        let oldest_ns = now_ns() - self.timeout_ns;
+    pub fn waiting(&mut self, now_ns: i64) -> usize {
+        let oldest_ns = now_ns - self.timeout_ns;
         while let Some(taken) = self.pool.as_ref().map(|pool| pool.taken)
             && taken < self.come
             && self.wanted_ns(taken) <= oldest_ns
@@ -201,7 +201,7 @@ impl Schedule {
 
     /// Whether there is a request for a place, which else is idle.
     pub fn offers(&mut self, place: &Client) -> bool {
-        if self.pool.is_none() || place.tries > 0 || self.waiting() > 0 {
+        if self.pool.is_none() || place.tries > 0 || self.waiting(now_ns()) > 0 {
             return true;
         }
         if let Some(pool) = &mut self.pool {

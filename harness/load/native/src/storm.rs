@@ -14,6 +14,8 @@ use crate::sys::{EVENTS_PER_POLL, Events, NO_EVENTS, now_ns};
 
 /// How long a busy loop may go without looking for requests whose time is over.
 const EXPIRE_EVERY_NS: i64 = 100_000_000;
+/// Events in a row without a look at the clock for that.
+const EVENTS_BETWEEN_LOOKS: usize = 8;
 /// How long the loop sleeps at most before it looks whether it was asked to stop.
 const LONGEST_WAIT_NS: i64 = 50_000_000;
 
@@ -110,6 +112,9 @@ impl<D: Driver> Storm<D> {
         for nth in 0..found {
             let event = self.events[nth];
             self.driver.advance(event.u64 as usize, event.events);
+            if nth % EVENTS_BETWEEN_LOOKS != 0 {
+                continue;
+            }
             let now_ns = now_ns();
             if now_ns > self.look_by_ns {
                 self.expire(now_ns);
