@@ -5,6 +5,7 @@
 //! coding, an attack is likelier than an answer: it is none (section 6.3).
 
 use std::mem::{self, MaybeUninit};
+use std::ops::Range;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
@@ -18,6 +19,9 @@ const MOST_FIELDS: usize = MOST_HEAD_BYTES / 4;
 const FEW_FIELDS: usize = 32;
 /// A head that comes in pieces is parsed again with each, until it is that long; then when it has doubled or ends.
 const PARSED_EACH_TIME_BYTES: usize = 1 << 12;
+
+/// No longer answer is kept to compare others with.
+const MOST_KNOWN_BYTES: usize = 1 << 10;
 
 /// What comes next.
 #[derive(Clone, Copy, PartialEq)]
@@ -65,6 +69,11 @@ impl Answer {
     pub fn next(&mut self) {
         self.part = Part::Head;
         self.status = 0;
+    }
+
+    /// Whether nothing of it has been read.
+    fn is_new(&self) -> bool {
+        self.part == Part::Head && self.pieces.is_empty()
     }
 
     pub fn complete(&self) -> bool {
@@ -158,6 +167,97 @@ impl Answer {
         }
         self.pieces = pieces;
         Ok(())
+    }
+}
+
+/// An answer that came whole in one read. What its like says is known without parsing it: the answers of a server to
+/// one request differ in their accept stamp, and once a second in their date.
+#[derive(Default)]
+pub struct Known {
+    bytes: Vec<u8>,
+    /// Where its accept stamp is; empty where it has none.
+    stamp: Range<usize>,
+    status: u16,
+    keep_alive: bool,
+    /// Answers in a row that were others.
+    others: u32,
+}
+
+impl Known {
+    /// Take in what was read, as [`Answer::take`] does.
+    pub fn take(&mut self, answer: &mut Answer, data: &[u8]) -> Result<(), Bad> {
+        if !answer.is_new() {
+            return answer.take(data);
+        }
+        if let Some(accepted_ns) = self.read(data) {
+            self.others = 0;
+            answer.part = Part::Nothing;
+            answer.status = self.status;
+            answer.keep_alive = self.keep_alive;
+            answer.accepted_ns = accepted_ns.unwrap_or(answer.accepted_ns);
+            return Ok(());
+        }
+        let before_ns = mem::take(&mut answer.accepted_ns);
+        let taken = answer.take(data);
+        // Where each answer is another, they are seldom kept.
+        self.others = self.others.wrapping_add(1);
+        if self.others.is_power_of_two() && answer.complete() {
+            self.keep(answer, data);
+        }
+        if answer.accepted_ns == 0 {
+            answer.accepted_ns = before_ns;
+        }
+        taken
+    }
+
+    /// Return the accept stamp, if there is one, of an answer that is like this one.
+    fn read(&self, data: &[u8]) -> Option<Option<i64>> {
+        let Range { start, end } = self.stamp;
+        let alike = !data.is_empty()
+            && data.len() == self.bytes.len()
+            && data[..start] == self.bytes[..start]
+            && data[end..] == self.bytes[end..];
+        if !alike {
+            None
+        } else if start == end {
+            Some(None)
+        } else {
+            stamp(&data[start..end]).map(Some)
+        }
+    }
+
+    /// Remember a complete answer, if there is no doubt where its stamp is.
+    fn keep(&mut self, answer: &Answer, data: &[u8]) {
+        if data.len() > MOST_KNOWN_BYTES {
+            return;
+        }
+        let mut named = data
+            .windows(ACCEPT_STAMP.len())
+            .enumerate()
+            .filter(|(_, name)| name.eq_ignore_ascii_case(ACCEPT_STAMP))
+            .map(|(at, _)| at + ACCEPT_STAMP.len());
+        self.stamp = match (named.next(), named.next()) {
+            (None, _) => 0..0,
+            (Some(named), None) => {
+                let Some(start) = data[named..].iter().position(u8::is_ascii_digit) else {
+                    return;
+                };
+                let start = named + start;
+                let digits = data[start..]
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit());
+                let end = start + digits.count();
+                if answer.accepted_ns == 0 || stamp(&data[start..end]) != Some(answer.accepted_ns) {
+                    return; // the name is not a field's
+                }
+                start..end
+            }
+            _ => return,
+        };
+        self.bytes.clear();
+        self.bytes.extend_from_slice(data);
+        self.status = answer.status;
+        self.keep_alive = answer.keep_alive;
     }
 }
 
@@ -391,6 +491,48 @@ mod tests {
         assert_eq!(answers(chunked), Some((200, true, true)));
         let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(answers(interim), Some((200, true, true)));
+    }
+
+    #[test]
+    fn a_known_answer_says_what_parsing_it_does() {
+        let answers: &[&[u8]] = &[
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 123\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 456\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 4x6\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 789\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 789\r\nContent-Length: 1\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 789\r\nContent-Length: 3\r\n\r\nok",
+            b"HTTP/1.1 503 No\r\nX-Accept-NS: 789\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 789\r\nX-Accept-NS: 5\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX-Accept-NS: 780\r\nX-Accept-NS: 5\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nx-accept-ns: 7",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nx-accept-ns: 8",
+            b"HTTP/1.1 200 OK\r\nNot-X-Accept-NS: 0\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nNot-X-Accept-NS: 7\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"SSH-2.0-OpenSSH\r\n",
+        ];
+        let said = |answer: &Answer, taken: Result<(), Bad>| {
+            let found = (answer.status, answer.complete(), answer.keep_alive);
+            taken.ok().map(|()| (found, answer.accepted_ns))
+        };
+        // In every order of three, so that each is learnt before each other, and each twice.
+        for one in answers {
+            for two in answers {
+                for three in answers {
+                    let mut known = Known::default();
+                    for bytes in [one, two, one, three, two, three] {
+                        let (mut parsed, mut compared) = (Answer::new(), Answer::new());
+                        (parsed.accepted_ns, compared.accepted_ns) = (42, 42);
+                        let plainly = parsed.take(bytes);
+                        let known = known.take(&mut compared, bytes);
+                        assert_eq!(said(&compared, known), said(&parsed, plainly));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::answer::{self, protocol_of, request_bytes};
+use crate::answer::{self, Known, protocol_of, request_bytes};
 use crate::client::{Client, NEVER_NS, State};
 use crate::connecting::{
     Begun, Connector, RECEIVE_BYTES, RECEIVES_IN_A_ROW, authority, outcome_of,
@@ -35,6 +35,7 @@ pub struct Http1 {
     per_client: usize,
     request: Vec<u8>,
     buffer: Box<[u8]>,
+    known: Known,
     protocol: String,
     counts: Counts,
 }
@@ -75,6 +76,7 @@ impl Http1 {
                 slice.carries_one(),
             ),
             buffer: vec![0; RECEIVE_BYTES].into(),
+            known: Known::default(),
             protocol: String::new(),
             counts: Counts::default(),
         }
@@ -234,7 +236,7 @@ impl Http1 {
                 }
             }
             client.received += data.len() as u64;
-            if client.answer.take(data).is_err() {
+            if self.known.take(&mut client.answer, data).is_err() {
                 return self.end(place, Outcome::BadAnswer, now_ns, 0);
             }
             if client.answer.complete() {
