@@ -62,7 +62,7 @@ impl Http1 {
             schedule,
             connector,
             clients: (0..slice.places()).map(Client::new).collect(),
-            requests: (!slice.one_each()).then(|| RequestRecord::new(requests)),
+            requests: (!slice.one_each()).then(|| RequestRecord::new(slice, requests)),
             pooled,
             fast_open: slice.fast_open,
             per_client: if pooled {

@@ -107,7 +107,7 @@ impl Http2 {
             connector,
             places: (0..slice.places()).map(Client::new).collect(),
             links: (0..slice.places()).map(|_| Link::new(true)).collect(),
-            requests: RequestRecord::new(requests),
+            requests: RequestRecord::new(slice, requests),
             request: Request::new(&authority(slice.target, slice.port), &slice.path),
             buffer: vec![0; RECEIVE_BYTES].into(),
             frames: Vec::new(),

@@ -27,6 +27,31 @@ pub struct ConnectionRecord {
     resolution_ns: i64,
 }
 
+impl Connections {
+    /// Of the columns that every row of a connection with one request has values in.
+    fn find_pages(&self, slice: &Slice) {
+        if slice.rate.is_some() {
+            self.scheduled_ns.find_pages();
+        }
+        for column in [
+            &self.issued_ns,
+            &self.established_ns,
+            &self.accepted_ns,
+            &self.first_byte_ns,
+            &self.closed_ns,
+            &self.bytes_received,
+        ] {
+            column.find_pages();
+        }
+        for column in [&self.attempt, &self.address, &self.connect_us] {
+            column.find_pages();
+        }
+        self.local_port.find_pages();
+        self.status.find_pages();
+        self.outcome.find_pages();
+    }
+}
+
 impl ConnectionRecord {
     /// Write before the storm what does not depend on it; rows that were never tried are null in the tables.
     pub fn new(slice: &Slice, rows: Connections) -> Self {
@@ -38,6 +63,7 @@ impl ConnectionRecord {
             column.fill(NOT_READ);
         }
         if slice.one_each() {
+            rows.find_pages(slice);
             (0..slice.clients).for_each(|index| {
                 rows.client
                     .set(index, (slice.first_client + index * slice.stride) as i32)
@@ -145,7 +171,21 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    pub fn new(rows: Requests) -> Self {
+    pub fn new(slice: &Slice, rows: Requests) -> Self {
+        if slice.rate.is_some() || slice.pool.is_some() {
+            rows.scheduled_ns.find_pages();
+        }
+        for column in [
+            &rows.issued_ns,
+            &rows.accepted_ns,
+            &rows.first_byte_ns,
+            &rows.last_byte_ns,
+        ] {
+            column.find_pages();
+        }
+        rows.connection.find_pages();
+        rows.status.find_pages();
+        rows.outcome.find_pages();
         Self { rows }
     }
 

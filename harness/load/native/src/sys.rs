@@ -323,6 +323,20 @@ impl Epoll {
     }
 }
 
+pub fn page_bytes() -> usize {
+    // SAFETY: takes no pointers.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Make pages of a mapping writable at once; before Linux 5.14 each is when it is written to.
+///
+/// # Safety
+/// The bytes are mapped.
+pub unsafe fn populate(start: *mut u8, bytes: usize) {
+    // SAFETY: they are mapped, says the caller.
+    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
+}
+
 /// Keep this process on some CPUs.
 pub fn stay_on(cpus: &[usize]) -> Result<()> {
     // SAFETY: all zeros is the empty set, and the numbers are a CPU's.
