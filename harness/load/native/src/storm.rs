@@ -14,6 +14,8 @@ use crate::sys::{EVENTS_PER_POLL, Events, NO_EVENTS, now_ns};
 
 /// How long a busy loop may go without looking for requests whose time is over.
 const EXPIRE_EVERY_NS: i64 = 100_000_000;
+/// A wait that is over so soon was none: there was something before. To sleep and be woken takes longer.
+const AT_ONCE_NS: i64 = 5_000;
 /// Events in a row without a look at the clock for that.
 const EVENTS_BETWEEN_LOOKS: usize = 8;
 /// How long the loop sleeps at most before it looks whether it was asked to stop.
@@ -55,6 +57,7 @@ pub trait Driver {
 pub struct Storm<D> {
     pub driver: D,
     pub waited_ns: i64,
+    slept: bool,
     planned: usize,
     header: Header,
     /// When deadlines are to be looked at again, whatever else there is to do.
@@ -68,6 +71,7 @@ impl<D: Driver> Storm<D> {
         Self {
             driver,
             waited_ns: 0,
+            slept: false,
             planned,
             header,
             look_by_ns: 0,
@@ -158,19 +162,32 @@ impl<D: Driver> Storm<D> {
 
     /// How many events there are, when that was asked, and whether the loop slept before.
     fn poll(&mut self) -> (usize, i64, bool) {
-        let found = self.driver.connector().epoll.poll(&mut self.events);
+        // A loop that slept is likely to have to again: then to look first would only take a system call more.
+        let looks = !self.slept || !self.driver.schedule().0.ready.is_empty();
+        let mut found = 0;
+        if looks {
+            found = self.driver.connector().epoll.poll(&mut self.events);
+        }
         let now_ns = now_ns();
         let (schedule, _) = self.driver.schedule();
-        if found > 0 || !schedule.ready.is_empty() {
-            return (found, now_ns, false);
+        let mut left_ns = 0;
+        if found == 0 && schedule.ready.is_empty() {
+            left_ns = schedule.sleep_until_ns(now_ns) - now_ns;
         }
-        let left_ns = schedule.sleep_until_ns(now_ns) - now_ns;
-        if left_ns <= 0 {
-            return (found, now_ns, false);
-        }
+        self.slept = left_ns > 0;
         let epoll = &self.driver.connector().epoll;
-        let found = epoll.wait(&mut self.events, left_ns.min(LONGEST_WAIT_NS));
+        if !self.slept {
+            if !looks {
+                found = epoll.poll(&mut self.events);
+            }
+            return (found, now_ns, false);
+        }
+        found = epoll.wait(&mut self.events, left_ns.min(LONGEST_WAIT_NS));
         let woken_ns = crate::sys::now_ns();
+        self.slept = looks || woken_ns - now_ns > AT_ONCE_NS;
+        if !self.slept {
+            return (found, now_ns, false);
+        }
         self.waited_ns += woken_ns - now_ns;
         (found, woken_ns, true)
     }
