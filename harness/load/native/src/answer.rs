@@ -231,10 +231,7 @@ pub fn stamp(value: &[u8]) -> Option<i64> {
 /// A line ends with both of its bytes: another reader might take one for no end (RFC 9112, section 11.1).
 fn lines(bytes: &[u8]) -> Result<(), Bad> {
     let mut ends = memchr::memchr_iter(b'\n', bytes);
-    if ends
-        .into_iter()
-        .all(|end| end > 0 && bytes[end - 1] == b'\r')
-    {
+    if ends.all(|end| end > 0 && bytes[end - 1] == b'\r') {
         Ok(())
     } else {
         Err(Bad)
