@@ -65,7 +65,8 @@ def test_sources_that_do_not_compile_leave_go_out(fresh: Path) -> None:
 def test_without_any_toolchain_python_is_still_there(fresh: Path) -> None:
     bare = {"PATH": str(fresh)}
     lines = build(fresh, **bare)
-    assert [line.split(":")[1].strip() for line in lines if "is not installed" in line] == ["rust", "go", "node", "native"]
+    left_out = [line.split(":")[1].strip() for line in lines if "is not installed" in line]
+    assert left_out == ["rust", "go", "node", "native"]
     listed = servers(fresh, **bare).splitlines()
     assert [line.split()[0] for line in listed[1:] if " yes" in line] == ["python"]
 
