@@ -352,9 +352,8 @@ def test_waves_of_syns_begin_bunches_when_the_kernel_of_the_storm_has_them_due(p
         storms = pulsing[pulsing["variant"] == kind]
         assert storms["syn_waves"].min() >= fewest
         assert (storms["on_time"] == 1).all()
-        assert storms["silent_for_syns"].to_list() == pytest.approx([1.0] * len(storms)), (
-            "without cookies nothing else ends a silence"
-        )
+        by_syns = storms["silent_for_syns"] / storms["silent"]
+        assert by_syns.to_list() == pytest.approx([1.0] * len(storms)), "without cookies nothing else ends a silence"
 
 
 def test_neither_a_long_queue_nor_a_resting_server_is_taken_for_the_clients_kernels(pulsing: pd.DataFrame) -> None:
@@ -696,13 +695,13 @@ def test_machines_and_builds_are_never_pooled(reference: Evidence, tmp_path: Pat
 
 def test_runs_recorded_here_are_judged(reference: Evidence, tmp_path: Path) -> None:
     """Folders of runs, as they are recorded, without a table of them."""
-    plan_runs = reference.of_plan(CAUSE)
-    plan_runs = plan_runs[plan_runs["variant"].isin(["wide input queue", "larger backlog"])]
+    plan_runs = reference.of_plan(PULSES)
+    plan_runs = plan_runs[plan_runs["variant"].isin([rhythm.FULL, rhythm.LARGER])]
     for run_id in plan_runs["run_id"]:
         shutil.copytree(store.REFERENCE / run_id, tmp_path / run_id)
     evidence = gather(tmp_path)
     assert set(evidence.runs["run_id"]) == set(plan_runs["run_id"])
-    assert symptoms.s3(evidence) == symptoms.s3(with_runs(reference, plan_runs[list(evidence.runs)]))
+    assert RULES["S3"](evidence) == RULES["S3"](with_runs(reference, plan_runs[list(evidence.runs)]))
 
 
 def test_a_folder_without_runs_leaves_all_pending(tmp_path: Path) -> None:
