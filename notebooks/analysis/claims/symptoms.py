@@ -1,8 +1,8 @@
-"""What the article saw: S1 to S4."""
+"""What the article saw: S1, S2 and S4; its pulses, S3, are in :mod:`analysis.claims.pulses`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,9 @@ from analysis.allocators.effects import UNTOUCHED, in_blocks
 from analysis.claims import published
 from analysis.claims.evidence import Evidence, kinds
 from analysis.claims.telling import decided, part, pending, quoted, title, undecided
-from analysis.claims.verdict import Finding, Verdict, told, word
-from analysis.overflow.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
+from analysis.claims.verdict import Finding, Verdict, word
+from analysis.overflow.pulses import FIRST_TIMEOUT_S
 from analysis.published.blame import FAILING, fails
-from harness.errors import PlanError
 from harness.page.notebook import percent
 from harness.page.numbers import Unit, with_ends
 from harness.page.tables import quantile
@@ -24,22 +23,10 @@ from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval,
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
-IN_STEP = 0.05
-"""Share of a storm's connections; of fewer in step with retransmissions nobody would say that the server pulses."""
-FULL_QUEUE = ("as it is", "wide input queue")
-"""Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
 _ANSWERS = " answers all, "
 SPEED = "03-allocators-speed"
 """The plan that has CPU times of storms on kept connections."""
 _COMPARED = ("hyper", "node")
-PULSE_KINDS: Mapping[str, str] = {
-    "wide input queue": "with this host's input queue opened wide",
-    "as it is": "as it is",
-    "larger backlog": "with a larger backlog",
-    "larger backlog, wide input queue": "with a larger backlog and this host's input queue opened wide",
-    "no stall": "with no stall",
-}
-"""Storms of 04, those with a full queue first, and how they are told."""
 
 
 def s1(evidence: Evidence) -> Verdict:
@@ -131,51 +118,6 @@ def s2(evidence: Evidence) -> Verdict:
         behind = as_published.run_ids
     measure += "; the article has 25 %"
     return decided("S2", findings, statement, (measure, "share"), found, used, more_runs=ids, value_runs=behind)
-
-
-def s3(evidence: Evidence) -> Verdict:
-    """Pulses: are connections established in step with their own SYN retransmissions, and does it take a full queue?"""
-    runs = evidence.of_plan("04-root-cause", "timeout_s", "stall_ms")
-    runs = runs[runs["variant"].isin(list(PULSE_KINDS))]
-    if runs.empty:
-        return pending("S3")
-    findings, shares, said, used = [], {}, [], {}
-    for variant, called in PULSE_KINDS.items():
-        storms = runs[runs["variant"] == variant]
-        if len(storms) < FEWEST_RUNS or not nothing_dropped(storms):
-            continue
-        try:
-            lives = [evidence.lives(run_id) for run_id in storms["run_id"]]
-        except PlanError:
-            return pending("S3", "The rows of these storms' connections are not kept.")
-        schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
-        found, share = find_pulses(lives, schedule), mean_share([in_step(life, schedule) for life in lives])
-        pulses = beyond(share.low, share.high, IN_STEP)
-        findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
-        shares[variant], used[variant] = share, storms
-        said.append(f"{found.share:.1%} {called} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
-    full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
-    if not full:
-        reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "
-        return undecided("S3", reason + "which makes pulses of its own. Root can widen it: --host-sysctl.", runs)
-    stopped_s = runs["stall_ms"].max() / 1000
-    statement = (
-        f"Of a Hyper stopped for {stopped_s:g} s, established in step with the clients' own SYN retransmissions: "
-    )
-    statement += f"{'; '.join(said)}."
-    if full[0].holds and told(findings, False):
-        statement += " So the rhythm is not the server's: the clients' kernels wait, and then send again what a full "
-        statement += "queue dropped."
-    by_itself, storms_of_it = published.pulses(evidence)
-    statement += f" {by_itself}" if by_itself else ""
-    measure = (
-        f"of all connections in step with retransmissions while a Hyper stopped for {stopped_s:g} s has a full queue"
-    )
-    told_of = full[0].condition
-    behind = used[told_of]["run_id"]
-    runs = pd.concat(used.values())
-    number: tuple[str, Unit] = (measure, "share")
-    return decided("S3", findings, statement, number, shares[told_of], runs, more_runs=storms_of_it, value_runs=behind)
 
 
 def s4(evidence: Evidence) -> Verdict:

@@ -47,8 +47,8 @@ CLAIMS = {
             "S3",
             "The server works in pulses: a batch, then a pause",
             "04-queue-overflow-root-cause",
-            "interventions",
-            ("pulses",),
+            "pulses",
+            ("silences",),
         ),
         Claim(
             "S4",
