@@ -21,15 +21,16 @@ from analysis.claims import allocators, backlog, limits, published, symptoms
 from analysis.claims.evidence import AUDIT, Evidence, gather
 from analysis.claims.judge import RULES, judge
 from analysis.claims.page import CLEAN, front_page, lead, row, summary
-from analysis.claims.telling import PACED
+from analysis.claims.telling import PACED, number
 from analysis.claims.verdict import CLAIMS, Finding, Verdict, Word, word
 from analysis.overflow import rhythm
 from harness import PROJECT
 from harness.errors import MachineError
 from harness.events import store
 from harness.events.records import REFERENCE
-from harness.page.numbers import with_ends
+from harness.page.numbers import with_spread
 from harness.thought import runs as results
+from harness.thought.inference import Interval
 from tests.calling import stormlab_json
 from tests.planted import changed, of_plan, recorded, with_runs
 
@@ -235,12 +236,10 @@ def test_s1_tells_what_an_answer_costs_though_no_speed_is_told(reference: Eviden
     (cost,) = verdict.parts
     assert verdict.value is None
     assert cost.value is not None
-    assert (
-        f"{cost.measure}, is {with_ends(cost.value, cost.interval, cost.unit)}; that is no speed" in verdict.statement
-    )
+    assert f"{cost.measure}, is {number(cost)}; that is no speed" in verdict.statement
     storms = of_plan(reference, "03-allocators-speed", server=["hyper", "node"])
     assert set(verdict.run_ids) & set(reference.runs.loc[storms, "run_id"])
-    assert f"| {with_ends(cost.value, cost.interval, cost.unit)} {cost.measure} |" in row(verdict)
+    assert f"| {number(cost)} {cost.measure} |" in row(verdict)
     without = with_runs(
         reference, reference.runs[~reference.runs["plan_hash"].isin(reference.runs[storms]["plan_hash"])]
     )
@@ -732,10 +731,10 @@ def test_the_table_has_the_beginning_of_a_statement_and_says_where_it_goes_on() 
     [
         (0.07, 0.89, "to 0.89)"),
         (0.3, 9.5, "to 9.50)"),
-        (0.3, 70.0, "(from 0.15, no upper end)"),
+        (0.3, 70.0, "(95 % interval from 0.15, no upper end)"),
         (12.0, 13.0, "to 13.00)"),
-        (0.3, float("inf"), "(from 0.15, no upper end)"),
+        (0.3, float("inf"), "(95 % interval from 0.15, no upper end)"),
     ],
 )
 def test_an_interval_ends_where_something_was_measured(value: float, high: float, said: str) -> None:
-    assert with_ends(value, (value / 2, high), "ratio").endswith(f" {said}")
+    assert with_spread(Interval(value, value / 2, high, 6), "ratio").endswith(said)

@@ -15,7 +15,7 @@ from analysis.claims.verdict import Finding, Verdict, word
 from analysis.overflow.pulses import FIRST_TIMEOUT_S
 from analysis.published.blame import FAILING, fails
 from harness.page.notebook import percent
-from harness.page.numbers import Unit, with_ends
+from harness.page.numbers import Unit, with_spread
 from harness.page.tables import quantile
 from harness.plan import PLANS, load_plan
 from harness.thought.comparing import beyond, limited, nothing_dropped, ratio
@@ -53,10 +53,10 @@ def s1(evidence: Evidence) -> Verdict:
         if cost is None:
             return undecided("S1", reason, runs)
         measure = "Hyper's CPU time per answer on kept connections, over that of Node.js"
-        reason += f" {measure}, is {with_ends(cost.value, cost.ends, 'ratio')}; that is no speed, and of Go it was not "
+        reason += f" {measure}, is {with_spread(cost, 'ratio')}; that is no speed, and of Go it was not "
         reason += "measured."
         return undecided("S1", reason, runs, behind, [part(measure, "ratio", cost)])
-    ratios = [f"{with_ends(at.value, at.ends, 'ratio')} times {condition}" for condition, at in measured.items()]
+    ratios = [f"{with_spread(at, 'ratio')} times {condition}" for condition, at in measured.items()]
     least = min(measured.values(), key=lambda interval: interval.value)
     measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
     statement = f"Hyper's answers a second are {', '.join(ratios)}."
@@ -83,7 +83,7 @@ def s2(evidence: Evidence) -> Verdict:
         slower = _of_hyper(storms, "p50_ms", "node")
         findings.append(Finding(f"slower than Node.js in the median, {regime} CPUs", _above_one(slower)))
         if slower is not None:
-            times.append(f"{with_ends(slower.ratio.value, slower.ratio.ends, 'ratio')} with {regime} CPUs")
+            times.append(f"{with_spread(slower.ratio, 'ratio')} with {regime} CPUs")
     attacks = [kind for kind, _ in published.under_its_generator(evidence)]
     others = [*attacks, *published.in_the_storm(evidence)]
     findings += [Finding(kind.name, fails(kind.answered, kind.blameless, kind.node)) for kind in others]
