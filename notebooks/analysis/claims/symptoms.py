@@ -7,32 +7,29 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.allocators.effects import UNTOUCHED, in_blocks
 from analysis.claims import published
 from analysis.claims.evidence import Evidence, kinds
-from analysis.claims.telling import decided, part, pending, quoted, title, undecided
+from analysis.claims.telling import decided, pending, quoted, title, undecided
 from analysis.claims.verdict import Finding, Verdict, word
 from analysis.overflow.pulses import FIRST_TIMEOUT_S
 from analysis.published.blame import FAILING, fails
 from harness.page.notebook import percent
 from harness.page.numbers import Unit, with_spread
 from harness.page.tables import quantile
-from harness.plan import PLANS, load_plan
 from harness.thought.comparing import beyond, limited, nothing_dropped, ratio
 from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs, mean_share
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
 _ANSWERS = " answers all, "
-SPEED = "03-allocators-speed"
-"""The plan that has CPU times of storms on kept connections."""
-_COMPARED = ("hyper", "node")
+KEPT = "01-kept-connections"
+"""Ten kept connections for some ten seconds."""
 
 
 def s1(evidence: Evidence) -> Verdict:
     """Kept connections: the ratio of speeds, block by block, in each CPU regime and to each rival."""
-    runs = evidence.of_plan("01-stack-comparison")
-    runs = runs[(runs["scenario"] == "long") & runs["server"].isin(["hyper", "go", "node"])]
+    runs = evidence.of_plan(KEPT)
+    runs = runs[runs["server"].isin(["hyper", "go", "node"])]
     if set(runs["server"]) != {"hyper", "go", "node"}:
         return pending("S1")
     findings, measured, withheld = [], {}, 0
@@ -49,13 +46,7 @@ def s1(evidence: Evidence) -> Verdict:
         reason = f"{withheld} of {len(findings)} comparisons of speed are withheld: the generator was the limit "
         reason += f"(storms: {often}), and what is measured then is not the server's speed."
         reason += f" {len(findings) - withheld} more may be chance." if withheld < len(findings) else ""
-        cost, behind = _cpu_on_kept_connections(evidence)
-        if cost is None:
-            return undecided("S1", reason, runs)
-        measure = "Hyper's CPU time per answer on kept connections, over that of Node.js"
-        reason += f" {measure}, is {with_spread(cost, 'ratio')}; that is no speed, and of Go it was not "
-        reason += "measured."
-        return undecided("S1", reason, runs, behind, [part(measure, "ratio", cost)])
+        return undecided("S1", reason, runs)
     ratios = [f"{with_spread(at, 'ratio')} times {condition}" for condition, at in measured.items()]
     least = min(measured.values(), key=lambda interval: interval.value)
     measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
@@ -184,20 +175,6 @@ def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
     """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
     runs = evidence.of_plan("02-backlog-storms")
     return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
-
-
-def _cpu_on_kept_connections(evidence: Evidence) -> tuple[Interval | None, list[str]]:
-    """Hyper's CPU time per answer over that of Node.js in the long storms of 03, and the run ids; each as it comes.
-
-    The server's own also where the generator was the limit: a server that waits for its clients spends more on each.
-    """
-    runs = evidence.of_plan(SPEED)
-    if runs.empty:
-        return None, []
-    storms = in_blocks(runs, load_plan(PLANS / f"{SPEED}.toml"))
-    kept = storms[(storms["load"] == "long") & (storms["compared"] == UNTOUCHED) & storms["server"].isin(_COMPARED)]
-    found = ratio(kept, "cpu_us_per_answer", "server", *_COMPARED)
-    return (found.ratio, kept["run_id"].to_list()) if found else (None, [])
 
 
 def _of_hyper(storms: pd.DataFrame, measure: str, rival: str) -> Effect | None:

@@ -36,7 +36,7 @@ class Claim:
 CLAIMS = {
     claim.name: claim
     for claim in (
-        Claim("S1", "Kept connections: Hyper is faster than Go and Node.js", "01-stack-comparison", "long"),
+        Claim("S1", "Kept connections: Hyper is faster than Go and Node.js", "01-stack-comparison", "kept"),
         Claim(
             "S2",
             "50,000 short connections: Hyper answers 25 %, and is slower than Node.js",
