@@ -21,7 +21,7 @@ TOOK = echo "done in $$(($$(date +%s) - begun)) s"
 	  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' && $(TOOK)
 	@touch $@
 
-setup: .venv/installed ## virtual environment in .venv, and every server that can be built
+setup: .venv/installed ## virtual environment in .venv, the native engine, and every server that can be built
 	@.venv/bin/python -m harness.servers.build
 
 storm: setup ## both scenarios on every stack there is, measured now; table, notebook and figures

@@ -14,14 +14,33 @@ from numpy.typing import NDArray
 
 from harness import PROJECT, load_plan
 from harness.events.store import write_whole
-from harness.plan import PLANS
-from harness.thought.deciding import decide_share
+from harness.plan import PLANS, Plan
+from harness.thought.comparing import MATTERS
+from harness.thought.deciding import FEWEST_TO_DECIDE, decide_share
 from harness.thought.inference import Interval, mean_of_runs, mean_share, smallest_detectable_ratio
 
 PAGE = PROJECT / "docs" / "statistics.md"
 RUNS, REPEATS, SEED = (3, 5, 6, 10, 20), 4_000, 20_261_127
-SPREADS = (0.02, 0.1, 0.3)
-"""Standard deviations of a log ratio between blocks: of CPU per answer, of throughput, of a p99 under a storm."""
+SHARE, CPU, TIME = "a share of clients", "CPU time per answer", "a time or a rate"
+SPREADS: Mapping[str, tuple[float, float]] = {SHARE: (0.02, 0.1), CPU: (0.02, 0.1), TIME: (0.1, 0.3)}
+"""Between blocks, where a storm is calm and where it is a race: standard deviations of a difference of shares, or of a
+log ratio."""
+CORE: Mapping[str, str] = {
+    "03-": CPU,
+    "05-files-recovery": TIME,
+    "06-kernel-fast-open": TIME,
+    "06-kernel-ports": TIME,
+    "06-kernel-settings": TIME,
+    "06-kernel-unstopped": TIME,
+    "07-accept-batches": CPU,
+    "07-balancer": TIME,
+    "07-cold-pool": TIME,
+    "07-few-connections": TIME,
+    "07-http2": TIME,
+    "07-mitigations": TIME,
+    "07-pools": TIME,
+}
+"""What the core question of a plan is asked of, by how its name begins; of all others it is a share of clients."""
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]
 
@@ -57,14 +76,22 @@ def false_alarms(runs: int, repeats: int = 400) -> float:
     return float(np.mean([decide_share(*group, 0.0).holds is not None for group in groups]))
 
 
-def powers() -> list[tuple[str, int, list[float]]]:
-    """For each plan: its runs a side, and the smallest ratio that these see at each of :data:`SPREADS`."""
-    plans = [load_plan(path) for path in sorted(PLANS.glob("*.toml"))]
-    return [
-        (plan.name, plan.repeats, [smallest_detectable_ratio(spread, plan.repeats) for spread in SPREADS])
-        for plan in plans
-        if plan.repeats > 1
-    ]
+def smallest_decided(measure: str, spread: float, runs: int) -> str:
+    """The smallest difference that so many runs decide four times of five: beyond what matters, by its interval."""
+    beyond = smallest_detectable_ratio(spread, runs)
+    if measure == SHARE:
+        return f"{(MATTERS + np.log(beyond)) * 100:.0f} pp"
+    return f"× {(1 + MATTERS) * beyond:.2f}"
+
+
+def power(plan: Plan) -> str:
+    """A plan's row: its core question, what that is asked of, runs of a kind, and what these decide."""
+    measure = next((of for name, of in CORE.items() if plan.name.startswith(name)), SHARE)
+    enough = max(plan.repeats, FEWEST_TO_DECIDE)
+    seen = [smallest_decided(measure, spread, enough) for spread in SPREADS[measure]]
+    if plan.repeats < FEWEST_TO_DECIDE:
+        seen = [f"none ({enough} runs: {each})" for each in seen]
+    return f"| {plan.name} | {plan.question} | {measure} | {plan.repeats} | {' | '.join(seen)} |"
 
 
 def page() -> str:
@@ -74,9 +101,8 @@ def page() -> str:
         f"| {kind} | " + " | ".join(f"{coverage(kind, runs):.1%}" for runs in RUNS) + " |" for kind in KINDS
     )
     alarms = ", ".join(f"{false_alarms(runs):.1%} of {runs} runs a side" for runs in (6, 10))
-    seen = [(name, runs, " | ".join(f"{ratio:.2f}" for ratio in ratios)) for name, runs, ratios in powers()]
-    plans = "\n".join(f"| {name} | {runs} | {ratios} |" for name, runs, ratios in seen)
-    spreads = " | ".join(f"spread {spread:.0%}" for spread in SPREADS)
+    plans = "\n".join(power(load_plan(path)) for path in sorted(PLANS.glob("*.toml")))
+    spreads = "; ".join(f"{measure} {low:.0%} and {high:.0%}" for measure, (low, high) in SPREADS.items())
     return f"""\
 # Statistics
 
@@ -93,13 +119,15 @@ Called 95 %; of fewer than six runs it is the range, and is called so. {REPEATS:
 
 Two groups from the same source, a margin of nothing: {alarms}.
 
-## What each plan can see
+## What each plan can decide
 
-The smallest ratio above one that its runs a side detect four times of five, at a spread between blocks as it is of CPU
-per answer, of throughput, and of a 99th percentile in a storm; before any data are looked at.
+The smallest difference that its runs of a kind decide four times of five: the whole 95 % interval beyond what matters,
+which is {MATTERS:.0%} of all clients or a ratio of {1 + MATTERS}. Of fewer than {FEWEST_TO_DECIDE} runs nothing is
+decided by that rule. Worked out before any data are looked at, for two standard deviations between blocks, where storms
+are calm and where they are a race ({spreads}). A plan of one run a kind takes its repeats from the command line.
 
-| plan | runs a side | {spreads} |
-|---|--:|{"--:|" * len(SPREADS)}
+| plan | core question | asked of | runs of a kind | calm | a race |
+|---|---|---|--:|--:|--:|
 {plans}
 """
 

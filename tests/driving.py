@@ -8,6 +8,7 @@ import subprocess
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -31,8 +32,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Has :func:`drive_slice` use each engine in turn."""
     if request.param == "native" and build.NATIVE.missing is not None:
         pytest.skip(f"the native engine: {build.NATIVE.missing.line}")
-    token = _ENGINE.set(request.param)
-    yield request.param
+    with driven_by(request.param):
+        yield request.param
+
+
+@contextmanager
+def driven_by(engine: str) -> Iterator[None]:
+    """Have :func:`drive_slice` use an engine."""
+    token = _ENGINE.set(engine)
+    yield
     _ENGINE.reset(token)
 
 

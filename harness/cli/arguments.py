@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.events.store import default_data
+from harness.plan.load import Engine
 from harness.plan.option import Option, declared
 from harness.plan.options import PARTS
 from harness.plan.search import SEARCHES
@@ -104,6 +105,7 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 def _calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="the beginning of a fault's name (default: all)")
     parser.add_argument("--short", action="store_true", help=f"{SHORT_ROWS} connections a fault instead of {FULL_ROWS}")
+    parser.add_argument("--engine", choices=get_args(Engine), default="auto", help="what drives the storms")
     parser.add_argument("--export", action="store_true", help="write the result to data/reference and docs/")
     _add_data(parser)
     _add_json(parser)

@@ -23,6 +23,7 @@ from harness.thought.calibrate.fault import Fault
 from harness.thought.calibrate.faults import faults
 from harness.thought.calibrate.matrix import drivers_told, score
 from harness.thought.summary import Summary
+from harness.trial import engine
 from harness.trial.caller import run_trial
 
 WRONG = 1
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         total = sum(fault.storms for fault in possible)
         done = 0
         for fault in possible:
-            trial = trial_from_options(fault.options)
+            trial = trial_from_options({**fault.options, "engine": options.engine})
             summaries = []
             for _ in range(fault.storms):
                 done += 1
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
                 summaries.append(Summary(run_trial(trial, options.data / FOLDER, progress.follow(step))))
             matrix.append(score(fault, summaries))
     if options.export:
-        page("calibration").export(matrix, this_host())
+        page("calibration").export(matrix, this_host(), engine.choose(options.engine))
     if options.json:
         tables.print_json({"matrix": matrix})
     else:

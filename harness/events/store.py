@@ -225,7 +225,7 @@ class Run:
 
     def keep_thought(self, table: pa.Table) -> None:
         """Keep what was thought about it; where that is not possible, or the run is committed, it is not kept."""
-        if REFERENCE not in self.path.parents:
+        if REFERENCE.resolve() not in self.path.resolve().parents:
             draft = self.path / f".{CAUSES}.{os.getpid()}"
             with suppress(OSError):
                 write_table(table, draft)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from harness.events.host import Host
+from harness.page.interval import worded
 from harness.page.tables import NO_VALUE, quantile
-from harness.thought.inference import FEWEST_RUNS, mean_of_runs, mean_share, paired_ratio
+from harness.thought.inference import FEWEST_RUNS, Interval, mean_of_runs, mean_share, paired_ratio, stratified_mean
 
 
 def host_caption(runs: pd.DataFrame) -> str:
@@ -46,8 +47,9 @@ def typical(runs: pd.DataFrame) -> pd.DataFrame:
 def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[str]) -> pd.DataFrame:
     """``measure`` of a server against others', paired by block: the i-th storm of each belongs to the i-th block.
 
-    A line for each CPU regime and other server: the ratio of geometric means with its interval, p, and the smallest
-    effect that this many blocks could have seen. Pairs with fewer than :data:`FEWEST_RUNS` blocks are left out.
+    A line for each CPU regime and other server: the ratio of geometric means with its interval or range, and the
+    smallest effect that this many blocks could have seen. Pairs with fewer than :data:`FEWEST_RUNS` blocks are left
+    out.
     """
     rows = []
     for regime, storms in runs.groupby("cpu", sort=False):
@@ -65,9 +67,7 @@ def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[s
                 {
                     "CPUs": regime,
                     "ratio": f"{one} ÷ {other}",
-                    "found": f"{found.ratio.value:.2f}",
-                    "95 % interval": f"{found.ratio.low:.2f} to {found.ratio.high:.2f}",
-                    "p": round(found.p, 4),
+                    "found": worded(found.ratio, "{:.2f}".format),
                     "smallest detectable": f"{found.smallest_detectable:.2f}",
                     "blocks": len(both),
                     "generator the limit": f"{limited[one]} and {limited[other]}",
@@ -77,17 +77,21 @@ def paired_ratios(runs: pd.DataFrame, measure: str, one: str, others: Sequence[s
 
 
 def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
-    """``53.7% (47.0% to 58.2%)``: mean over runs with its interval, or with the range of fewer than six, called so;
-    ``100.0% in 8 of 8`` where there is no spread, and of too few the mean alone.
-    """
+    """Mean over runs with its interval or range, as :func:`harness.page.interval.worded` puts it; a dash of none."""
     known = values.dropna()
     if known.empty:
         return NO_VALUE
-    found = (mean_share if known.between(0, 1).all() else mean_of_runs)(known.to_list())
-    if found.kind == "none":
-        return form(found.value) if math.isnan(found.low) else f"{form(found.value)} in {found.runs} of {found.runs}"
-    between = f"{form(found.low)} to {form(found.high)}"
-    return f"{form(found.value)} ({'range ' if found.kind == 'range' else ''}{between})"
+    return worded((mean_share if known.between(0, 1).all() else mean_of_runs)(known.to_list()), form)
+
+
+def mean_over_kinds(runs: pd.DataFrame, measure: str, kinds: str, form: Callable[[float], str]) -> str:
+    """The same of several kinds of storm together, each as heavy, whatever its runs."""
+    return worded(over_kinds(runs, measure, kinds), form)
+
+
+def over_kinds(runs: pd.DataFrame, measure: str, kinds: str) -> Interval:
+    """The mean over runs and kinds of storm that differ in the column ``kinds``, of a measure that is a share."""
+    return stratified_mean([of_kind.to_list() for _, of_kind in runs.groupby(kinds, sort=False)[measure]], shares=True)
 
 
 def failed_or_unknown_checks(runs: pd.DataFrame) -> pd.DataFrame:

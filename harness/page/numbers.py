@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
+from harness.page.interval import worded
 from harness.page.notebook import percent
 from harness.page.tables import quantile
 from harness.thought.inference import Interval
@@ -17,8 +20,8 @@ _FAR = 10.0
 
 
 def points(interval: Interval) -> str:
-    """A difference of shares as ``+28.7 pp (+22.1 to +38.0)``."""
-    return with_ends(interval.value, interval.ends, "difference of shares")
+    """A difference of shares as ``+28.7 pp (95 % interval +22.1 to +38.0)``."""
+    return with_spread(interval, "difference of shares")
 
 
 def tenths(share: float) -> str:
@@ -26,13 +29,14 @@ def tenths(share: float) -> str:
     return "<0.1%" if 0 < share < LEAST else f"{share:.1%}"
 
 
-def with_ends(value: float, ends: tuple[float, float] | None, unit: Unit) -> str:
-    """A value with the ends of its interval; one that is far beyond anything measured is no end."""
+def with_spread(found: Interval, unit: Unit) -> str:
+    """A value with the ends of its interval, or of its range; one that is far beyond anything measured is no end."""
     form = _FORMS[unit]
-    if unit == "ratio" and ends and not ends[1] <= _FAR * max(value, 1.0):
-        return f"{form(value)} (from {form(ends[0])}, no upper end)"
-    said = f"{form(value)} pp" if unit == "difference of shares" else form(value)
-    return f"{said} ({form(ends[0])} to {form(ends[1])})" if ends else said
+    if unit == "ratio" and found.kind != "none" and not found.high <= _FAR * max(found.value, 1.0):
+        found = replace(found, high=math.inf)
+    if unit == "difference of shares":
+        return worded(found, lambda share: f"{form(share)} pp", end=form)
+    return worded(found, form)
 
 
 def _point(share: float) -> str:

@@ -24,7 +24,7 @@ from harness.thought.lost_syns import Places, Where, lost_syns
 from harness.thought.phases import PHASES, Life, cut
 from harness.thought.sent_again import SentAgain, sent_again
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Goes up with every change of a rule or phase; what was made by older rules is made again."""
 CAUSES = (
     "client_out_of_files",
@@ -170,8 +170,9 @@ def _rules(found: Evidence, phases: Mapping[str, Floats], accepted: Floats) -> l
     waiting, syn, ghost, queue, service, lag = (np.nan_to_num(phases[name]) for name in PHASES)
     outcome, code = rows.outcome, rows["errno"]
     failed = ~life.answered
-    # Of what was answered after all, the wait for the server itself is not called avoidable.
-    rest = np.where(failed, np.maximum.reduce([queue, service]), 0)
+    # Of what was answered after all, the wait for the server itself is not called avoidable. Where copies of a request
+    # were lost, that wait may be for another one.
+    rest = np.where(failed | again.request_lost, np.maximum.reduce([queue, service]), 0)
     syn_longest = (lost != Where.nowhere) & (syn >= np.maximum.reduce([ghost, lag, rest]))
     ghost_longest = again.is_ghost & (ghost >= np.maximum.reduce([syn, lag, rest]))
     others = np.maximum.reduce([waiting, syn, ghost, queue, service])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.plan import Plan
-from harness.thought.deciding import FEWEST_TO_DECIDE, Decision, decide, decide_over_strata
+from harness.thought.deciding import FEWEST_TO_DECIDE, Decision, decide, decide_over_strata, exact_p
 from harness.thought.inference import (
     CONFIDENCE,
     FEWEST_FOR_T,
@@ -23,7 +23,6 @@ from harness.thought.inference import (
     paired_difference,
     paired_ratio,
     stratified_difference,
-    unpaired_p,
 )
 
 MATTERS = 0.05
@@ -72,7 +71,7 @@ def ratio(runs: pd.DataFrame, measure: str, by: str, changed: object, untouched:
     if len(pairs) < FEWEST_RUNS or not (pairs > 0).all(axis=None):
         return None
     both = [pairs[name].to_list() for name in pairs]
-    return replace(paired_ratio(*both), p=unpaired_p(*np.log(both)))
+    return replace(paired_ratio(*both), p=exact_p(*np.log(both)))
 
 
 def difference(
@@ -90,7 +89,7 @@ def difference(
     if len(pairs) < FEWEST_RUNS:
         return None
     both = [pairs[name].to_list() for name in pairs]
-    return replace(paired_difference(*both), p=unpaired_p(*both))
+    return replace(paired_difference(*both), p=exact_p(*both))
 
 
 def gain(change: Difference) -> Decision:
@@ -152,25 +151,26 @@ def ratio_in_blocks(values: pd.DataFrame, changed: str, untouched: str) -> tuple
     return paired_ratio(both[changed].to_list(), both[untouched].to_list()), both
 
 
-def judged(table: pd.DataFrame, *, withheld: pd.Series, family: pd.Series) -> pd.DataFrame:
-    """Comparisons, as :class:`inference.Effect` has them, with ``corrected``, within each ``family``, and ``seen``.
+def judged(table: pd.DataFrame, *, withheld: pd.Series) -> pd.DataFrame:
+    """Comparisons, as :class:`inference.Effect` has them, with ``seen``: each by itself.
 
-    Where all of one group are above all of the other, six of six, there is no p, and none is corrected for it.
+    An effect is seen where blocks enough have it and their whole interval is beyond what matters, which next to no
+    comparison is in which nothing differs, however many there are: the controls of a plan say how many are.
+    """
+    enough = table["blocks"] >= FEWEST_TO_DECIDE
+    seen = [withheld, enough & (table["low"] > 1 + MATTERS), enough & (table["high"] < 1 / (1 + MATTERS))]
+    return table.assign(seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
+
+
+def corrected(table: pd.DataFrame, core: pd.Series) -> pd.DataFrame:
+    """Comparisons of :func:`judged` that are one claim's core: ``seen`` is corrected (Holm) within each of ``core``.
+
+    Blocks enough that are all apart need no p, and none is corrected for it.
     """
     apart = table["apart"].astype(bool) & (table["blocks"] >= FEWEST_FOR_T)
-    counted = table["t_p"].mask(withheld | apart).dropna()
-    corrected = counted.groupby(family).transform(lambda p: holm(p.to_list()))
-    sure = apart | ((corrected.reindex(table.index) < 1 - CONFIDENCE) & (table["p"] < 1 - CONFIDENCE))
-    seen = [withheld, sure & (table["low"] > 1), sure & (table["high"] < 1)]
-    return table.assign(corrected=corrected, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
-
-
-def fewest_blocks() -> int:
-    """How many blocks it takes for any effect to be established.
-
-    Without one the signs of the differences are coins: the permutation test's p is no less than 2 / 2 ** blocks.
-    """
-    return int(np.floor(np.log2(2 / (1 - CONFIDENCE)))) + 1
+    p = table["p"].where(table["seen"].isin(DECIDED) & ~apart).dropna()
+    chance = p.groupby(core).transform(lambda each: holm(each.to_list())) >= 1 - CONFIDENCE
+    return table.assign(seen=table["seen"].mask(chance.reindex(table.index, fill_value=False), "nothing"))
 
 
 def _pairs(

@@ -19,7 +19,8 @@ FEWEST_TO_DECIDE = 6
 """Runs a side; :data:`FEWEST_IF_LONG` where each takes more than :data:`LONG_S`."""
 FEWEST_IF_LONG, LONG_S = 5, 60.0
 CEILING = 1.0
-_MOST_PERMUTATIONS = 100_000
+_MOST_PERMUTATIONS = 200_000
+"""All that there are of ten against ten; of more, so many are drawn."""
 
 
 Open = Literal["too few runs", "no room", "margin within", "kinds differ", "chance"]

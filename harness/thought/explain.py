@@ -153,6 +153,7 @@ def _facts(summary: Summary) -> Facts:
         idle_s=idle_while_waited_s(summary.connections, summary.causes, summary.samples),
         input_queue_dropped=bool(manifest["kernel"].get("counters", {}).get(LO_RX_DROPPED)),
         generator_ok=summary.generator.verdict == "ok",
+        agent_stood_still=summary.generator.because if summary.generator.stood_still else "",
         not_issued=summary.connections["issued_us"].null_count,
         has_cpus_of_its_own=manifest["cpu"].get("regime") == "disjoint",
         cpus_apart=max(1, manifest["host"]["cpus"] // 2),

@@ -14,6 +14,7 @@ BUSY_SHARE = 0.95
 """Who waited less than a twentieth of the time offered all he could: an agent, or the server with its CPUs."""
 STOOD_STILL_MS = 100
 """Later than this is no pace of work: whoever is has stood still."""
+STOOD_STILL = "an agent stood still"
 LAG_SHARE = 0.5
 """Lag that makes up half of a latency says more of the generator than of the server, where one waits for the other. A
 load that has a pace of its own is as it was planned all the same."""
@@ -30,6 +31,11 @@ class Generator:
     verdict: str
     because: str
 
+    @property
+    def stood_still(self) -> bool:
+        """Whether that is because an agent did nothing while it had something to do."""
+        return self.because.startswith(STOOD_STILL)
+
 
 def judge(
     reports: Sequence[Mapping[str, Any]],
@@ -38,11 +44,13 @@ def judge(
     server_busy: float | None = None,
     *,
     slots_late_ms: float | None = None,
+    still_ms: float = 0.0,
 ) -> Generator:
     """Sum up the agents' reports; ``unknown`` where one is missing or nothing was answered to compare with.
 
     ``server_busy`` is the share of its CPUs that the server used: where that is all, no generator limits it. Of a load
-    whose requests are due at a rate ``slots_late_ms`` is how long after its slot all but a hundredth was issued.
+    whose requests are due at a rate ``slots_late_ms`` is how long after its slot all but a hundredth was issued; of any
+    other ``still_ms`` is how long an agent did nothing while it had something to do (:mod:`thought.agents_still`).
     """
     lags: Counter[int] = Counter()
     for report in reports:
@@ -53,7 +61,7 @@ def judge(
         "p99": weighted_quantile(histogram, 0.99),
         "max": histogram[-1][0] if histogram else None,
     }
-    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy, slots_late_ms)
+    verdict, because = _verdict(reports, expected_agents, late_ms, latencies, server_busy, slots_late_ms, still_ms)
     return Generator(
         agents=expected_agents,
         cpu_user_s=round(sum(report["cpu_user_s"] for report in reports), 4),
@@ -71,6 +79,7 @@ def _verdict(
     latencies: Latencies,
     server_busy: float | None,
     slots_late_ms: float | None,
+    still_ms: float,
 ) -> tuple[str, str]:
     if len(reports) < expected or not len(latencies.answered_ms):
         return (
@@ -82,10 +91,13 @@ def _verdict(
     if late is not None and typical is not None and late > max(STOOD_STILL_MS, LAG_SHARE * typical):
         return (
             _of_one_that_stood_still(server_busy),
-            f"an agent stood still: the p99 of the lag is {late:.3g} ms, the answers' p50 {typical:.3g} ms",
+            f"{STOOD_STILL}: the p99 of the lag is {late:.3g} ms, the answers' p50 {typical:.3g} ms",
         )
     if slots_late_ms is not None and slots_late_ms > STOOD_STILL_MS:
-        told = f"an agent stood still: it issued up to {slots_late_ms:.3g} ms after what was due (p99)"
+        told = f"{STOOD_STILL}: it issued up to {slots_late_ms:.3g} ms after what was due (p99)"
+        return _of_one_that_stood_still(server_busy), told
+    if still_ms > STOOD_STILL_MS:
+        told = f"{STOOD_STILL} for {still_ms:.3g} ms, while connections waited for it"
         return _of_one_that_stood_still(server_busy), told
     busy = max(1 - report["waited_s"] / report["ran_s"] for report in reports)
     told = f"the busiest agent was busy {busy:.0%} of its time"

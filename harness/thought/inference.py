@@ -62,9 +62,6 @@ class Effect:
     """Two-sided, from a permutation test."""
     smallest_detectable: float
     """The ratio above one that this many blocks with this spread would detect with probability :data:`POWER`."""
-    t_p: float
-    """Two-sided, from a paired t-test on the log ratios: it can be as small as correcting for many comparisons needs,
-    where the permutation test of few blocks has a least value."""
     apart: bool = False
     """Whether all runs of one are above all of the other: then no p says more."""
 
@@ -118,9 +115,13 @@ def _interval(values: Floats) -> Interval:
 
 
 def share_of_runs(hits: int, runs: int) -> Interval:
-    """Of how many runs something is true, with the exact binomial interval (Clopper and Pearson, 1934)."""
+    """Of how many runs something is true, with the exact binomial interval (Clopper and Pearson, 1934).
+
+    Where it is so in all of them, or in none, there is no spread, and its ends are what such runs leave possible.
+    """
     found = stats.binomtest(hits, runs).proportion_ci(CONFIDENCE, method="exact")
-    return Interval(hits / runs, float(found.low), float(found.high), runs, "exact")
+    kind: Kind = "exact" if 0 < hits < runs else "none"
+    return Interval(hits / runs, float(found.low), float(found.high), runs, kind)
 
 
 def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect:
@@ -139,9 +140,7 @@ def paired_ratio(measured: Sequence[float], baseline: Sequence[float]) -> Effect
     ratio = Interval(float(value), float(low), float(high), blocks, found.kind)
     p = _sign_flip(log_ratios)
     spread = _spread(log_ratios)
-    without_spread = 0.0 if log_ratios[0] else 1.0  # t is infinite, or 0 / 0
-    t_p = float(stats.ttest_1samp(log_ratios, 0.0).pvalue) if spread > 0 else without_spread
-    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), t_p, apart(one, other))
+    return Effect(ratio, p, smallest_detectable_ratio(spread, blocks), apart(one, other))
 
 
 def paired_difference(measured: Sequence[float], baseline: Sequence[float]) -> Difference:
@@ -177,6 +176,17 @@ def stratified_difference(strata: Sequence[tuple[Sequence[float], Sequence[float
         all(one.apart for one in each),
         tuple(one.mean for one in each),
     )
+
+
+def stratified_mean(groups: Sequence[Sequence[float]], shares: bool = False) -> Interval:
+    """The mean over kinds of storm, each as heavy, whatever its runs: how kinds differ is no spread of runs."""
+    each = [(mean_share if shares else mean_of_runs)(group) for group in groups]
+    return each[0] if len(each) == 1 else combined(each)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """What a ratio of :func:`paired_ratio` is the ratio of. Raises: ValueError: a measure is not positive."""
+    return float(np.exp(_logs(values).mean()))
 
 
 def combined(effects: Sequence[Interval]) -> Interval:

@@ -91,6 +91,8 @@ class Facts:
     """Whether this host lost packets before TCP: then nothing is said of a backlog."""
     generator_ok: bool = False
     """Whether it was not the limit: of what is answered within a millisecond its lag is soon the longest part."""
+    agent_stood_still: str = ""
+    """What was seen of that; empty where none did."""
     not_issued: int = 0
     """Connections that never left a client."""
     has_cpus_of_its_own: bool = False
@@ -258,6 +260,9 @@ def _ran_and_was_ready(episodes: Sequence[Episode]) -> tuple[float, float]:
 
 
 def _late(facts: Facts) -> Advice:
+    """More of a generator that was stopped would have been stopped too."""
+    if facts.agent_stood_still:
+        return "find what stopped the generator, and run it again", facts.agent_stood_still
     apart = "" if facts.has_cpus_of_its_own else ", or CPUs of its own (--cpu disjoint)"
     return f"give the generator more: --processes{apart}", "its lag was the longest part of their lives"
 

@@ -21,8 +21,9 @@ from harness.events.store import FRONT_LOG, SERVER_LOG, DamagedRun, Run
 from harness.events.tables import OUTCOMES
 from harness.plan import Load
 from harness.thought import cause, checks, goodput, stats
+from harness.thought.agents_still import longest_standstill_ms
 from harness.thought.episodes import Episode, episodes
-from harness.thought.generator import Generator, judge
+from harness.thought.generator import STOOD_STILL_MS, Generator, judge
 
 NOT_TOLD = ("command", "accept_stamp", "is_the_labs")
 """What the manifest says of the server and RUN does not."""
@@ -129,6 +130,7 @@ class Summary:
             self.latencies,
             self.server_busy,
             slots_late_ms=self.slots_late_ms,
+            still_ms=self.agents_still_ms,
         )
 
     @functools.cached_property
@@ -138,6 +140,14 @@ class Summary:
             return None
         late_us = pc.subtract(self.connections["issued_us"], self.connections["scheduled_us"]).drop_null()
         return float(np.quantile(late_us.to_numpy(), 0.99)) / 1000 if len(late_us) else None
+
+    @functools.cached_property
+    def agents_still_ms(self) -> float:
+        """How long an agent did nothing though it had something to do; 0 of loads at a rate, whose slots tell it."""
+        if self.load.rate is not None:
+            return 0.0
+        burst = self.load.is_burst and not self.load.pooled
+        return longest_standstill_ms(self.connections, self.requests, burst=burst, longer_ms=STOOD_STILL_MS)
 
     @property
     def server_busy(self) -> float | None:

@@ -77,6 +77,8 @@ SMALL: dict[str, dict[str, str]] = {
         "backlog": "16",
         "stall_ms": "100",
         "timeout_s": "2",
+        "pulse_clients": "200",
+        "pulse_timeout_s": "3",
         "repeats": "1",
     },
     "05-file-descriptor-limit": {

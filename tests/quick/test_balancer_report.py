@@ -48,11 +48,11 @@ def test_the_overload_is_told_against_the_server_alone() -> None:
         with_front("limit", statuses={"200": 60, "429": 30}, outcomes=limited),
         with_front("no limit", statuses={"200": 5}, outcomes=worse),
     ]
-    assert tell.overload(endings(pd.DataFrame(rows)), "alone") == (
+    assert tell.overload(endings(pd.DataFrame(rows * 5)), "alone") == (
         "alone 5 good answers a second, most with *limit*, 30 (30% turned away, 10% timed out, 0% cut off). "
         "In every storm more than alone with *limit* 30; fewer with *no limit* 2. Who is turned away reads: *limit* 429"
     )
-    assert "fewer with none" in tell.overload(endings(pd.DataFrame(rows[:2])), "alone")
+    assert "fewer with none" in tell.overload(endings(pd.DataFrame(rows[:2] * 5)), "alone")
 
 
 def wasteful(answered: int, made: int) -> dict[str, object]:

@@ -538,6 +538,29 @@ def test_a_request_that_was_lost_before_tcp_is_no_ghost() -> None:
     assert cause_of({**NEVER_HEARD, "requests_arrived": 0}, seen=IN_THE_QUEUE) == "never_accepted"
 
 
+def test_a_dropped_syn_is_no_cause_where_a_request_that_was_ignored_and_lost_took_longer() -> None:
+    """Which of its copies were ignored and which lost is not known; the wait for both is not the server's service."""
+    row = {
+        **LATE_GHOST,
+        "syns_left": 2,
+        "syns_arrived": 2,
+        "synacks_sent": 1,
+        "syn_retransmits": 1,
+        "synack_us": 1_010_000,
+        "established_us": 1_010_000,
+        "total_retransmits": 7,
+        "resent_us": 7_700_000,
+        "accepted_us": 7_701_000,
+        "first_byte_us": 7_702_000,
+        "closed_us": 7_702_000,
+        "requests_arrived": 6,
+    }
+    assert cause_of(row) == "unknown"
+    assert cause_of({**row, "requests_arrived": 7}) == "ghost"
+    soon = dict.fromkeys(("resent_us", "accepted_us", "first_byte_us", "closed_us"), 1_600_000)
+    assert cause_of({**row, **soon}) == "syn_dropped"
+
+
 def test_recorded_before_requests_were_counted_totals_withhold_what_may_be_lost_requests() -> None:
     """Ten segments more were sent than came, and no SYN accounts for them."""
     row = {**LATE_GHOST, "requests_arrived": None}

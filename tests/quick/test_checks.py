@@ -199,6 +199,14 @@ def test_an_agent_that_was_stopped_issues_late_though_its_loop_was_not() -> None
     stopped = judge([report()], 1, LATENCIES, 0.2, slots_late_ms=598.0)
     assert stopped.verdict == "limiting"
     assert "598 ms" in stopped.because
+    assert stopped.stood_still
+
+
+@pytest.mark.parametrize(("server_busy", "verdict"), [(0.2, "limiting"), (0.96, "unknown")])
+def test_an_agent_that_was_seen_to_stand_still_is_the_limit_of_a_burst_too(server_busy: float, verdict: str) -> None:
+    stopped = judge([report()], 1, LATENCIES, server_busy, still_ms=704.0)
+    assert (stopped.verdict, stopped.stood_still) == (verdict, True)
+    assert not judge([report()], 1, LATENCIES, server_busy, still_ms=90.0).stood_still
 
 
 def test_where_one_waits_for_the_other_a_lag_of_half_a_latency_is_the_generators() -> None:

@@ -26,8 +26,8 @@ def test_a_policy_is_held_against_the_first_on_each_stack() -> None:
     both = pd.concat([storms(3.0), storms(0.5, "go"), storms(1.0, "node")], ignore_index=True)
     said = connecting.against_the_first(both)
     assert said == (
-        "p99 over that with *all at once*: *backoff*: longer on hyper 3.00 (3.00 to 3.00); "
-        "shorter on go 0.50 (0.50 to 0.50); alike on node 1.00 (1.00 to 1.00)."
+        "p99 over that with *all at once*: *backoff*: longer on hyper 3.00 in 5 of 5; "
+        "shorter on go 0.50 in 5 of 5; alike on node 1.00 in 5 of 5."
     )
     assert connecting.headline(both) == "A cold pool: p99 is longest with backoff on hyper, 3.03 s; 1.01 s all at once"
     assert connecting.headline(storms(0.5)) == "A cold pool: p99 is longest with all at once on hyper, 1.01 s"

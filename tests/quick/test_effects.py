@@ -11,7 +11,7 @@ import pytest
 from analysis.allocators import told as tell
 from analysis.allocators.effects import AGAIN, POOLED, comparisons, designed, effects, in_blocks
 from harness.plan import Plan, load_plan
-from harness.thought.comparing import fewest_blocks
+from harness.thought.deciding import FEWEST_TO_DECIDE
 
 PLAN = """
 question = "?"
@@ -122,20 +122,19 @@ def test_blocks_that_cannot_establish_anything_are_called_too_few(runs: pd.DataF
 
 
 def test_fewer_blocks_than_it_takes_establish_nothing_however_large_the_effect(runs: pd.DataFrame) -> None:
-    assert 2 / 2 ** fewest_blocks() < 0.05 <= 2 / 2 ** (fewest_blocks() - 1)
     runs.loc[runs.compared == "jemalloc", "cpu_us_per_answer"] *= 3
-    for blocks in (fewest_blocks() - 1, fewest_blocks()):
+    for blocks in (FEWEST_TO_DECIDE - 1, FEWEST_TO_DECIDE):
         found = tell.compare(runs[runs.block < blocks])
         tripled = found[(found.variant == "jemalloc") & (found.measure == "cpu_us_per_answer")]
-        assert set(tripled.seen) == ({"more"} if blocks == fewest_blocks() else {"nothing"})
+        assert set(tripled.seen) == ({"more"} if blocks == FEWEST_TO_DECIDE else {"nothing"})
 
 
 def test_a_design_knows_what_it_can_see(runs: pd.DataFrame) -> None:
     pilot = runs[runs.asked == "system"].assign(block=0)
     pilot[MEASURED] = np.random.default_rng(5).lognormal(0, 0.03, (len(pilot), len(MEASURED)))
-    design = designed(pilot, ["peak_rss_bytes"], BLOCKS, 18).loc["peak_rss_bytes"]
+    design = designed(pilot, ["peak_rss_bytes"], BLOCKS).loc["peak_rss_bytes"]
     assert design.spread == pytest.approx(0.03 * np.sqrt(2), rel=0.4)
-    assert 1 < design.alone < design.corrected < 1.15
+    assert 1 < design.smallest < 1.15
     assert effects(runs, ["peak_rss_bytes"]).smallest.between(1, 1.15).all()
 
 
@@ -161,5 +160,5 @@ def test_a_server_is_compared_as_a_whole_over_all_its_loads(tmp_path: Path) -> N
 
 def test_many_loads_see_what_one_cannot(runs: pd.DataFrame) -> None:
     pilot = runs[runs.asked == "system"]
-    alone, together = (designed(pilot, ["p99_ms"], BLOCKS, 18, loads=loads).alone.item() for loads in (1, 4))
+    alone, together = (designed(pilot, ["p99_ms"], BLOCKS, loads=loads).smallest.item() for loads in (1, 4))
     assert np.log(together) == pytest.approx(np.log(alone) / 2, rel=0.01)

@@ -216,6 +216,13 @@ def test_a_late_generator_is_not_sent_where_it_is(cpus_of_its_own: bool, says: b
     assert "--processes" in remedy.change
 
 
+def test_a_generator_that_was_stopped_is_not_told_to_be_more() -> None:
+    because = "an agent stood still for 704 ms, while connections waited for it"
+    (remedy,) = remedies(took(client_late=50), [], replace(FACTS, agent_stood_still=because))
+    assert remedy.because == because
+    assert "--processes" not in remedy.change
+
+
 def test_where_all_is_clean_there_is_nothing_to_mend() -> None:
     assert remedies(took(clean=50_000), [], FACTS) == []
     assert remedies(took(clean=50_000), [episode("accept_bound")], FACTS) == [], "nobody was hurt by a full queue"

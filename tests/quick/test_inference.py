@@ -134,5 +134,20 @@ def test_what_has_no_ratio_is_refused(measured: list[float], why: str) -> None:
 
 def test_a_difference_that_never_varies_is_no_coincidence_and_none_is_none() -> None:
     queue = [129.0] * 6
-    assert inference.paired_ratio([4000.0] * 6, queue).t_p == 0
-    assert inference.paired_ratio(queue, queue).t_p == 1
+    always, never = inference.paired_ratio([4000.0] * 6, queue), inference.paired_ratio(queue, queue)
+    assert (always.apart, always.ratio.kind, always.p) == (True, "none", 2 / 2**6)
+    assert (never.apart, never.ratio.kind, never.p) == (False, "none", 1)
+
+
+def test_kinds_are_as_heavy_whatever_their_runs_and_their_distance_is_no_spread() -> None:
+    few, many = [0.1, 0.1, 0.1], [0.89, 0.9, 0.91] * 4
+    found = inference.stratified_mean([few, many], shares=True)
+    assert found.value == pytest.approx(0.5)
+    assert found.high - found.low < 0.02
+    assert inference.stratified_mean([many], shares=True) == inference.mean_share(many)
+
+
+def test_the_geometric_means_of_two_groups_have_the_ratio_that_is_told() -> None:
+    one, other = [2.0, 8.0, 3.0], [1.0, 5.0, 9.0]
+    found = inference.paired_ratio(one, other).ratio.value
+    assert found == pytest.approx(inference.geometric_mean(one) / inference.geometric_mean(other))

@@ -197,7 +197,7 @@ def test_the_table_says_what_each_brings_and_costs() -> None:
     assert table.loc[PLAIN, "listeners in the kernel"] == "1"
     assert "CPU per answer × 2.5" in table.loc["HAProxy", "costs"]
     assert "p99 × 5.1" in table.loc["HAProxy", "costs"]
-    assert table.loc["HAProxy", "p99"] == "520 ms (500 ms to unanswered)", "medians, as what it brings is a ratio of"
+    assert table.loc["HAProxy", "p99"] == "520 ms (range 500 ms to unanswered)", "medians, as its ratios are"
     assert "connections at the server × 0.07" in table.loc["HAProxy", "brings"]
     assert tell.backfires(found) == ["- *HAProxy* made it worse on go (p99 × 5.1)."]
     assert tell.backfires(compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)) == []

@@ -16,7 +16,8 @@ from analysis.backlog.plane import planes
 from analysis.backlog.sweep import backlog_sweep
 from analysis.mitigations.pool import over_fewer_connections
 from analysis.mitigations.slowest import slower_than_in_panels
-from analysis.overflow.pulses import request_schedule
+from analysis.overflow.pulses import SERVER, SYN, request_schedule, syn_schedule
+from analysis.overflow.timeline import answers_in_time
 from analysis.overflow.waits import waits_and_schedule
 from analysis.published.conditions_figure import answered_by_condition
 from harness.page.figures.rows import compare_rows
@@ -108,6 +109,14 @@ def test_waits_name_only_the_numbers_of_retransmissions_that_there_were() -> Non
     waits = pd.DataFrame({"wait_us": [210_000.0, 650_000.0], "again": [1, 3]})
     figure = waits_and_schedule({"storm": (waits, request_schedule(3))}, "wait_us", "again", "title", "label")
     assert legend(figure) == ["sent again 1×", "sent again 3×", "the kernel's schedule"]
+
+
+def test_bunches_are_marked_by_what_began_them_and_named_where_there_are_any() -> None:
+    lives = pd.DataFrame({"outcome": "answered", "issued_us": 0.0, "closed_us": [1e6, 3e6]})
+    found = pd.DataFrame({"begin_s": [1.0, 3.0], "end_s": [1.0, 3.0], "begun_by": [SYN, SERVER]})
+    figure = answers_in_time({"storm": (lives, found, syn_schedule({}, 20))}, "title")
+    assert legend(figure) == ["begun by SYNs sent again", "begun by the server itself", "SYNs due again"]
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == ":"] == [1]
 
 
 def test_a_plane_of_which_nothing_was_answered_can_be_drawn() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from harness.errors import MachineError, PlanError
@@ -109,6 +110,20 @@ def test_a_run_that_is_both_here_and_in_the_reference_is_one(tmp_path: Path, mon
     assert find_run(tmp_path / "runs", run.run_id).path == run.path
     assert find_run(tmp_path / "runs", run.run_id[:-1]).path == run.path
     assert find_run(tmp_path / "elsewhere", run.run_id).path == tmp_path / "reference" / run.run_id
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_thought_is_kept_beside_a_run_and_never_in_the_reference(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its folder is written: relative to where one is."""
+    under_way(tmp_path / "reference", answered=1)
+    (run,) = recover(tmp_path / "reference")
+    monkeypatch.setattr(store, "REFERENCE", tmp_path / ("elsewhere" if kept else "reference"))
+    monkeypatch.chdir(tmp_path)
+    relative = store.Run(Path("reference") / run.run_id, run.manifest)
+    relative.keep_thought(pa.table({"cause": ["clean"]}))
+    assert (run.path / store.CAUSES).exists() is kept
 
 
 def test_an_id_that_begins_another_one_means_the_run_that_has_it(tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def test_a_registry_out_of_reach_leaves_rust_out_in_one_line(fresh: Path) -> Non
         pytest.skip("cargo is not installed")
     unreachable = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "CARGO_HTTP_PROXY"), CLOSED_PORT)
     lines = build(fresh, CARGO_HOME=str(fresh / "cargo"), **unreachable)
-    (reason,) = [line for line in lines if "left out" in line and "rust" in line]
+    (reason,) = [line for line in lines if line.startswith("setup: rust: left out")]
     assert "make setup" in reason
     if shutil.which("node"):
-        assert any(line.startswith("servers: node: built") for line in lines), lines
+        assert any(line.startswith("setup: node: built") for line in lines), lines
     assert "building it failed" in servers(fresh)
 
 
@@ -58,14 +58,15 @@ def test_sources_that_do_not_compile_leave_go_out(fresh: Path) -> None:
         pytest.skip("go is not installed")
     (fresh / "harness/servers/go/main.go").write_text("package main\nfunc main() { surprise }\n")
     nothing = {"CARGO_HOME": str(fresh / "cargo"), "HTTPS_PROXY": CLOSED_PORT, "CARGO_HTTP_PROXY": CLOSED_PORT}
-    (reason,) = [line for line in build(fresh, **nothing) if line.startswith("servers: go: left out")]
+    (reason,) = [line for line in build(fresh, **nothing) if line.startswith("setup: go: left out")]
     assert "surprise" in reason
 
 
 def test_without_any_toolchain_python_is_still_there(fresh: Path) -> None:
     bare = {"PATH": str(fresh)}
     lines = build(fresh, **bare)
-    assert [line.split(":")[1].strip() for line in lines if "is not installed" in line] == ["rust", "go", "node"]
+    left_out = [line.split(":")[1].strip() for line in lines if "is not installed" in line]
+    assert left_out == ["rust", "go", "node", "native"]
     listed = servers(fresh, **bare).splitlines()
     assert [line.split()[0] for line in listed[1:] if " yes" in line] == ["python"]
 
@@ -75,4 +76,4 @@ def test_what_is_built_is_not_built_again(fresh: Path) -> None:
         pytest.skip("node is not installed")
     nothing = {"CARGO_HOME": str(fresh / "cargo"), "HTTPS_PROXY": CLOSED_PORT, "CARGO_HTTP_PROXY": CLOSED_PORT}
     build(fresh, **nothing)
-    assert "servers: node: up to date" in build(fresh, **nothing)
+    assert "setup: node: up to date" in build(fresh, **nothing)

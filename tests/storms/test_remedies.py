@@ -156,13 +156,13 @@ def test_naps_that_add_up_to_more_than_the_timeout_are_slept_over_by_a_larger_qu
     told: Callable[..., dict[str, Any]],
 ) -> None:
     """Nobody meets more than one or two of them."""
-    storm = ("--clients", "6000", "--rate", "1500", "--timeout", "1")
+    storm = ("--clients", "2400", "--rate", "600", "--timeout", "1")
     before = told({"nap_s": 0.3, "backlog": 64}, *storm)
     assert {episode["driver"] for episode in before["episodes"]} <= {"stalled", "unknown"}
     assert "stops the server" in changes(before)[0]
     (advice,) = room(before)
     after = told({"nap_s": 0.3, "backlog": int(advice.partition(": ")[2].split()[0].replace(",", ""))}, *storm)
-    lost, still_lost = (6000 - story["outcomes"]["answered"] for story in (before, after))
+    lost, still_lost = (2400 - story["outcomes"]["answered"] for story in (before, after))
     assert still_lost < 0.05 * lost
 
 

@@ -20,7 +20,7 @@ from harness.thought.comparing import (
     ratio_in_blocks,
     with_blocks,
 )
-from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, smallest_detectable_ratio
+from harness.thought.inference import FEWEST_RUNS, smallest_detectable_ratio
 
 UNTOUCHED, AGAIN = "system", "system again"
 POOLED = "all loads"
@@ -52,11 +52,9 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
     Servers with several loads in one experiment come first, over all of them (:data:`POOLED`): storms differ far more
-    than most effects, and many of them see what one kind cannot. ``corrected`` is the p of a paired t-test, corrected
-    (Holm) for the number of all comparisons of its family: servers as a whole, kinds of storm, and the controls,
-    which are no hypotheses. ``p`` is the permutation test's, taken alone. An effect is ``seen`` (``more``, ``less``)
-    where both are small and the interval excludes one, else ``nothing`` is; ``withheld`` where the speed is the
-    generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    than most effects, and many of them see what one kind cannot. ``p`` is that of the signs of the blocks. An effect
+    is ``seen`` (``more``, ``less``) as :func:`comparing.judged` has it, else ``nothing`` is; ``withheld`` where the
+    speed is the generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
     ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
     that the generator limited.
     """
@@ -71,14 +69,14 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
                 if compared is None:
                     continue
                 found, both = compared
-                interval = (found.ratio.value, found.ratio.low, found.ratio.high)
+                interval = (found.ratio.value, found.ratio.low, found.ratio.high, found.ratio.kind)
                 share = max(limited[UNTOUCHED], limited[variant])
-                tests = (found.p, found.t_p, found.apart, found.smallest_detectable)
+                tests = (found.p, found.apart, found.smallest_detectable)
                 rows.append((*kind, variant, measure, *interval, *tests, len(both), share))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
-    control, pooled = table["variant"] == AGAIN, table["load"] == POOLED
-    table = judged(table, withheld=withheld, family=pd.Series(np.select([control, pooled], [2, 1], 0), table.index))
+    control = table["variant"] == AGAIN
+    table = judged(table, withheld=withheld)
     kinds = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
     unsteady = kinds.isin(kinds[control & table["seen"].isin(EFFECTS)])
     table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")
@@ -101,7 +99,7 @@ def _pooled(storms: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
 
 _KIND = ["experiment", "server", "load"]
-_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "p", "t_p", "apart", "smallest"]
+_COLUMNS = [*_KIND, "variant", "measure", "ratio", "low", "high", "kind", "p", "apart", "smallest"]
 _COLUMNS += ["blocks", "limited"]
 
 
@@ -123,14 +121,12 @@ def comparisons(plans: Iterable[Plan], measures: Sequence[str]) -> tuple[int, in
     return len(kinds), len(wholes)
 
 
-def designed(
-    pilot: pd.DataFrame, measures: Sequence[str], blocks: int, comparisons: int, loads: int = 1
-) -> pd.DataFrame:
+def designed(pilot: pd.DataFrame, measures: Sequence[str], blocks: int, loads: int = 1) -> pd.DataFrame:
     """What a design can see, from equal storms measured before it: a row for each measure.
 
     The spread of a ratio of two storms is √2 times that of one, pooled over the kinds of ``pilot``; that of a mean over
-    ``loads`` is so much smaller. ``alone`` is the smallest ratio above one that a single comparison detects,
-    ``corrected`` that of one among so many ``comparisons``; NaN where there are too few storms to tell.
+    ``loads`` is so much smaller. ``smallest`` is the smallest ratio above one that a comparison detects; NaN where
+    there are too few storms to tell.
     """
     rows = {}
     for column in measures:
@@ -142,9 +138,6 @@ def designed(
             float(np.sqrt(2 * np.average(variances[known], weights=degrees[known]) / loads)) if known.any() else np.nan
         )
         known_enough = blocks >= FEWEST_RUNS and not np.isnan(spread)
-        levels = {"alone": CONFIDENCE, "corrected": 1 - (1 - CONFIDENCE) / comparisons}
-        rows[column] = {"spread": spread} | {
-            name: smallest_detectable_ratio(spread, blocks, level) if known_enough else np.nan
-            for name, level in levels.items()
-        }
+        smallest = smallest_detectable_ratio(spread, blocks) if known_enough else np.nan
+        rows[column] = {"spread": spread, "smallest": smallest}
     return pd.DataFrame(rows).T

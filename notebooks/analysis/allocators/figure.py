@@ -28,8 +28,8 @@ _MOST = 5.0
 def effects_at_a_glance(found: pd.DataFrame, measures: Mapping[str, str], title: str) -> Figure:
     """``found`` as from :func:`effects.effects`; ``measures`` has the label of each.
 
-    Ratios to the untouched variant, 95 % intervals. A mark is full where the effect is established among all
-    comparisons of its measure, hollow where it is not, crossed out where there is no answer.
+    Ratios to the untouched variant with their intervals, or ranges. A mark is full where an effect is seen, hollow
+    where none is, crossed out where there is no answer.
     """
     kinds = list(dict.fromkeys(zip(found["server"], found["load"], strict=True)))
     variants = [name for name in _MARKS if (found["variant"] == name).any()]
@@ -85,7 +85,7 @@ def _handles(variants: list[str]) -> list[Line2D]:
         for name in variants
     ]
     dark: dict[str, Any] = {"color": "#444444", "linestyle": "none", "markersize": 4}
-    handles.append(Line2D([], [], marker="o", label="full: established", **dark))
-    handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="hollow: not established", **dark))
+    handles.append(Line2D([], [], marker="o", label="full: an effect", **dark))
+    handles.append(Line2D([], [], marker="o", markerfacecolor="white", label="hollow: none shown", **dark))
     handles.append(Line2D([], [], marker="x", label="no answer: see the table", **dark))
     return handles

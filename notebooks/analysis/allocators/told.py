@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.allocators.effects import AGAIN, UNTOUCHED, effects
+from harness.page.interval import CALLED, worded
 from harness.page.tables import NO_VALUE
-from harness.thought.comparing import DECIDED, EFFECTS, fewest_blocks
-from harness.thought.inference import CONFIDENCE, FEWEST_RUNS
+from harness.thought.comparing import DECIDED, EFFECTS, MATTERS
+from harness.thought.deciding import FEWEST_TO_DECIDE
+from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Interval
 
 MEASURES: dict[str, tuple[str, str]] = {
     "cpu_us_per_answer": ("CPU time per answer", "less"),
@@ -40,27 +42,33 @@ def change(ratio: float) -> str:
 
 
 def interval(row: Mapping[Any, Any]) -> str:
-    """``+10.0 % (+8.1 % to +12.0 %)``."""
-    return f"{change(row['ratio'])} ({change(row['low'])} to {change(row['high'])})"
+    """``+10.0 % (95 % interval +8.1 % to +12.0 %)``."""
+    return worded(Interval(row["ratio"], row["low"], row["high"], row["blocks"], row["kind"]), change)
+
+
+def called(found: pd.DataFrame) -> str:
+    """``95 % intervals``, what the ends of these comparisons are; of too few blocks ``ranges``, or both."""
+    kinds = [f"{CALLED[kind]}s" for kind in dict.fromkeys(found["kind"]) if kind in CALLED]
+    return " and ".join(kinds) or "no intervals"
 
 
 def headline(found: pd.DataFrame, *measures: str) -> str:
-    """``An effect on CPU time per answer in 7 of 52 comparisons, on peak memory in 42 of 52``."""
+    """``An effect of 5 % or more on CPU time per answer in 7 of 52 comparisons, on peak memory in 42 of 52``."""
     said = []
     for measure in measures:
         rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN) & found["seen"].isin(DECIDED)]
         said.append(f"on {LABELS[measure]} in {int(rows['seen'].isin(EFFECTS).sum())} of {len(rows)}")
-    return "An effect " + f"{said[0]} comparisons" + "".join(f", {rest}" for rest in said[1:])
+    return f"An effect of {MATTERS:.0%} or more " + f"{said[0]} comparisons" + "".join(f", {rest}" for rest in said[1:])
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:
-    """A row for each kind of storm and variant, a column for each measure; ▲ ▼ where an effect is established."""
+    """A row for each kind of storm and variant, a column for each measure; ▲ ▼ where an effect is seen."""
     said = [f"{interval(row)} {_SIGNS[row['seen']]}".strip() for row in found.to_dict("records")]
     return _wide(found.assign(said=said), _KIND, "said")
 
 
 def detectable(found: pd.DataFrame) -> pd.DataFrame:
-    """The smallest effect that these blocks would have detected, taken alone: of the variants, the worse."""
+    """The smallest effect that these blocks would have detected: of the variants, the worse."""
     kinds = ["server", "load"]
     worst = found[found["variant"] != AGAIN].groupby([*kinds, "measure"], sort=False)["smallest"].max().reset_index()
     return _wide(worst.assign(said=worst["smallest"].map(change)), kinds, "said")
@@ -75,13 +83,13 @@ def of_itself(found: pd.DataFrame) -> str:
     seen = int(control["seen"].isin(EFFECTS).sum())
     return (
         f"Compared with itself, `{UNTOUCHED}` has *no difference* inside its {CONFIDENCE:.0%} interval in {inside} of "
-        f"{len(control)} comparisons, which is {inside / len(control):.0%}. After correction {seen or 'none'} of them "
-        f"would pass for an effect{': what it stands beside gets no answer' if seen else ''}."
+        f"{len(control)} comparisons, which is {inside / len(control):.0%}. {seen or 'None'} of them would pass for an "
+        f"effect{': what it stands beside gets no answer' if seen else ''}."
     )
 
 
 def answers(found: pd.DataFrame) -> list[str]:
-    """A line for each measure: the effects that are established, or that there is none and what would have been."""
+    """A line for each measure: the effects that are seen, or that there is none and what would have been."""
     lines = _too_few(found)
     for measure, (label, better) in MEASURES.items():
         rows = found[(found["measure"] == measure) & (found["variant"] != AGAIN)]
@@ -91,7 +99,7 @@ def answers(found: pd.DataFrame) -> list[str]:
 
 
 def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
-    """When to change the allocator, and when not: one paragraph from what is established and ``matters``.
+    """When to change the allocator, and when not: one paragraph from what is seen and ``matters``.
 
     ``matters`` is the smallest effect that is a reason for anything, 0.05 for 5 %.
     """
@@ -116,12 +124,12 @@ def advice(found: pd.DataFrame, runs: pd.DataFrame, matters: float) -> str:
 
 
 def _too_few(found: pd.DataFrame) -> list[str]:
-    """A warning where no effect could be established, whatever it is."""
+    """A warning where no effect could be seen, whatever it is."""
     tested = found[(found["variant"] != AGAIN) & found["seen"].isin(DECIDED)]
-    if tested.empty or tested["blocks"].max() >= fewest_blocks():
+    if tested.empty or tested["blocks"].max() >= FEWEST_TO_DECIDE:
         return []
     return [
-        f"- **{tested['blocks'].max()} blocks are too few**: it takes {fewest_blocks()} to establish any effect. What "
+        f"- **{tested['blocks'].max()} blocks are too few**: it takes {FEWEST_TO_DECIDE} to see any effect. What "
         "follows says what was not seen, not what is not there."
     ]
 
@@ -134,7 +142,7 @@ def _answer(rows: pd.DataFrame, better: str) -> str:
         said = "no verdict."
     elif seen.empty:
         said = f"no effect in any of {len(decided)} comparisons; in half of them one of "
-        said += f"{change(decided['smallest'].median())} would have been detected, taken alone."
+        said += f"{change(decided['smallest'].median())} would have been detected."
     else:
         good = (seen["seen"] == better).sum()
         said = f"an effect in {len(seen)} of {len(decided)} comparisons, {good} for the better: "

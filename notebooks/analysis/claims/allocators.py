@@ -15,7 +15,7 @@ from analysis.claims.telling import PACED, decided, pending, title, undecided
 from analysis.claims.verdict import Finding, Verdict, of_gain, told
 from harness.page.notebook import percent
 from harness.plan import PLANS, load_plan
-from harness.thought.comparing import DECIDED, difference
+from harness.thought.comparing import DECIDED, corrected, difference
 from harness.thought.inference import Interval
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
@@ -50,11 +50,10 @@ def _in_blocks(evidence: Evidence) -> pd.DataFrame:
 
 
 def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
-    """From who is answered, and from speeds, compared as notebook 03 does and corrected for the claim's own number."""
+    """From who is answered, and from speeds, compared as notebook 03 does, and corrected within the claim's core."""
     if runs.empty:
         return pending(name)
-    found = compare(runs)
-    found = found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
+    found = _core(compare(runs))
     speeds, findings = list(_speeds(found)), list(_answers(runs))
     findings += speeds
     if not any(finding.holds is not None for finding in findings):
@@ -75,9 +74,17 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
     own = found[(found[list(OWN)] == pd.Series(OWN)).all(axis=1)]  # of its loads together first
     loads = ", ".join(runs.loc[runs["server"] == OWN["server"], "load"].unique())
     measure = f"Hyper's CPU time per answer with jemalloc, over that with the default, in: {loads}"
-    number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks"]]) if len(own) else None
+    number = Interval(*own.iloc[0][["ratio", "low", "high", "blocks", "kind"]]) if len(own) else None
     behind = runs[(runs["server"] == OWN["server"]) & runs["compared"].isin([OWN["variant"], UNTOUCHED])]["run_id"]
     return decided(name, findings, statement, (measure, "ratio"), number, runs, name_open=False, value_runs=behind)
+
+
+def _core(found: pd.DataFrame) -> pd.DataFrame:
+    """Each server as a whole, over all its loads of an experiment, in each measure of speed: what the claim asks."""
+    found = found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
+    loads = found.groupby(["experiment", "server"])["load"]
+    whole = found["load"].eq(POOLED) | loads.transform(lambda names: POOLED not in set(names))
+    return corrected(found[whole], found.loc[whole, "measure"])
 
 
 def _answers(runs: pd.DataFrame) -> Iterator[Finding]:
@@ -90,24 +97,19 @@ def _answers(runs: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _speeds(found: pd.DataFrame) -> Iterator[Finding]:
-    """Whether any speed is better by what matters; not, where all intervals exclude that.
-
-    Of each server as a whole, where it had several loads, and of those of its loads in which an effect is established.
-    """
-    whole = set(found.loc[found["load"] == POOLED, ["experiment", "server"]].itertuples(index=False, name=None))
-    for (experiment, server, load), rows in found.groupby(["experiment", "server", "load"], sort=False):
+    """Whether any speed is better by what matters; not, where all intervals exclude that."""
+    for (_, server, load), rows in found.groupby(["experiment", "server", "load"], sort=False):
         known = rows[rows["seen"].isin(DECIDED)].to_dict("records")
         holds: bool | None = None
         if any(map(_better, known)):
             holds = True
         elif known and all(map(_excluded, known)):
             holds = False
-        if holds or load == POOLED or (experiment, server) not in whole:
-            yield Finding(f"speed of {title(str(server))}, {load}", holds)
+        yield Finding(f"speed of {title(str(server))}, {load}", holds)
 
 
 def _better(row: Mapping[Any, Any]) -> bool:
-    """Established, and as large as matters."""
+    """Seen, and as large as matters."""
     return bool(row["seen"] == MEASURES[row["measure"]][1]) and abs(math.log(row["ratio"])) >= math.log(1 + MATTERS)
 
 

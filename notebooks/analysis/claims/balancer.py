@@ -12,8 +12,8 @@ from analysis.claims.evidence import Evidence
 from analysis.claims.telling import decided, pending, title, undecided
 from analysis.claims.verdict import Finding, Verdict
 from analysis.mitigations.ways import BETTER, QUANTILES, compared, endings
-from analysis.mitigations.ways_told import COSTS_THE_TAIL, HELPS_THE_TAIL
-from harness.page.numbers import points, with_ends
+from analysis.mitigations.ways_told import COSTS_THE_TAIL, FEWER_IN_ALL, HELPS_THE_TAIL
+from harness.page.numbers import points, with_spread
 from harness.thought.comparing import (
     MATTERS,
     beyond,
@@ -25,7 +25,7 @@ from harness.thought.comparing import (
     ratio,
     reduces,
 )
-from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval
+from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Difference, Effect, Interval
 from harness.thought.runs import with_options
 
 OVERLOAD, BURST = "07-balancer", "07-mitigations"
@@ -60,7 +60,7 @@ _SAME_BACKLOG = ", over backlog"
 _NAMES: Mapping[str, str] = {OVERLOAD: "overload", BURST: "burst"}
 _QUANTILES: Mapping[str, str] = dict(zip(QUANTILES, ("median", "99th percentile"), strict=True))
 _MEDIAN, _TAIL = QUANTILES
-_TRADE_OFFS = (HELPS_THE_TAIL, COSTS_THE_TAIL)
+_TRADE_OFFS = (HELPS_THE_TAIL, COSTS_THE_TAIL, FEWER_IN_ALL)
 Change = Literal["better", "worse", "no better"]
 
 
@@ -148,14 +148,21 @@ def _comparisons(runs: pd.DataFrame, plan: str) -> Iterator[Advised]:
 
 
 def _in_overload(condition: str, runs: pd.DataFrame, variant: str, untouched: str) -> Advised:
-    """Answers a second while it lasts. Those that come after it are most where most wait, which helps nobody."""
+    """Answers a second while it lasts: those that come after it are most where most wait. What notebook 07 finds to be
+    more of these because fewer are answered in all is no help here either.
+    """
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
     if limited(alone) or limited(changed):
         return Advised(condition, None, "the generator was the limit", None)
     change = ratio(runs, "good_per_s", "variant", variant, untouched)
     if change is None:
         return _with_a_collapse(condition, runs, variant, untouched)
-    said = f"answers a second × {with_ends(change.ratio.value, change.ratio.ends, 'ratio')}"
+    said = f"answers a second × {with_spread(change.ratio, 'ratio')}"
+    (goodput,) = compared(pd.concat([alone, changed]), untouched, {"good_per_s": BETTER["good_per_s"]})
+    if goodput.found == "fewer answered" and increases(change):
+        both = nothing_dropped(alone) and nothing_dropped(changed)  # it is gain and harm at once
+        said += f", {points(fewer.mean)} answered" if (fewer := _answered(runs, variant, untouched)) else ""
+        return Advised(condition, False if both else None, said, change.ratio, FEWER_IN_ALL if both else "")
     return Advised(condition, _fair(increases(change), alone, changed), said, change.ratio)
 
 
@@ -177,7 +184,7 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     Who is told no may be told soon.
     """
     alone, changed = (runs[runs["variant"] == name] for name in (untouched, variant))
-    answered = difference(runs, "success_rate", "variant", variant, untouched)
+    answered = _answered(runs, variant, untouched)
     if answered is None:
         return Advised(condition, None, "", None)
     gained = gain(answered)
@@ -200,6 +207,10 @@ def _in_burst(condition: str, runs: pd.DataFrame, variant: str, untouched: str) 
     return Advised(condition, _fair(no_better, alone, changed), said, answered.mean)
 
 
+def _answered(runs: pd.DataFrame, variant: str, untouched: str) -> Difference | None:
+    return difference(runs, "success_rate", "variant", variant, untouched)
+
+
 def _time(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> tuple[Change | None, str]:
     """Whether a quantile is shorter or longer by what matters, and how that is said; None where it is not decided.
 
@@ -209,7 +220,7 @@ def _time(runs: pd.DataFrame, variant: str, untouched: str, quantile: str) -> tu
     effect = _sooner(runs, variant, untouched, quantile)
     if effect is None or any(limited(storms) for _, storms in both.groupby("variant", observed=True)):
         return None, ""
-    said = f"{_QUANTILES[quantile]} × {with_ends(effect.ratio.value, effect.ratio.ends, 'ratio')}"
+    said = f"{_QUANTILES[quantile]} × {with_spread(effect.ratio, 'ratio')}"
     (always,) = compared(both, untouched, {quantile: BETTER[quantile]})
     of_medians = f"{_QUANTILES[quantile]} × {always.ratio:.2g} in every storm"
     if always.found == "better" and always.ratio < 1 / (1 + MATTERS):
@@ -239,7 +250,8 @@ def _overloaded(runs: pd.DataFrame) -> str:
     """How requests end in an overload, without a load balancer and in the way whose number is told; means, as
     notebook 07 has them."""
     measures = ["success_rate", "timed_out", "turned_away", "good_per_s", "wasted_share"]
-    shares = runs.groupby("variant", observed=True)[measures].mean()
+    of_each = runs.groupby(["variant", "server"], observed=True)[measures].mean()
+    shares = of_each.groupby("variant", observed=True).mean()
     if not {ALONE[OVERLOAD], TOLD} <= set(shares.index):
         return ""
     alone, queued = shares.loc[ALONE[OVERLOAD]], shares.loc[TOLD]

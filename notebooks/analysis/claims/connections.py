@@ -15,7 +15,7 @@ from analysis.mitigations.fewer import TOLD, Bound, Way, comparisons
 from analysis.mitigations.policies import HTTP2, NOTHING_HELD, PLAIN, POOL, over_connections, slower_than
 from analysis.mitigations.policies_told import of_servers, out_of_files
 from harness.page.notebook import percent, span
-from harness.page.numbers import with_ends
+from harness.page.numbers import with_spread
 from harness.thought.comparing import difference, gains, limited, ratio
 from harness.thought.runs import with_options
 
@@ -195,7 +195,7 @@ def _multiples(ground: Ground) -> str:
 
 def _ratios(chosen: Sequence[Way], measure: str) -> list[str]:
     return [
-        f"{title(one.server)} {_SIGNS[bound]}{with_ends(found.ratio.value, found.ratio.ends, 'ratio')}"
+        f"{title(one.server)} {_SIGNS[bound]}{with_spread(found.ratio, 'ratio')}"
         for one in chosen
         if (found := one.ratios[measure]) and (bound := one.bounds.get(measure, "equal")) != "unknown"
     ]
@@ -243,7 +243,7 @@ def _against_a_pool(runs: pd.DataFrame) -> str:
     found = ratio(both, _CPU, "over", HTTP2, POOL)
     if found is None or any(limited(storms) for _, storms in both.groupby("over")):
         return ""
-    times = with_ends(found.ratio.value, found.ratio.ends, "ratio")
+    times = with_spread(found.ratio, "ratio")
     return f" Hyper's CPU time per answer with {way(HTTP2, size)} is {times} times that with {way(POOL, size)}."
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.claims import allocators, backlog, balancer, connections, limits, symptoms, tuning
+from analysis.claims import allocators, backlog, balancer, connections, limits, pulses, symptoms, tuning
 from analysis.claims.evidence import Evidence
 from analysis.claims.verdict import CLAIMS, Verdict
 from harness import PROJECT
@@ -17,7 +17,7 @@ from harness.events import store
 RULES: Mapping[str, Callable[[Evidence], Verdict]] = {
     "S1": symptoms.s1,
     "S2": symptoms.s2,
-    "S3": symptoms.s3,
+    "S3": pulses.s3,
     "S4": symptoms.s4,
     "C1": backlog.c1,
     "C2": limits.c2,

@@ -33,7 +33,7 @@ _VERDICTS = """\
 {summary}
 `stormlab verdicts --json` names the storms of each.
 
-| claim | verdict | measured, 95 % interval | what was found |
+| claim | verdict | measured | what was found |
 |---|---|---|---|
 {rows}
 

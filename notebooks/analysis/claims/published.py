@@ -17,8 +17,8 @@ from analysis.published.conditions import in_pulses
 from analysis.published.rivals import RIVALS, as_published, beside_rivals
 from analysis.published.told import at_name, ipv4_only, refused_on_ipv6
 from harness.errors import MachineError
-from harness.page.notebook import percent
-from harness.page.numbers import with_ends
+from harness.page.notebook import over_kinds, percent
+from harness.page.numbers import with_spread
 from harness.page.tables import quantile
 from harness.thought.inference import Interval, mean_share
 
@@ -199,8 +199,8 @@ def told_of_rivals(attacks: Sequence[pd.DataFrame]) -> str:
         return ""
     every = pd.concat(published)
     parts = [
-        f"{RIVALS[str(server)]} answers {_mean(same)} in {len(same)} attacks, 99th percentile at most "
-        f"{quantile(same['p99_ms'].max(skipna=False))}"
+        f"{RIVALS[str(server)]} answers {_mean(same)}, 99th percentile at most "
+        f"{quantile(same['p99_ms'].max(skipna=False))} in {len(same)} attacks"
         for server, same in every.groupby("server", sort=False)
     ]
     return f"Under the published generator {'; '.join(parts)}."
@@ -248,7 +248,7 @@ def _servers(attacks: pd.DataFrame) -> str:
 
 
 def _mean(attacks: pd.DataFrame) -> str:
-    return _shares(mean_share(attacks["success_rate"].to_list()))
+    return _shares(over_kinds(attacks, "success_rate", "plan_hash"))
 
 
 def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
@@ -258,4 +258,4 @@ def _refused_on_ipv6(attacks: pd.DataFrame) -> str:
 
 
 def _shares(interval: Interval) -> str:
-    return with_ends(interval.value, interval.ends, "share")
+    return with_spread(interval, "share")

@@ -1,51 +1,35 @@
-"""What the article saw: S1 to S4."""
+"""What the article saw: S1, S2 and S4; its pulses, S3, are in :mod:`analysis.claims.pulses`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from analysis.allocators.effects import UNTOUCHED, in_blocks
 from analysis.claims import published
 from analysis.claims.evidence import Evidence, kinds
-from analysis.claims.telling import decided, part, pending, quoted, title, undecided
-from analysis.claims.verdict import Finding, Verdict, told, word
-from analysis.overflow.pulses import FIRST_TIMEOUT_S, find_pulses, in_step, syn_schedule
+from analysis.claims.telling import decided, pending, quoted, title, undecided
+from analysis.claims.verdict import Finding, Verdict, word
+from analysis.overflow.pulses import FIRST_TIMEOUT_S
 from analysis.published.blame import FAILING, fails
-from harness.errors import PlanError
 from harness.page.notebook import percent
-from harness.page.numbers import Unit, with_ends
+from harness.page.numbers import Unit, with_spread
 from harness.page.tables import quantile
-from harness.plan import PLANS, load_plan
 from harness.thought.comparing import beyond, limited, nothing_dropped, ratio
 from harness.thought.inference import CONFIDENCE, FEWEST_RUNS, Effect, Interval, mean_of_runs, mean_share
 
 STEADY_MS = FIRST_TIMEOUT_S * 1000
 """A latency beyond it has waited for a SYN to be sent again."""
-IN_STEP = 0.05
-"""Share of a storm's connections; of fewer in step with retransmissions nobody would say that the server pulses."""
-FULL_QUEUE = ("as it is", "wide input queue")
-"""Storms of 04 in which the server is stopped and its queue holds next to none of the clients."""
 _ANSWERS = " answers all, "
-SPEED = "03-allocators-speed"
-"""The plan that has CPU times of storms on kept connections."""
-_COMPARED = ("hyper", "node")
-PULSE_KINDS: Mapping[str, str] = {
-    "wide input queue": "with this host's input queue opened wide",
-    "as it is": "as it is",
-    "larger backlog": "with a larger backlog",
-    "larger backlog, wide input queue": "with a larger backlog and this host's input queue opened wide",
-    "no stall": "with no stall",
-}
-"""Storms of 04, those with a full queue first, and how they are told."""
+KEPT = "01-kept-connections"
+"""Ten kept connections for some ten seconds."""
 
 
 def s1(evidence: Evidence) -> Verdict:
     """Kept connections: the ratio of speeds, block by block, in each CPU regime and to each rival."""
-    runs = evidence.of_plan("01-stack-comparison")
-    runs = runs[(runs["scenario"] == "long") & runs["server"].isin(["hyper", "go", "node"])]
+    runs = evidence.of_plan(KEPT)
+    runs = runs[runs["server"].isin(["hyper", "go", "node"])]
     if set(runs["server"]) != {"hyper", "go", "node"}:
         return pending("S1")
     findings, measured, withheld = [], {}, 0
@@ -62,14 +46,8 @@ def s1(evidence: Evidence) -> Verdict:
         reason = f"{withheld} of {len(findings)} comparisons of speed are withheld: the generator was the limit "
         reason += f"(storms: {often}), and what is measured then is not the server's speed."
         reason += f" {len(findings) - withheld} more may be chance." if withheld < len(findings) else ""
-        cost, behind = _cpu_on_kept_connections(evidence)
-        if cost is None:
-            return undecided("S1", reason, runs)
-        measure = "Hyper's CPU time per answer on kept connections, over that of Node.js"
-        reason += f" {measure}, is {with_ends(cost.value, cost.ends, 'ratio')}; that is no speed, and of Go it was not "
-        reason += "measured."
-        return undecided("S1", reason, runs, behind, [part(measure, "ratio", cost)])
-    ratios = [f"{with_ends(at.value, at.ends, 'ratio')} times {condition}" for condition, at in measured.items()]
+        return undecided("S1", reason, runs)
+    ratios = [f"{with_spread(at, 'ratio')} times {condition}" for condition, at in measured.items()]
     least = min(measured.values(), key=lambda interval: interval.value)
     measure = "Hyper's answers a second, as a multiple of a rival's; the smallest"
     statement = f"Hyper's answers a second are {', '.join(ratios)}."
@@ -96,7 +74,7 @@ def s2(evidence: Evidence) -> Verdict:
         slower = _of_hyper(storms, "p50_ms", "node")
         findings.append(Finding(f"slower than Node.js in the median, {regime} CPUs", _above_one(slower)))
         if slower is not None:
-            times.append(f"{with_ends(slower.ratio.value, slower.ratio.ends, 'ratio')} with {regime} CPUs")
+            times.append(f"{with_spread(slower.ratio, 'ratio')} with {regime} CPUs")
     attacks = [kind for kind, _ in published.under_its_generator(evidence)]
     others = [*attacks, *published.in_the_storm(evidence)]
     findings += [Finding(kind.name, fails(kind.answered, kind.blameless, kind.node)) for kind in others]
@@ -131,51 +109,6 @@ def s2(evidence: Evidence) -> Verdict:
         behind = as_published.run_ids
     measure += "; the article has 25 %"
     return decided("S2", findings, statement, (measure, "share"), found, used, more_runs=ids, value_runs=behind)
-
-
-def s3(evidence: Evidence) -> Verdict:
-    """Pulses: are connections established in step with their own SYN retransmissions, and does it take a full queue?"""
-    runs = evidence.of_plan("04-root-cause", "timeout_s", "stall_ms")
-    runs = runs[runs["variant"].isin(list(PULSE_KINDS))]
-    if runs.empty:
-        return pending("S3")
-    findings, shares, said, used = [], {}, [], {}
-    for variant, called in PULSE_KINDS.items():
-        storms = runs[runs["variant"] == variant]
-        if len(storms) < FEWEST_RUNS or not nothing_dropped(storms):
-            continue
-        try:
-            lives = [evidence.lives(run_id) for run_id in storms["run_id"]]
-        except PlanError:
-            return pending("S3", "The rows of these storms' connections are not kept.")
-        schedule = syn_schedule(evidence.settings(storms["run_id"].iloc[0]), storms["timeout_s"].iloc[0])
-        found, share = find_pulses(lives, schedule), mean_share([in_step(life, schedule) for life in lives])
-        pulses = beyond(share.low, share.high, IN_STEP)
-        findings.append(Finding(variant, None if pulses and found.p >= 1 - CONFIDENCE else pulses))
-        shares[variant], used[variant] = share, storms
-        said.append(f"{found.share:.1%} {called} (by chance {found.by_chance:.1%}, p = {found.p:.2g})")
-    full = [finding for finding in findings if finding.condition in FULL_QUEUE and finding.holds is not None]
-    if not full:
-        reason = "Of storms with a full queue there are too few, or this host's input queue dropped packets in them, "
-        return undecided("S3", reason + "which makes pulses of its own. Root can widen it: --host-sysctl.", runs)
-    stopped_s = runs["stall_ms"].max() / 1000
-    statement = (
-        f"Of a Hyper stopped for {stopped_s:g} s, established in step with the clients' own SYN retransmissions: "
-    )
-    statement += f"{'; '.join(said)}."
-    if full[0].holds and told(findings, False):
-        statement += " So the rhythm is not the server's: the clients' kernels wait, and then send again what a full "
-        statement += "queue dropped."
-    by_itself, storms_of_it = published.pulses(evidence)
-    statement += f" {by_itself}" if by_itself else ""
-    measure = (
-        f"of all connections in step with retransmissions while a Hyper stopped for {stopped_s:g} s has a full queue"
-    )
-    told_of = full[0].condition
-    behind = used[told_of]["run_id"]
-    runs = pd.concat(used.values())
-    number: tuple[str, Unit] = (measure, "share")
-    return decided("S3", findings, statement, number, shares[told_of], runs, more_runs=storms_of_it, value_runs=behind)
 
 
 def s4(evidence: Evidence) -> Verdict:
@@ -242,20 +175,6 @@ def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
     """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
     runs = evidence.of_plan("02-backlog-storms")
     return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
-
-
-def _cpu_on_kept_connections(evidence: Evidence) -> tuple[Interval | None, list[str]]:
-    """Hyper's CPU time per answer over that of Node.js in the long storms of 03, and the run ids; each as it comes.
-
-    The server's own also where the generator was the limit: a server that waits for its clients spends more on each.
-    """
-    runs = evidence.of_plan(SPEED)
-    if runs.empty:
-        return None, []
-    storms = in_blocks(runs, load_plan(PLANS / f"{SPEED}.toml"))
-    kept = storms[(storms["load"] == "long") & (storms["compared"] == UNTOUCHED) & storms["server"].isin(_COMPARED)]
-    found = ratio(kept, "cpu_us_per_answer", "server", *_COMPARED)
-    return (found.ratio, kept["run_id"].to_list()) if found else (None, [])
 
 
 def _of_hyper(storms: pd.DataFrame, measure: str, rival: str) -> Effect | None:

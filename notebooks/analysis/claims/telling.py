@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.claims.verdict import CLAIMS, Finding, Part, Verdict, told, word
-from harness.page.numbers import Unit, with_ends
+from analysis.claims.verdict import CLAIMS, Finding, IntervalKind, Part, Verdict, told, word
+from harness.page.numbers import Unit, with_spread
 from harness.page.tables import NO_VALUE
 from harness.thought.inference import Interval
 
@@ -56,12 +56,16 @@ def decided(
         statement += f" Undecided: {told(findings, None)}."
     if full := sum(finding.no_room for finding in findings):
         statement += f" No room for a gain in {full} of {len(findings)} comparisons: next to everybody is answered."
+    value, interval, kind, of_runs = _number(found)
     return Verdict(
         name,
         word(findings),
         statement,
         *measure,
-        *_finite(found),
+        value,
+        interval,
+        kind,
+        of_runs,
         _ids(runs, more_runs),
         value_run_ids=tuple(sorted(value_runs)),
         parts=tuple(parts),
@@ -70,14 +74,17 @@ def decided(
 
 def part(measure: str, unit: Unit, found: Interval | None) -> Part:
     """One number of several; null where there are too few runs."""
-    return Part(measure, unit, *_finite(found))
+    return Part(measure, unit, *_number(found))
 
 
 def number(verdict: Verdict | Part) -> str:
-    """Its value and interval as they are read, ``99.81% (99.61% to 99.95%)``; a dash where there is none."""
+    """Its value and interval as they are read, ``99.81% (range 99.61% to 99.95%)``; a dash where there is none."""
     if verdict.value is None or verdict.unit is None:
         return NO_VALUE
-    return with_ends(verdict.value, verdict.interval, verdict.unit)
+    without_spread = verdict.value if verdict.of_runs else math.nan
+    low, high = verdict.interval or (without_spread, without_spread)
+    found = Interval(verdict.value, low, high, verdict.of_runs or 0, verdict.interval_kind or "none")
+    return with_spread(found, verdict.unit)
 
 
 def title(server: str) -> str:
@@ -85,11 +92,17 @@ def title(server: str) -> str:
     return _TITLES.get(server, server)
 
 
-def _finite(found: Interval | None) -> tuple[float | None, tuple[float, float] | None]:
-    """(value, interval), each null where it has no end."""
-    ends = found.ends if found is not None else (math.nan, math.nan)
-    value = float(found.value) if found is not None and math.isfinite(found.value) else None
-    return value, (float(ends[0]), float(ends[1])) if all(map(math.isfinite, ends)) else None
+def _number(
+    found: Interval | None,
+) -> tuple[float | None, tuple[float, float] | None, IntervalKind | None, int | None]:
+    """(value, interval, its kind, of how many runs): null is what has no end, and the interval of equal runs."""
+    if found is None or not math.isfinite(found.value):
+        return None, None, None, None
+    if not all(map(math.isfinite, found.ends)):
+        return float(found.value), None, None, None
+    if found.kind == "none":
+        return float(found.value), None, None, int(found.runs)
+    return float(found.value), (float(found.low), float(found.high)), found.kind, int(found.runs)
 
 
 def quoted(kind: str) -> str:

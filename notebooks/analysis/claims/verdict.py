@@ -10,6 +10,7 @@ from harness.page.numbers import Unit
 from harness.thought.comparing import gain
 from harness.thought.inference import Difference
 
+IntervalKind = Literal["t", "range", "exact"]
 Word = Literal["reproduced", "true_under_conditions", "not_reproduced", "undecidable_here", "pending"]
 
 
@@ -35,7 +36,7 @@ class Claim:
 CLAIMS = {
     claim.name: claim
     for claim in (
-        Claim("S1", "Kept connections: Hyper is faster than Go and Node.js", "01-stack-comparison", "long"),
+        Claim("S1", "Kept connections: Hyper is faster than Go and Node.js", "01-stack-comparison", "kept"),
         Claim(
             "S2",
             "50,000 short connections: Hyper answers 25 %, and is slower than Node.js",
@@ -47,8 +48,8 @@ CLAIMS = {
             "S3",
             "The server works in pulses: a batch, then a pause",
             "04-queue-overflow-root-cause",
-            "interventions",
-            ("pulses",),
+            "pulses",
+            ("silences",),
         ),
         Claim(
             "S4",
@@ -99,13 +100,17 @@ class Part:
     unit: Unit
     value: float | None = None
     interval: tuple[float, float] | None = None
+    interval_kind: IntervalKind | None = None
+    of_runs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One claim's. ``value`` is what ``measure`` says in ``unit``, ``interval`` its ends at 95 %.
+    """One claim's. ``value`` is what ``measure`` says in ``unit``, of ``of_runs`` runs, or pairs of them.
 
-    Both are null where nothing is decided; a quantile among the unanswered has no value either.
+    ``interval`` has its ends, at 95 % by ``t``, or by an ``exact`` count of runs, or as the ``range`` of fewer than six
+    runs (``interval_kind``); null where the runs did not differ. Value and interval are null where nothing is decided;
+    a quantile among the unanswered has no value either.
     """
 
     claim: str
@@ -115,6 +120,8 @@ class Verdict:
     unit: Unit | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
+    interval_kind: IntervalKind | None = None
+    of_runs: int | None = None
     run_ids: tuple[str, ...] = ()
     figure: str | None = None
     figures: tuple[str, ...] = ()

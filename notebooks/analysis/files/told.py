@@ -9,9 +9,9 @@ import pandas as pd
 
 from analysis.pages.audit import RESULT
 from harness.page.audit import out_of_files
+from harness.page.interval import differs
 from harness.page.notebook import mean_and_interval, of_all, span
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
-from harness.thought.inference import unpaired_p
 
 
 def traced(servers: Sequence[str]) -> pd.DataFrame:
@@ -47,7 +47,7 @@ Forms = Mapping[str, tuple[str, Callable[[float], str]]]
 
 
 def intervals(runs: pd.DataFrame, by: str, forms: Forms) -> pd.DataFrame:
-    """Means over storms with 95 % bootstrap intervals: a row for each value of ``by``, a column for each measure."""
+    """Means over storms with their intervals: a row for each value of ``by``, a column for each measure."""
     kinds = runs.groupby(by, sort=False, observed=True)
     return pd.DataFrame({label: kinds[column].agg(mean_and_interval, form) for column, (label, form) in forms.items()})
 
@@ -55,8 +55,8 @@ def intervals(runs: pd.DataFrame, by: str, forms: Forms) -> pd.DataFrame:
 def with_and_without(runs: pd.DataFrame, by: str, measures: Forms) -> pd.DataFrame:
     """Each of ``measures`` (column → label and form) in the storms of each ``limit``, and what the difference is worth.
 
-    A row for each value of ``by``; means over storms with 95 % bootstrap intervals, p from a permutation test of each
-    taken alone, between the first limit and the last.
+    A row for each value of ``by``; means over storms with their intervals, and whether the first limit and the last
+    differ (:func:`harness.page.interval.differs`).
     """
     limits = list(dict.fromkeys(runs["limit"]))
     rows = {}
@@ -67,7 +67,7 @@ def with_and_without(runs: pd.DataFrame, by: str, measures: Forms) -> pd.DataFra
             for limit, alike in zip(limits, groups, strict=True):
                 row[f"{label}, {limit}"] = mean_and_interval(alike[column], form)
             first, last = (groups[place][column].dropna().to_list() for place in (0, -1))
-            row[f"p of {label}"] = round(unpaired_p(first, last), 4)
+            row[f"{label}, a difference"] = differs(first, last)
         ended = [storms_of["server_ended"].notna().sum() for storms_of in groups]
         row["server ended"] = f"{ended[0]} of {len(groups[0])}" if ended[0] else "never"
         row["lines of its log"] = span(groups[0]["out_of_files_lines"], "{:.0f}".format)

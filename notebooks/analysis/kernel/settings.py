@@ -15,6 +15,7 @@ import pandas as pd
 from harness.plan import Plan
 from harness.thought import runs as results
 from harness.thought.comparing import cpu_us_per_answer, judged, ratio_in_blocks, with_blocks
+from harness.thought.inference import geometric_mean
 from harness.thought.stats import CONNECTS_PER_STEP
 
 AS_IT_IS, AGAIN = "as it is", "as it is, again"
@@ -101,9 +102,9 @@ def in_blocks(runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequence[str]) -> pd.DataFrame:
     """Each variant of ``against`` with the one it names, block by block: a row for each of them and measure.
 
-    ``before`` and ``after`` are medians; ``ratio``, ``low``, ``high``, ``p`` and ``t_p`` as
-    :func:`inference.paired_ratio` has them, ``smallest`` the smallest ratio above one that so many blocks
-    detect, taken alone.
+    ``before`` and ``after`` are geometric means, of which ``ratio`` is the ratio, with ``low``, ``high``, ``kind`` and
+    ``p`` as :func:`inference.paired_ratio` has them; ``smallest`` is the smallest ratio above one that so many blocks
+    detect.
     """
     rows = []
     for measure in measures:
@@ -114,24 +115,20 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
             if compared is None:
                 continue
             found, both = compared
-            medians = (both[other].median() - shift, both[variant].median() - shift)
-            ratio = (found.ratio.value, found.ratio.low, found.ratio.high)
-            tests = (found.p, found.t_p, found.apart, found.smallest_detectable)
-            rows.append((variant, other, measure, *medians, *ratio, *tests, len(both)))
+            means = (geometric_mean(both[name].to_list()) - shift for name in (other, variant))
+            ratio = (found.ratio.value, found.ratio.low, found.ratio.high, found.ratio.kind)
+            tests = (found.p, found.apart, found.smallest_detectable)
+            rows.append((variant, other, measure, *means, *ratio, *tests, len(both)))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All contrasts of several experiments, named in ``experiment``, with ``corrected`` and ``seen``.
-
-    ``corrected`` is p of a paired t-test, corrected (Holm) for the number of all of them; ``seen`` is ``more``,
-    ``less`` or ``nothing``, as in :func:`analysis.allocators.effects.effects`.
-    """
+    """All contrasts of several experiments, named in ``experiment``, with ``seen`` of :func:`comparing.judged`."""
     there = [table.assign(experiment=name) for name, table in tables.items() if len(table)]
     if not there:
-        return pd.DataFrame(columns=[*_COLUMNS, "experiment", "corrected", "seen"])
+        return pd.DataFrame(columns=[*_COLUMNS, "experiment", "seen"])
     table = pd.concat(there, ignore_index=True)
-    return judged(table, withheld=table["variant"].isna(), family=table["variant"] == AGAIN)
+    return judged(table, withheld=table["variant"].isna())
 
 
 _COLUMNS = [
@@ -143,8 +140,8 @@ _COLUMNS = [
     "ratio",
     "low",
     "high",
+    "kind",
     "p",
-    "t_p",
     "apart",
     "smallest",
     "blocks",

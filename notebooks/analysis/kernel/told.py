@@ -10,7 +10,8 @@ import pandas as pd
 from analysis.allocators.told import change, interval
 from analysis.kernel.settings import AGAIN, AS_IT_IS, SETTINGS, Setting
 from harness.page.tables import NO_VALUE, quantile
-from harness.thought.comparing import fewest_blocks
+from harness.thought.comparing import MATTERS
+from harness.thought.deciding import FEWEST_TO_DECIDE
 from harness.thought.inference import FEWEST_RUNS
 
 AT_THE_QUEUE = ("first_try_share", "ListenOverflows")
@@ -42,17 +43,21 @@ FOR_CLIENTS = ("success_rate", "p50_or_more_ms", "p99_or_more_ms")
 
 
 def moved(row: Mapping[Any, Any]) -> str:
-    """``median latency 2.05 s → 1.22 s: −40.4 % (−40.6 % to −40.1 %)``, or that none was seen, and what would be.
+    """``median latency 2.05 s → 1.22 s: −40.4 % (95 % interval −40.6 % to −40.1 %)``, geometric means and their ratio.
 
-    Where the interval alone excludes no difference, and nothing is established among so many comparisons, it says so.
+    Or that there is none that matters, and which would have been seen. Where the interval excludes no difference and
+    not what does not matter, it says so.
     """
     label, _, form = MEASURES[row["measure"]]
     values = f"{label} {form(row['before'])} → {form(row['after'])}"
     if row["seen"] != "nothing":
         return f"{values}: {interval(row)}"
     if row["low"] > 1 or row["high"] < 1:
-        few = f", {row['blocks']} blocks are too few" if row["blocks"] < fewest_blocks() else ""
-        return f"{values}: {interval(row)}, not established among all comparisons (p = {row['corrected']:.2g}{few})"
+        few = f"not shown, {row['blocks']} blocks are too few"
+        why = few if row["blocks"] < FEWEST_TO_DECIDE else f"not shown to be {MATTERS:.0%} or more"
+        return f"{values}: {interval(row)}, {why}"
+    if row["kind"] == "none":
+        return f"{values}: the same in {row['blocks']} of {row['blocks']} blocks"
     return f"{values}: no difference that this design can see (smallest detectable {change(row['smallest'])})"
 
 
@@ -62,7 +67,7 @@ def told(found: pd.DataFrame, variant: str) -> str:
 
 
 def seen_in(found: pd.DataFrame, variant: str) -> pd.DataFrame:
-    """The established effects of a variant."""
+    """The effects of a variant that are seen."""
     return found[(found["variant"] == variant) & (found["seen"] != "nothing")]
 
 
@@ -83,7 +88,7 @@ def happened(found: pd.DataFrame, variant: str) -> str:
 
 
 def _shown_or_suggested(rows: pd.DataFrame) -> pd.Series:
-    """Which comparisons have an effect that is established, or that at least their own interval has."""
+    """Which comparisons have an effect that is seen, or that at least their own interval has."""
     return (rows["seen"] != "nothing") | (rows["low"] > 1) | (rows["high"] < 1)
 
 
@@ -146,7 +151,7 @@ def answers(found: pd.DataFrame) -> list[str]:
         f"- **What helps clients in such a storm**: {told(by_advice['set it'], FOR_CLIENTS)}.",
         f"- **What harms them**: {told(by_advice['leave it'], FOR_CLIENTS)}.",
         f"- **What does both**: {told(by_advice['weigh it'], FOR_CLIENTS)}.",
-        f"- **Suggested by an interval alone**, as one in twenty is by nothing: {'; '.join(suggested) or 'none'}.",
+        f"- **A difference that may be less than {MATTERS:.0%}**: {'; '.join(suggested) or 'none'}.",
         f"- **No difference that this design can see** in any measure: "
         f"{', '.join(f'`{_name(one)}`' for one in silent) or 'of none of them'}.",
     ]
@@ -171,7 +176,7 @@ def operators_table(found: pd.DataFrame, elsewhere: Mapping[str, str]) -> pd.Dat
 
 
 def numbers(found: pd.DataFrame) -> pd.DataFrame:
-    """Ratio and interval of each comparison: a row for each variant, one column each measure; ▲ ▼ where established."""
+    """Ratio and interval of each comparison: a row for each variant, one column each measure; ▲ ▼ where one is seen."""
     if found.empty:
         return pd.DataFrame()
     signs = {"more": " ▲", "less": " ▼", "nothing": ""}
@@ -193,8 +198,8 @@ def of_itself(found: pd.DataFrame) -> str:
     inside = int(((control["low"] <= 1) & (control["high"] >= 1)).sum())
     seen = int((control["seen"] != "nothing").sum())
     return (
-        f"The storm as it is, compared with itself in the same blocks, has *no difference* inside its 95 % interval in "
-        f"{inside} of {len(control)} comparisons; {seen or 'none'} of them would pass for an effect."
+        f"The storm as it is, compared with itself in the same blocks, has *no difference* inside its interval in "
+        f"{inside} of {len(control)} comparisons; {seen or 'none'} of them would pass for an effect of {MATTERS:.0%}."
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import pandas as pd
 
 from analysis.mitigations.policies_told import shares, times
-from analysis.mitigations.ways import SAYS_WHY, TURNED_AWAY
+from analysis.mitigations.ways import BETTER, SAYS_WHY, TURNED_AWAY, Found, compared
 from analysis.mitigations.ways_told import median_and_ends
 from harness.page import notebook as say
 from harness.page.tables import quantile
@@ -156,13 +157,17 @@ def overload(runs: pd.DataFrame, alone: str) -> str:
     much of what the server did was in vain; and what those read who are turned away in the best way.
     """
     kinds = runs.groupby("variant", sort=False, observed=True)
-    good, fewest, most = (kinds["good_per_s"].agg(name) for name in ("median", "min", "max"))
+    good = kinds["good_per_s"].median()
     best = str(good.idxmax())
+    ranked = compared(runs, alone, {"good_per_s": BETTER["good_per_s"]})
+    by_found = {word: [one.variant for one in ranked if one.found == word] for word in get_args(Found)}
     said = f"alone {good[alone]:,.0f} good answers a second, most with *{best}*, {good[best]:,.0f}"
     means = kinds[["timed_out", "turned_away", "cut_off"]].mean().loc[best]
     said += f" ({means['turned_away']:.0%} turned away, {means['timed_out']:.0%} timed out, {means['cut_off']:.0%} cut "
-    more = _valued(good[fewest > most[alone]])
-    said += f"off). In every storm more than alone with {more}; fewer with {_valued(good[most < fewest[alone]])}"
+    said += f"off). In every storm more than alone with {_valued(good[by_found['better']])}"
+    if in_all := by_found["fewer answered"]:
+        said += f"; more while the load lasts, and fewer in all, with {_valued(good[in_all])}"
+    said += f"; fewer with {_valued(good[by_found['worse']])}"
     wasted = kinds["wasted_share"].median()
     if wasted[[alone, best]].notna().all():
         in_best = _in_vain(wasted[[best]], _signs(runs)[best])

@@ -8,9 +8,10 @@ from typing import Literal, get_args
 import pandas as pd
 
 from analysis.mitigations.policies import waited_out
-from harness.page.numbers import with_ends
+from harness.page.numbers import with_spread
 from harness.page.tables import quantile
 from harness.thought.comparing import increases, limited, ratio, reduces
+from harness.thought.inference import geometric_mean
 from harness.thought.stats import median_of_runs
 
 _TIME = "wanted_p99_ms"
@@ -18,11 +19,13 @@ _Change = Literal["longer", "shorter", "alike", "not decided"]
 
 
 def cold_pools(runs: pd.DataFrame) -> str:
-    """For each server and way of connecting: 99th percentile and connections made, medians over storms."""
+    """For each server and way of connecting: 99th percentile, the geometric mean over storms, as ratios are of these,
+    and connections made, their median. A quantile among the unanswered counts as the timeout.
+    """
     lines = []
-    for server, storms in runs.groupby("server", sort=False):
+    for server, storms in waited_out(runs).groupby("server", sort=False):
         ways = [
-            f"*{variant}* {quantile(median_of_runs(of[_TIME]))} ({of['connections_made'].median():,.0f})"
+            f"*{variant}* {quantile(geometric_mean(of[_TIME].to_list()))} ({of['connections_made'].median():,.0f})"
             for variant, of in storms.groupby("variant", sort=False, observed=True)
         ]
         lines.append(f"{server}: {', '.join(ways)}")
@@ -86,5 +89,5 @@ def _against(runs: pd.DataFrame, variant: str, first: str) -> Iterator[tuple[str
             kind = "not decided"
         else:
             kind = "longer" if longer else "alike"
-        said = with_ends(change.ratio.value, change.ratio.ends, "ratio")
+        said = with_spread(change.ratio, "ratio")
         yield str(server), kind, f"{'at most ' * bound}{said}"

@@ -11,7 +11,7 @@ from analysis.files.emfile import ran_out
 from analysis.mitigations.fewer import TOLD, Bound, Way, comparisons
 from analysis.mitigations.policies import HTTP2, PLAIN, POOL, good_pools
 from harness.page import notebook as say
-from harness.page.numbers import points, with_ends
+from harness.page.numbers import points, with_spread
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
 from harness.thought.comparing import limited
 from harness.thought.stats import median_of_runs
@@ -80,7 +80,7 @@ def spoken(runs: pd.DataFrame) -> str:
 
 
 def means(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and way of connecting: means over storms with their 95 % intervals.
+    """A row for each server and way of connecting: means over storms with their intervals.
 
     Times count from when a request was wanted; of the plain storm also from when a client had issued it.
     """
@@ -105,7 +105,7 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def compared(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for each server and fewer connections: ratios to the plain storm there with their 95 % intervals, and the
+    """A row for each server and fewer connections: ratios to the plain storm there with their intervals, and the
     difference in who is answered.
 
     A time that is a bound has its sign (:data:`fewer.Bound`); where nothing is known of it there is a dash.
@@ -116,8 +116,8 @@ def compared(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(values: pd.Series) -> str:
-    """Mean and interval of a share over storms; where it is the same in all of them, that."""
-    return say.percent(values.iloc[0]) if values.nunique() == 1 else say.mean_and_interval(values, say.percent)
+    """Mean and interval of a share over storms."""
+    return say.mean_and_interval(values, say.percent)
 
 
 def times(values_ms: pd.Series) -> str:
@@ -225,7 +225,7 @@ def _ratio(one: Way, measure: str) -> str:
     found, bound = one.ratios[measure], one.bounds.get(measure, "equal")
     if found is None or bound == "unknown":
         return NO_VALUE
-    return _SIGNS[bound] + with_ends(found.ratio.value, found.ratio.ends, "ratio")
+    return _SIGNS[bound] + with_spread(found.ratio, "ratio")
 
 
 def _named(over: str, pool: int) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.mitigations.ways import BY_CHANCE, FEWEST_STORMS, QUANTILES, Ranked, trade_offs
 from harness.page import notebook as say
+from harness.page.interval import CALLED
 from harness.page.tables import NO_VALUE, UNANSWERED, quantile
 from harness.thought.stats import median_of_runs
 
@@ -29,6 +30,8 @@ DONE_TO_CLIENTS = ("success_rate", *QUANTILES, "good_per_s")
 """Measures of which a mitigation that makes them worse backfires; the others are what it costs."""
 HELPS_THE_TAIL = "helps the tail, costs the median"
 COSTS_THE_TAIL = "helps the median, costs the tail"
+FEWER_IN_ALL = "has more answered while the load lasts, and fewer in all"
+"""What :func:`analysis.mitigations.ways.compared` finds as ``fewer answered`` is no help."""
 NEARLY_ALL = 0.99
 _ALIKE = "no difference that shows in every storm"
 _WHY_NOT: Mapping[str, str] = {
@@ -42,9 +45,7 @@ _WHY_NOT: Mapping[str, str] = {
 def all_of_them(runs: pd.DataFrame, found: Sequence[Ranked]) -> pd.DataFrame:
     """The table of all mitigations: a row for each server and mitigation, medians with the lowest and highest storm.
 
-    Of five storms these are ends of an interval of the median at 94 %: that all lie on one side of it has a chance of
-    2 in 2 ** 5. *brings* and *costs* say what is better and worse than without, in every storm, as ratios of the same
-    medians.
+    *brings* and *costs* say what is better and worse than without, in every storm, as ratios of the same medians.
     """
     rows = []
     for (server, variant), storms in runs.groupby(["server", "variant"], sort=False, observed=True):
@@ -281,9 +282,9 @@ def _change(one: Ranked) -> str:
 
 
 def median_and_ends(values: pd.Series, form: Callable[[float], str]) -> str:
-    """``1.46 s (1.43 s to 1.50 s)``: median, lowest and highest storm; one of them where they look alike."""
+    """``1.46 s (range 1.43 s to 1.50 s)``: median, lowest and highest storm; one of them where they look alike."""
     known = values.dropna()
     if known.empty:
         return NO_VALUE
     low, median, high = (form(value) for value in (known.min(), median_of_runs(known), known.max()))
-    return median if low == high else f"{median} ({low} to {high})"
+    return median if low == high else f"{median} ({CALLED['range']} {low} to {high})"

@@ -32,7 +32,7 @@ or the construction of the fault. Connections of which that source says nothing 
 of two causes, that is either-or. Drivers are those of episodes of a full queue, where the fault has one to name.
 
 {rows:,} connections scored: {right:.3%} right, {unknown:.3%} `unknown`, {wrong:.3%} wrong. Measured on {caption},
-{date}, Storm Lab {version}, rules {rules}.
+with the {engine} engine, {date}, Storm Lab {version}, rules {rules}.
 
 {friendly}
 
@@ -56,10 +56,11 @@ What is seen of these looks like another fault, or like none.
 """
 
 
-def document(matrix: Sequence[Mapping[str, Any]], host: Host) -> dict[str, Any]:
+def document(matrix: Sequence[Mapping[str, Any]], host: Host, engine: str) -> dict[str, Any]:
     """What is kept of a calibration, with where and when it was made."""
     return {
         "host": host.caption,
+        "engine": engine,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "version": __version__,
         "rules_version": RULES_VERSION,
@@ -67,9 +68,9 @@ def document(matrix: Sequence[Mapping[str, Any]], host: Host) -> dict[str, Any]:
     }
 
 
-def export(matrix: Sequence[Mapping[str, Any]], host: Host) -> None:
+def export(matrix: Sequence[Mapping[str, Any]], host: Host, engine: str) -> None:
     """Write the committed result and the page. Raises: OSError."""
-    kept = document(matrix, host)
+    kept = document(matrix, host, engine)
     write_whole(RESULT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     PAGE.parent.mkdir(exist_ok=True)
     write_whole(PAGE, page(kept))
@@ -86,6 +87,7 @@ def page(kept: Mapping[str, Any]) -> str:
         rows=rows,
         **{name: sum(row[name] for row in matrix) / max(1, rows) for name in ("right", "unknown", "wrong")},
         caption=kept["host"],
+        engine=kept.get("engine", "python"),
         date=kept["date"],
         version=kept["version"],
         rules=kept["rules_version"],

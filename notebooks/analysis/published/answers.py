@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.published import conditions as tell
 from analysis.published.bands import HALF, Band, grazing, inside, within
 from analysis.published.blame import fails
 from analysis.published.rivals import ALIKE, OF_HYPER, against, as_demanded, as_published, beside_rivals
 from analysis.published.told import SHARE, at_name, ipv4_only, late_answer, runner_answer, shallow, stuck_answer
-from harness.page.notebook import percent, span
-from harness.thought.inference import mean_share, unpaired_p
+from harness.page.interval import differs, worded
+from harness.page.notebook import over_kinds, percent, span
+from harness.thought.inference import mean_share
 
 UNTREATED, PRINTED = "untreated", ("socket2, 4096", "socket2, 4096, left blocking")
 """Of the remedies: the program without any, and with the backlog as printed, on Tokio."""
@@ -147,17 +149,24 @@ def left_open(tried: Tried) -> str:
 def _comes_back(tried: Tried) -> str:
     deaf = tried.address[ipv4_only(tried.address)]
     mine = deaf.index.isin(at_name(tried.address, tried.old).index)
-    as_it_was, changed = deaf.loc[mine, "success_rate"], deaf.loc[~mine, "success_rate"]
-    both = deaf["server"].isin(deaf.loc[~mine, "server"])  # in more than one way
-    p = unpaired_p(deaf.loc[mine & both, "success_rate"].to_list(), changed.to_list())
-    same = HALF[0] <= as_it_was.mean() <= HALF[1] and changed.mean() >= tell.WHOLE
+    as_it_was, changed = (over_kinds(attacks, "success_rate", "plan_hash") for attacks in (deaf[mine], deaf[~mine]))
+    same = HALF[0] <= as_it_was.value <= HALF[1] and changed.value >= tell.WHOLE
     return (
         f"- **The published failure** {'comes back' if same else 'does not come back as it was'}: {tried.old} at "
-        f"`localhost` gets {percent(as_it_was.mean())} from servers on 127.0.0.1, and {percent(changed.mean())} with "
-        f"another version or the literal address (p = {p:.4f}, permutation test over {both.sum()} attacks on "
-        f"{', '.join(dict.fromkeys(deaf.loc[both, 'server']))}). "
+        f"`localhost` gets {worded(as_it_was, percent)} from servers on 127.0.0.1, and {worded(changed, percent)} with "
+        f"another version or the literal address{_on_each(deaf, mine)}. "
         + ("It is no matter of a backlog." if shallow(deaf[mine]) else "But its queue was full at times.")
     )
+
+
+def _on_each(deaf: pd.DataFrame, mine: NDArray[np.bool_]) -> str:
+    """Whether that differs on each server that was called in both ways; empty if there is none."""
+    said = [
+        f"{server} {differs(*(of_it.to_list() for _, of_it in attacks.groupby(mine[place])['success_rate']))}"
+        for server, attacks in deaf.groupby("server", sort=False)
+        if 0 < mine[place := deaf["server"].to_numpy() == server].sum() < place.sum()
+    ]
+    return f" (a difference on {'; '.join(said)})" if said else ""
 
 
 def pulses_answer(everything: pd.DataFrame) -> str:

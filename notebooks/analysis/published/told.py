@@ -13,7 +13,7 @@ from analysis.published.bands import Band, mostly_inside
 from analysis.published.rivals import OF_HYPER, RIVALS
 from harness.errors import MachineError
 from harness.lab import Source, record
-from harness.page.notebook import counts, mean_and_interval, percent, span
+from harness.page.notebook import counts, mean_and_interval, mean_over_kinds, percent, span
 from harness.page.tables import quantile
 from harness.plan import Plan
 from harness.plan.attack import DESCRIBED
@@ -116,7 +116,8 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
     for (tool, target), same in attacks[deaf].groupby(["tool", "target"], sort=False):
         refused, failed = int(refused_on_ipv6(same).sum()), int((same["requests"] - same["answered"]).sum())
         kind = f"; refused on `[::1]`: {refused:,} of the {failed:,} that failed" if failed else ""
-        answered, servers = mean_and_interval(same["success_rate"], percent), ", ".join(dict.fromkeys(same["server"]))
+        answered = mean_over_kinds(same, "success_rate", "plan_hash", percent)
+        servers = ", ".join(dict.fromkeys(same["server"]))
         lines.append(
             f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): {answered} of about {requests:,} "
             f"requests answered{kind}."

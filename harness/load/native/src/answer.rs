@@ -117,6 +117,7 @@ impl Answer {
                 }
                 Part::ChunkSize => match httparse::parse_chunk_size(rest).map_err(|_| Bad)? {
                     Status::Complete((taken, size)) => {
+                        lines(&rest[..taken])?;
                         fits(taken)?;
                         self.part = if size == 0 {
                             Part::Trailers
@@ -327,6 +328,16 @@ pub fn stamp(value: &[u8]) -> Option<i64> {
     number(value).map(|stamp| stamp as i64)
 }
 
+/// A line ends with both of its bytes: another reader might take one for no end (RFC 9112, section 11.1).
+fn lines(bytes: &[u8]) -> Result<(), Bad> {
+    let mut ends = memchr::memchr_iter(b'\n', bytes);
+    if ends.all(|end| end > 0 && bytes[end - 1] == b'\r') {
+        Ok(())
+    } else {
+        Err(Bad)
+    }
+}
+
 fn fits(bytes: usize) -> Result<(), Bad> {
     if bytes > MOST_HEAD_BYTES {
         Err(Bad)
@@ -391,7 +402,10 @@ impl Answer {
     fn head(&mut self, data: &[u8]) -> Result<Option<usize>, Bad> {
         self.parsed = data.len();
         let parsed = however_many(parse::<FEW_FIELDS>(data), || parse::<MOST_FIELDS>(data))?;
-        let Some(head) = parsed else { return Ok(None) };
+        let Some(head) = parsed else {
+            return lines(data).map(|()| None);
+        };
+        lines(&data[..head.bytes])?;
         fits(head.bytes)?;
         let fields = head.fields?;
         self.accepted_ns = fields.accepted_ns.unwrap_or(self.accepted_ns);
@@ -423,7 +437,10 @@ impl Answer {
         let parsed = however_many(parse_trailers::<FEW_FIELDS>(data), || {
             parse_trailers::<MOST_FIELDS>(data)
         })?;
-        let Some(bytes) = parsed else { return Ok(None) };
+        let Some(bytes) = parsed else {
+            return lines(data).map(|()| None);
+        };
+        lines(&data[..bytes])?;
         fits(bytes)?;
         self.part = Part::Nothing;
         Ok(Some(bytes))
