@@ -53,30 +53,41 @@ def test_a_folder_in_a_message_is_left_out_and_an_address_stays() -> None:
     ],
 )
 def test_an_ambition_is_decided_by_the_whole_interval(low: float, high: float, said: str) -> None:
-    assert page.verdict({"ratio": (low + high) / 2, "low": low, "high": high}, 0.95) == said
+    assert page.verdict({"ratio": (low + high) / 2, "low": low, "high": high, "kind": "t"}, 0.95) == said
 
 
 def test_nothing_is_decided_without_a_ratio_or_an_ambition() -> None:
     assert page.verdict(None, 1.0) is None
-    assert page.verdict({"ratio": None, "low": None, "high": None}, 1.0) is None
-    assert page.verdict({"ratio": 1.0, "low": 1.0, "high": 1.0}, None) is None
+    assert page.verdict({"ratio": None, "low": None, "high": None, "kind": "none"}, 1.0) is None
+    assert page.verdict({"ratio": 1.0, "low": 1.0, "high": 1.0, "kind": "t"}, None) is None
+    assert page.verdict({"ratio": 1.1, "low": None, "high": None, "kind": "none"}, 1.0) == "undecided"
+
+
+def test_the_fastest_peer_is_the_one_of_which_the_lab_is_the_least_part(results: Json) -> None:
+    for one in results["comparisons"]:
+        for measure in page.MEASURES:
+            ratios = {each["contender"]: each[measure]["ratio"] for each in one["contenders"] if each[measure]}
+            if peers := {name: ratios[name] for name in one["peers"]}:
+                best = page.best_peer(one, measure)
+                assert best is not None and best[measure]["ratio"] == min(peers.values())
 
 
 def test_generators_that_were_not_here_are_named(results: Json) -> None:
     alone = copy.deepcopy(results)
     for one in alone["comparisons"]:
         one["contenders"] = [each for each in one["contenders"] if each["contender"] == alone["lab"]]
+        one["peers"] = []
     for tool in alone["tools"].values():
         tool["version"] = None
     said = page.page(alone)
     assert "No other generator was here" in said
     for name in alone["tools"]:
-        assert f"{name} (Debian:" in said
+        assert f"{name} ({alone['tools'][name]['source']})" in said
     assert "ratios" not in page.figures(alone)
 
 
 def test_a_machine_on_which_every_trial_failed_has_a_page(results: Json) -> None:
-    nothing = {"ratio": None, "low": None, "high": None, "rounds": 0, "each": []}
+    nothing = {"ratio": None, "low": None, "high": None, "kind": "none", "rounds": 0, "each": []}
     failed = copy.deepcopy(results)
     failed["trials"] = [
         {**{name: trial[name] for name in ("round", "comparison", "contender")}, "error": "it did", "others": None}
@@ -85,7 +96,8 @@ def test_a_machine_on_which_every_trial_failed_has_a_page(results: Json) -> None
     for one in failed["comparisons"]:
         one["remarks"] = [f"round {number}, wrk: it did" for number in range(1, 9)]
         for each in one["contenders"]:
-            each |= dict.fromkeys(("rate_per_s", "user_us", "system_us", "server_busy", "others"))
+            each |= dict.fromkeys(("rate_per_s", "user_us", "system_us", "user_share", "server_busy", "others"))
+            each["lateness_us"] = None
             each |= dict.fromkeys(("by_rate", "by_cpu"), None if each["contender"] == failed["lab"] else nothing)
     said = page.page(failed)
     assert "and 3 more" in said
