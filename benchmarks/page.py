@@ -34,7 +34,6 @@ from page_words import Json, and_list, bullets, count, in_us, listed, moment, pe
 
 HERE = Path(__file__).parent
 PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
-WITNESSES = HERE / "witness_cost.json"
 REMARKS_SHOWN = 5
 NONE = "–"
 
@@ -64,7 +63,6 @@ def page(results: Json) -> str:
         *shortfalls(results),
         "## How late an open loop issues",
         *open_loops(results, drawn),
-        *witnesses(),
         "## What this cannot decide",
         bullets(undecidable(results)),
         "## How quiet the machine was",
@@ -108,24 +106,6 @@ took longer than two ticks of the kernel's clock.
 
 It stays Python: a compiled agent would need a toolchain on every reader's machine, or be a second one beside the \
 readable one. Where the generator was the limit, the run says so."""
-
-
-def witnesses() -> list[str]:
-    """What stamps, probe and ledger cost a run; nothing where that was not measured."""
-    if not WITNESSES.exists():
-        return []
-    found = json.loads(WITNESSES.read_text())
-    load = found["load"]
-    return [
-        "## What watching costs",
-        f"Time that a connection takes with each witness against without any: {load['clients']:,} connections to "
-        f"{found['server']}, {load['concurrency']} at a time, on CPUs of their own, which is where every microsecond "
-        f"shows. {found['rounds']} interleaved rounds, geometric means of the rounds' ratios with bootstrap-t "
-        f"intervals; {found['host']}.",
-        table(("witness", "answers/s", "ratio", "95 % interval"), found["rows"], right=("answers/s", "ratio")),
-        "All are on by default nevertheless: causes are decided on what they saw. Where speed is the question, "
-        "`--no-stamps`, `--no-probe` and `--no-ledger` leave them out.",
-    ]
 
 
 def warning(results: Json) -> list[str]:
@@ -172,7 +152,7 @@ def method(results: Json) -> list[str]:
         "times, retransmissions and its end, to the same files as in every `stormlab run`; the lab's answers and times "
         "here are read from these rows. The server's accept stamps are on, for all generators alike. Not in these "
         "numbers: the probe, the ledger, and what happens to the rows after the storm. What a whole "
-        "`stormlab run` pays for stamps, probe and ledger is measured by [`witness_cost.py`](witness_cost.py), below, "
+        "`stormlab run` pays for stamps, probe and ledger is in [What watching costs](../docs/witnesses.md), "
         "what a row takes on disk by [`row_cost.py`](row_cost.py).",
     ]
 
