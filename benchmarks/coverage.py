@@ -16,7 +16,7 @@ from harness import PROJECT, load_plan
 from harness.events.store import write_whole
 from harness.plan import PLANS, Plan
 from harness.thought.comparing import MATTERS
-from harness.thought.deciding import FEWEST_TO_DECIDE, decide_share
+from harness.thought.deciding import FEWEST_TO_DECIDE, decide, difference_of
 from harness.thought.inference import Interval, mean_of_runs, mean_share, smallest_detectable_ratio
 
 PAGE = PROJECT / "docs" / "statistics.md"
@@ -73,7 +73,7 @@ def false_alarms(runs: int, repeats: int = 400) -> float:
     """How often two groups from the same source are decided to differ, either way: a margin of nothing."""
     random = np.random.default_rng([SEED, runs])
     groups = (random.beta(30, 20, (2, runs)) for _ in range(repeats))
-    return float(np.mean([decide_share(*group, 0.0).holds is not None for group in groups]))
+    return float(np.mean([decide(difference_of(*group), 0.0).holds is not None for group in groups]))
 
 
 def smallest_decided(measure: str, spread: float, runs: int) -> str:

@@ -37,7 +37,6 @@ from page_words import Json, and_list, bullets, count, in_us, listed, moment, pe
 
 HERE = Path(__file__).parent
 PAGE, RESULTS, FIGURES = HERE / "README.md", HERE / "results.json", HERE / "figures"
-WITNESSES = HERE / "witness_cost.json"
 REMARKS_SHOWN = 5
 NONE = "–"
 
@@ -65,7 +64,6 @@ def page(results: Json) -> str:
         *shown(drawn, "cpu"),
         "## How late an open loop issues",
         *lateness(results, drawn),
-        *witnesses(),
         "## How it was measured",
         *method(results),
         table(("what", "found"), where(results)),
@@ -175,24 +173,6 @@ for the C loop as for the agent: connect, send, receive and close. Connections a
 without a reset.""".replace("\n", " ")
 
 
-def witnesses() -> list[str]:
-    """What stamps, probe and ledger cost a run; nothing where that was not measured."""
-    if not WITNESSES.exists():
-        return []
-    found = json.loads(WITNESSES.read_text())
-    load = found["load"]
-    return [
-        "## What watching costs",
-        f"Time that a connection takes with each witness against without any: {load['clients']:,} connections to "
-        f"{found['server']}, {load['concurrency']} at a time, on CPUs of their own, which is where every microsecond "
-        f"shows. {found['rounds']} interleaved rounds, geometric means of the rounds' ratios with bootstrap-t "
-        f"intervals; {found['host']}.",
-        table(("witness", "answers/s", "ratio", "95 % interval"), found["rows"], right=("answers/s", "ratio")),
-        "All are on by default nevertheless: causes are decided on what they saw. Where speed is the question, "
-        "`--no-stamps`, `--no-probe` and `--no-ledger` leave them out.",
-    ]
-
-
 def warning(results: Json) -> list[str]:
     if not too_few(results):
         return []
@@ -213,7 +193,7 @@ def method(results: Json) -> list[str]:
         "times, retransmissions and its end, to the same files as in every `stormlab run`; the lab's answers and times "
         "here are read from these rows. The server's accept stamps are on, for all generators alike. Not in these "
         "numbers: the probe, the ledger, and what happens to the rows after the storm. What a whole "
-        "`stormlab run` pays for stamps, probe and ledger is measured by [`witness_cost.py`](witness_cost.py), below, "
+        "`stormlab run` pays for stamps, probe and ledger is in [What watching costs](../docs/witnesses.md), "
         "what a row takes on disk by [`row_cost.py`](row_cost.py).",
     ]
 

@@ -15,7 +15,6 @@ from harness.plan import Plan
 from harness.thought.deciding import FEWEST_TO_DECIDE, Decision, decide, decide_over_strata, exact_p
 from harness.thought.inference import (
     CONFIDENCE,
-    FEWEST_FOR_T,
     FEWEST_RUNS,
     Difference,
     Effect,
@@ -151,26 +150,19 @@ def ratio_in_blocks(values: pd.DataFrame, changed: str, untouched: str) -> tuple
     return paired_ratio(both[changed].to_list(), both[untouched].to_list()), both
 
 
-def judged(table: pd.DataFrame, *, withheld: pd.Series) -> pd.DataFrame:
-    """Comparisons, as :class:`inference.Effect` has them, with ``seen``: each by itself.
+def judged(table: pd.DataFrame, *, withheld: pd.Series, core: pd.Series) -> pd.DataFrame:
+    """Comparisons, as :class:`inference.Effect` has them, with ``seen``.
 
-    An effect is seen where blocks enough have it and their whole interval is beyond what matters, which next to no
-    comparison is in which nothing differs, however many there are: the controls of a plan say how many are.
+    An effect is seen where blocks enough have it and their whole interval is beyond what matters. Among the comparisons
+    of a core question, which ``core`` names and leaves null for all others, that is not enough: either all storms of
+    one side are above all of the other, or the exact p of the signs is small, corrected for their number (Holm).
     """
     enough = table["blocks"] >= FEWEST_TO_DECIDE
-    seen = [withheld, enough & (table["low"] > 1 + MATTERS), enough & (table["high"] < 1 / (1 + MATTERS))]
-    return table.assign(seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
-
-
-def corrected(table: pd.DataFrame, core: pd.Series) -> pd.DataFrame:
-    """Comparisons of :func:`judged` that are one claim's core: ``seen`` is corrected (Holm) within each of ``core``.
-
-    Blocks enough that are all apart need no p, and none is corrected for it.
-    """
-    apart = table["apart"].astype(bool) & (table["blocks"] >= FEWEST_FOR_T)
-    p = table["p"].where(table["seen"].isin(DECIDED) & ~apart).dropna()
+    p = table["p"].mask(withheld | ~enough | table["apart"].astype(bool)).dropna()
     chance = p.groupby(core).transform(lambda each: holm(each.to_list())) >= 1 - CONFIDENCE
-    return table.assign(seen=table["seen"].mask(chance.reindex(table.index, fill_value=False), "nothing"))
+    sure = enough & ~chance.reindex(table.index, fill_value=False)
+    seen = [withheld, sure & (table["low"] > 1 + MATTERS), sure & (table["high"] < 1 / (1 + MATTERS))]
+    return table.assign(core=core, seen=np.select(seen, ["withheld", *EFFECTS], "nothing"))
 
 
 def _pairs(

@@ -74,7 +74,7 @@ def decide_share(
     """Whether a share is higher by more than ``margin``; ``margin`` may be negative, for whether it is not lower."""
     one, other = (np.asarray(group, np.float64) for group in (changed, untouched))
     return _with_p(
-        decide(_difference(one, other), margin, untouched=float(other.mean()), needed=fewest(run_s)), one, other
+        decide(difference_of(one, other), margin, untouched=float(other.mean()), needed=fewest(run_s)), one, other
     )
 
 
@@ -85,7 +85,7 @@ def decide_ratio(
     one, other = (np.asarray(group, np.float64) for group in (changed, untouched))
     if not (np.all(one > 0) and np.all(other > 0)):
         raise ValueError("ratios need positive measures")
-    logs = _difference(np.log(one), np.log(other))
+    logs = difference_of(np.log(one), np.log(other))
     value, low, high = np.exp([logs.value, logs.low, logs.high]).tolist()
     found = Interval(value, low, high, logs.runs, logs.kind)
     return _with_p(decide(found, margin, needed=fewest(run_s)), one, other)
@@ -131,7 +131,7 @@ def _with_p(decision: Decision, one: Floats, other: Floats) -> Decision:
     return replace(decision, p=None if separate else exact_p(one.tolist(), other.tolist()), apart=separate)
 
 
-def _difference(one: Floats, other: Floats) -> Interval:
+def difference_of(one: Floats, other: Floats) -> Interval:
     """Difference of two means by Welch's t; the widest range of differences where there are too few runs for it."""
     value, runs = float(one.mean() - other.mean()), min(len(one), len(other))
     if max(np.ptp(one), np.ptp(other)) < ROUNDING:

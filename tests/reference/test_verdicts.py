@@ -377,9 +377,8 @@ def test_s4_leads_with_the_published_generator(reference: Evidence) -> None:
     on_rivals = attacks[attacks["server"].isin(["go", "node"]) & (attacks["tool"] == "vegeta-12.11.1")]
     verdict = RULES["S4"](reference)
     assert verdict.statement.startswith("Under the published generator Go answers 100.00%")
-    assert f"Node.js answers 100.00% (100.00% to 100.00%) in {sum(on_rivals['server'] == 'node')} attacks" in (
-        verdict.statement
-    )
+    attacked = sum(on_rivals["server"] == "node")
+    assert f"Node.js answers 100.00% in {attacked} of {attacked}, 99th" in verdict.statement
     assert set(on_rivals["run_id"]) <= set(verdict.run_ids)
     assert "generator" not in RULES["S4"](without_attacks(reference)).statement.partition(". ")[0]
     storms = of_plan(reference, STACKS, scenario="short", server=["go", "node"])
@@ -533,7 +532,8 @@ def test_allocators_are_judged_by_who_is_answered_and_by_what_is_established(ref
 def test_c3_leads_with_the_comparison_that_decides(reference: Evidence) -> None:
     first = RULES["C3"](reference).statement.partition(". ")[0]
     assert first.startswith("An improvement of 5% or more is shown in ")
-    assert "another allocator than the default: CPU time per answer with jemalloc (python" in first
+    assert "another allocator than the default: " in first
+    assert "CPU time per answer with jemalloc (python" in first
 
 
 def test_the_calm_load_is_none_of_high_concurrency(reference: Evidence) -> None:

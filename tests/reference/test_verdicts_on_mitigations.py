@@ -16,6 +16,7 @@ from analysis.claims import backlog, balancer, tuning
 from analysis.claims.evidence import Evidence
 from analysis.claims.judge import RULES
 from analysis.claims.verdict import Verdict
+from analysis.mitigations.ways_told import FEWER_IN_ALL
 from harness.events.tables import OUTCOMES
 from harness.plan import PLANS, Plan, load_plan
 from harness.plan.search import SEARCHES, load_search
@@ -181,10 +182,11 @@ def test_told_no_at_once_is_not_answered_sooner(reference: Evidence) -> None:
     assert "−80.0 pp" in turning_away.statement
 
 
-def test_answers_that_come_after_an_overload_are_nobodys_gain(reference: Evidence) -> None:
-    """Who lets most of them wait answers most after it."""
+def test_more_answers_while_an_overload_lasts_and_fewer_in_all_are_no_help(reference: Evidence) -> None:
+    """Who lets most of them wait answers most after it, and they are answered: notebook 07 counts it so too."""
     more_in_all = judged("A3", balanced(reference, 0.3, 500.0, late=0.3))
-    assert more_in_all.verdict == "reproduced"
+    assert more_in_all.verdict == "true_under_conditions"
+    assert f"It {FEWER_IN_ALL} with: overload" in more_in_all.statement
     assert more_in_all.value == pytest.approx(0.3 / 0.17, abs=0.05)
 
 
@@ -272,7 +274,7 @@ def test_a_search_is_judged_by_fresh_storms_and_by_whether_it_was_needed(referen
     found = judged("A4", searched(reference, "backlog 4096"))
     assert found.verdict == "true_under_conditions", "of one stack"
     assert found.statement.endswith("Undecided: a search on another stack, confirmed on clean ground.")
-    assert (found.value, found.interval) == (1.0, (pytest.approx(0.025**0.1), 1.0))
+    assert (found.value, found.interval, found.interval_kind, found.of_runs) == (1.0, None, None, 10)
     assert "“backlog 4096”" in found.statement
     assert "2 that would have been cheaper were given up" in found.statement
     assert "Node.js in 0 of 5 storms" in found.statement

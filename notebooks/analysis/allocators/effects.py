@@ -52,9 +52,10 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """Every comparison there is in the runs of :func:`in_blocks`: a row for each kind of storm, variant and measure.
 
     Servers with several loads in one experiment come first, over all of them (:data:`POOLED`): storms differ far more
-    than most effects, and many of them see what one kind cannot. ``p`` is that of the signs of the blocks. An effect
-    is ``seen`` (``more``, ``less``) as :func:`comparing.judged` has it, else ``nothing`` is; ``withheld`` where the
-    speed is the generator's, which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
+    than most effects, and many of them see what one kind cannot. ``p`` is that of the signs of the blocks. The
+    ``core`` question is what a server as a whole has of an allocator, in each measure. An effect is ``seen`` (``more``,
+    ``less``) as :func:`comparing.judged` has it, else ``nothing`` is; ``withheld`` where the speed is the generator's,
+    which is no comparison of servers; ``unsteady`` where equal storms pass for an effect.
     ``smallest`` is the smallest ratio above one that blocks of this spread detect, ``limited`` the share of storms
     that the generator limited.
     """
@@ -76,7 +77,9 @@ def effects(runs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=_COLUMNS)
     withheld = table["measure"].isin(GENERATORS) & (table["limited"] >= LIMITED_TOO_OFTEN)
     control = table["variant"] == AGAIN
-    table = judged(table, withheld=withheld)
+    loads = table.groupby(["experiment", "server"])["load"]
+    whole = table["load"].eq(POOLED) | loads.transform(lambda names: POOLED not in set(names))
+    table = judged(table, withheld=withheld, core=table["measure"].where(whole & ~control))
     kinds = pd.MultiIndex.from_frame(table[[*_KIND, "measure"]])
     unsteady = kinds.isin(kinds[control & table["seen"].isin(EFFECTS)])
     table["seen"] = table["seen"].mask(unsteady & ~control & ~withheld, "unsteady")

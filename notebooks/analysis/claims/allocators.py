@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.allocators.effects import AGAIN, POOLED, UNTOUCHED, in_blocks
+from analysis.allocators.effects import AGAIN, UNTOUCHED, in_blocks
 from analysis.allocators.told import MEASURES, compare, where
 from analysis.claims.evidence import Evidence
 from analysis.claims.telling import PACED, decided, pending, title, undecided
 from analysis.claims.verdict import Finding, Verdict, of_gain, told
 from harness.page.notebook import percent
 from harness.plan import PLANS, load_plan
-from harness.thought.comparing import DECIDED, corrected, difference
+from harness.thought.comparing import DECIDED, difference
 from harness.thought.inference import Interval
 
 PLANNED = ("03-allocators-speed", "03-allocators-memory", "03-allocators-large")
@@ -81,10 +81,7 @@ def _verdict(name: str, runs: pd.DataFrame, what: str) -> Verdict:
 
 def _core(found: pd.DataFrame) -> pd.DataFrame:
     """Each server as a whole, over all its loads of an experiment, in each measure of speed: what the claim asks."""
-    found = found[found["measure"].isin(SPEEDS) & (found["variant"] != AGAIN)]
-    loads = found.groupby(["experiment", "server"])["load"]
-    whole = found["load"].eq(POOLED) | loads.transform(lambda names: POOLED not in set(names))
-    return corrected(found[whole], found.loc[whole, "measure"])
+    return found[found["measure"].isin(SPEEDS) & found["core"].notna()]
 
 
 def _answers(runs: pd.DataFrame) -> Iterator[Finding]:

@@ -123,12 +123,16 @@ def contrasts(storms: pd.DataFrame, against: Mapping[str, str], measures: Sequen
 
 
 def together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All contrasts of several experiments, named in ``experiment``, with ``seen`` of :func:`comparing.judged`."""
+    """All contrasts of several experiments, named in ``experiment``, with ``seen`` of :func:`comparing.judged`.
+
+    A core question is what the settings of an experiment do to one measure.
+    """
     there = [table.assign(experiment=name) for name, table in tables.items() if len(table)]
     if not there:
-        return pd.DataFrame(columns=[*_COLUMNS, "experiment", "seen"])
+        return pd.DataFrame(columns=[*_COLUMNS, "experiment", "core", "seen"])
     table = pd.concat(there, ignore_index=True)
-    return judged(table, withheld=table["variant"].isna())
+    core = (table["experiment"] + ", " + table["measure"]).where(table["variant"] != AGAIN)
+    return judged(table, withheld=table["variant"].isna(), core=core)
 
 
 _COLUMNS = [

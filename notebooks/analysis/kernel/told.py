@@ -54,7 +54,9 @@ def moved(row: Mapping[Any, Any]) -> str:
         return f"{values}: {interval(row)}"
     if row["low"] > 1 or row["high"] < 1:
         few = f"not shown, {row['blocks']} blocks are too few"
-        why = few if row["blocks"] < FEWEST_TO_DECIDE else f"not shown to be {MATTERS:.0%} or more"
+        small = row["low"] <= 1 + MATTERS and row["high"] >= 1 / (1 + MATTERS)
+        overlap = "not shown, as storms with it and without overlap"
+        why = few if row["blocks"] < FEWEST_TO_DECIDE else f"not shown to be {MATTERS:.0%}" if small else overlap
         return f"{values}: {interval(row)}, {why}"
     if row["kind"] == "none":
         return f"{values}: the same in {row['blocks']} of {row['blocks']} blocks"
@@ -151,7 +153,7 @@ def answers(found: pd.DataFrame) -> list[str]:
         f"- **What helps clients in such a storm**: {told(by_advice['set it'], FOR_CLIENTS)}.",
         f"- **What harms them**: {told(by_advice['leave it'], FOR_CLIENTS)}.",
         f"- **What does both**: {told(by_advice['weigh it'], FOR_CLIENTS)}.",
-        f"- **A difference that may be less than {MATTERS:.0%}**: {'; '.join(suggested) or 'none'}.",
+        f"- **Suggested, and not shown**: {'; '.join(suggested) or 'none'}.",
         f"- **No difference that this design can see** in any measure: "
         f"{', '.join(f'`{_name(one)}`' for one in silent) or 'of none of them'}.",
     ]

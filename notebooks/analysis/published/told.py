@@ -119,8 +119,8 @@ def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
         answered = mean_over_kinds(same, "success_rate", "plan_hash", percent)
         servers = ", ".join(dict.fromkeys(same["server"]))
         lines.append(
-            f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): {answered} of about {requests:,} "
-            f"requests answered{kind}."
+            f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): of about {requests:,} requests "
+            f"answered {answered}{kind}."
         )
     for server, same in attacks[~deaf].groupby("server", sort=False):
         answered, versions = span(same["success_rate"], percent), same["tool"].nunique()
