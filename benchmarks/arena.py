@@ -283,8 +283,8 @@ class Readings:
         others_s = _busy_s(self._task.client_cpus) - self._busy_s - (sum(used_s) - sum(started_s))
         server_s = sum(_cpu_s(self._server)) - self._server_cpu_s
         return Spent(
-            cpu_user_s=ended_s[0] - started_s[0],
-            cpu_system_s=ended_s[1] - started_s[1],
+            cpu_user_s=max(0.0, ended_s[0] - started_s[0]),
+            cpu_system_s=max(0.0, ended_s[1] - started_s[1]),
             server_cpu_s=server_s,
             others_cpu_s=max(0.0, others_s),
             others_server_cpu_s=max(0.0, _busy_s(self._task.server_cpus) - self._server_busy_s - server_s),
@@ -321,10 +321,11 @@ def _cpu_s(pid: int) -> Times:
 
 
 def _begun_cpu_s(pid: int) -> Times:
-    """Of a process's only thread: to the nanosecond (proc(5), schedstat), what is left of a tick as system time."""
-    user_s, system_s = _cpu_s(pid)
+    """Of a process's only thread, to the nanosecond; less than a tick is system time."""
     whole_s = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-    return user_s, max(system_s, whole_s - user_s)
+    user_s, system_s = _cpu_s(pid)
+    own_s = whole_s * user_s / (user_s + system_s) if user_s else 0.0
+    return own_s, whole_s - own_s
 
 
 def _busy_s(cpus: tuple[int, ...]) -> float:
