@@ -93,7 +93,7 @@ SMALL: dict[str, dict[str, str]] = {
         "clients": "300",
         "backlog": "16",
         "stall_ms": "100",
-        "timeout_s": "3",
+        "timeout_s": "2",
         "repeats": "1",
         "unstopped_clients": "300",
         "syn_clients": "300",
