@@ -8,19 +8,33 @@ does not tell a server out of files from SYNs sent again: both can be a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.overflow.pulses import Floats, Pulses, against_shifts
 from harness.thought.episodes import APART_US
+from harness.thought.inference import RESAMPLES, SEED, Floats
 
 SHORTEST_MS = 4.0
 """Stacks wait 5 ms and longer before they try again: net/http is the quickest."""
 NEAR_US = 10_000
 """Files are sampled each 5 ms on small machines: what a wait began with lies within two samples of it."""
 SHIFTS = 201
+
+
+@dataclass(frozen=True)
+class Bond:
+    """What several storms of one kind say of a bond between their waits and what these are said to begin with."""
+
+    share: float
+    """Of each storm, what the bond has: mean."""
+    by_chance: float
+    """The same share when the storm is shifted, in the mean over all shifts."""
+    p: float
+    """One-sided: how often storms shifted at random come as near."""
+    storms: int
 
 
 def silences(lives: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +141,7 @@ def measures(lives: pd.DataFrame, samples: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def find_backoffs(storms: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Pulses:
+def find_backoffs(storms: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Bond:
     """Test storms, each its lives and samples: do waits begin when files run out, more than chance would have it?
 
     Without a bond between the two, the waits of a storm would begin as often with all files open if all were moved by
@@ -140,7 +154,17 @@ def find_backoffs(storms: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Pulses
         measured.append(out_of_files_share(found, full))
         shifts = np.linspace(0, span_us, SHIFTS, endpoint=False)
         curves.append([out_of_files_share(found, full, span_us, shift) for shift in shifts])
-    return against_shifts(measured, np.array(curves))
+    return _against_shifts(measured, np.array(curves))
+
+
+def _against_shifts(measured: Sequence[float], curves: Floats) -> Bond:
+    """What was ``measured`` of each storm against the same storms shifted; ``curves`` has shape (storms, shifts)."""
+    storms, shifts = curves.shape
+    drawn = np.random.default_rng(SEED).integers(0, shifts, (RESAMPLES, storms))
+    by_chance = curves[np.arange(storms), drawn].mean(axis=1)
+    found = float(np.mean(measured))
+    p = (1 + int((by_chance >= found - 1e-12).sum())) / (1 + RESAMPLES)
+    return Bond(found, float(curves.mean()), p, storms)
 
 
 def _near(moments: Floats, since: Floats) -> NDArray[np.bool_]:

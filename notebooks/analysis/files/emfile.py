@@ -78,10 +78,13 @@ def the_symptom(recovery: pd.DataFrame, pause_s: Mapping[str, float], spare: str
 
 def told_apart(storms: pd.DataFrame) -> str:
     """By what the two kinds of pulses differ, and by what they do not."""
-    middle = storms.groupby("variant", sort=False, observed=True)[["nobody", "in_step", "out_of_files"]].mean()
+    middle = storms.groupby("variant", sort=False, observed=True)[
+        ["nobody", "silent_for_clients", "out_of_files"]
+    ].mean()
     said = [
-        f"*{name}*: nobody was in the queue for {row.nobody:.0%} of the silence, {row.in_step:.1%} came in step with "
-        f"SYN retransmissions, and {row.out_of_files:.0%} of the waits began with all files open"
+        f"*{name}*: nobody was in the queue for {row.nobody:.0%} of the silence, for {row.silent_for_clients:.0%} of "
+        f"the time everybody waited until something was sent again, and {row.out_of_files:.0%} of the waits began with "
+        "all files open"
         for name, row in middle.iterrows()
     ]
     return "**How to tell the two pulses apart**: " + "; ".join(said) + "."

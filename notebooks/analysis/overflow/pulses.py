@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.events.kernel import FIRST_TIMEOUT_US, RESOLUTION_TICKS, RTO_MIN_US, TICK_US, TIMER_COARSENESS
-from harness.thought.inference import RESAMPLES, SEED
 
 Floats = NDArray[np.float64]
 FIRST_TIMEOUT_S, RTO_MIN_S = FIRST_TIMEOUT_US / 1e6, RTO_MIN_US / 1e6
@@ -190,48 +189,3 @@ def measures(found: pd.DataFrame) -> dict[str, float]:
         "second_syns_s": float(begin_s[(by == SYN) & (found["number"] == 2)].min()),
         "period_s": float(own_s.diff().median()),
     }
-
-
-@dataclass(frozen=True)
-class Pulses:
-    """What several storms of one kind say of their pulses."""
-
-    share: float
-    """Of each storm, what keeps to a rhythm from outside, such as its kernel's schedule: mean."""
-    by_chance: float
-    """The same share when the storm is shifted against the schedule, in the mean over all shifts."""
-    p: float
-    """One-sided: how often storms shifted at random come as near."""
-    storms: int
-
-
-def in_step(storm: pd.DataFrame, schedule: Sequence[Window], shift_s: float = 0.0) -> float:
-    """Share of a storm's connections that were established in the window of their own number of retransmissions."""
-    established = storm["established_us"].notna().to_numpy()
-    waits_s = storm["syn_wait_us"].to_numpy(np.float64) / 1e6 + shift_s
-    again = storm["syn_retransmits"].to_numpy(np.float64)
-    matched = np.zeros(len(storm), bool)
-    for window in schedule:
-        matched |= (again == window.number) & (waits_s >= window.earliest_s) & (waits_s <= window.latest_s)
-    return float((matched & established).mean())
-
-
-def find_pulses(storms: Sequence[pd.DataFrame], schedule: Sequence[Window]) -> Pulses:
-    """Test storms, each with its columns ``syn_wait_us`` and ``syn_retransmits``, against a schedule.
-
-    Without a bond between the two, the waits of a storm would fit as well if all of them were longer or shorter by one
-    and the same shift of up to half the first timeout. The storm is the unit: each is shifted by a draw of its own.
-    """
-    shifts = np.linspace(-0.5, 0.5, 201) * FIRST_TIMEOUT_S
-    curves = np.stack([[in_step(storm, schedule, shift) for shift in shifts] for storm in storms])
-    return against_shifts([in_step(storm, schedule) for storm in storms], curves)
-
-
-def against_shifts(measured: Sequence[float], curves: Floats) -> Pulses:
-    """What was ``measured`` of each storm against the same storms shifted; ``curves`` has shape (storms, shifts)."""
-    storms, shifts = curves.shape
-    drawn = np.random.default_rng(SEED).integers(0, shifts, (RESAMPLES, storms))
-    by_chance = curves[np.arange(storms), drawn].mean(axis=1)
-    found = float(np.mean(measured))
-    p = (1 + int((by_chance >= found - 1e-12).sum())) / (1 + RESAMPLES)
-    return Pulses(found, float(curves.mean()), p, storms)
