@@ -90,7 +90,7 @@ def test_a_schedule_whose_second_wave_never_began_a_bunch_moves_nothing() -> Non
 
 def test_the_numbers_are_told() -> None:
     full, alone, removed, moved, own = rhythm.told(with_kinds())
-    assert full.startswith("with a full queue the server is silent for 45% (41% to 49%)")
+    assert full.startswith("with a full queue the server is silent for 45% (95 % interval 41% to 49%)")
     assert "All of that silence ends" in full
     assert "in 4 waves of SYNs and no waves of requests a storm, and all of these" in full
     assert "4 waves of SYNs begin bunches" in alone
