@@ -40,6 +40,18 @@ def best_peer(comparison: Json, measure: str) -> Json | None:
     return min(peers, key=lambda each: float(each[measure]["ratio"]), default=None)
 
 
+def faster_others(results: Json) -> list[tuple[Json, str]]:
+    """Who is faster by rate than the lab, the whole interval says, and no ambition names."""
+    return [
+        (one, f"{each['contender']} {ratio_text(each['by_rate'])}, by CPU time {ratio_text(each['by_cpu'])}")
+        for one, each in pairs(results)
+        if each["contender"] not in one["peers"]
+        and each["by_rate"]
+        and each["by_rate"]["kind"] != "none"
+        and each["by_rate"]["high"] < 1
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What became of one ambition."""

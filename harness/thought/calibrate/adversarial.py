@@ -105,7 +105,7 @@ def adversarial(rows: int) -> list[Fault]:
             truth.by_trace,
             {"server": "python", "backlog": 128, "trace": True, "timeout_s": 30.0}
             | {"clients": 20_000 if rows > BURST else 2 * BURST},
-            unknown_because="a copy of a ghost's request was lost as well, and which of the two took longer is not known",
+            unknown_because="a copy of a ghost's request was lost too, and which of the two took longer is not known",
         ),
     ]
     made += [Fault(name, LOG, says, few_at_a_time | {"command": faulty(word)}) for name, word, says in _HTTP]
