@@ -26,6 +26,8 @@ SPREADS: Mapping[str, tuple[float, float]] = {SHARE: (0.02, 0.1), CPU: (0.02, 0.
 """Between blocks, where a storm is calm and where it is a race: standard deviations of a difference of shares, or of a
 log ratio."""
 CORE: Mapping[str, str] = {
+    "01-equal-rate": CPU,
+    "01-kept-connections": TIME,
     "03-": CPU,
     "05-files-recovery": TIME,
     "06-kernel-fast-open": TIME,
