@@ -122,7 +122,8 @@ Two groups from the same source, a margin of nothing: {alarms}.
 ## What each plan can decide
 
 The smallest difference that its runs of a kind decide four times of five: the whole 95 % interval beyond what matters,
-which is {MATTERS:.0%} of all clients or a ratio of {1 + MATTERS}. Of fewer than {FEWEST_TO_DECIDE} runs nothing is decided by that rule.
+which is {MATTERS:.0%} of all clients or a ratio of {1 + MATTERS}.
+Of fewer than {FEWEST_TO_DECIDE} runs nothing is decided by that rule.
 Worked out before any data are looked at, for two standard deviations between blocks, where storms are calm and where
 they are a race: {spreads}.
 A plan of one run a kind takes its repeats from the command line.
