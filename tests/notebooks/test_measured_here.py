@@ -19,7 +19,15 @@ AGAIN = "01-stack-comparison"
 """The one that is executed twice; all ask the same function for their storms."""
 SMALL: dict[str, dict[str, str]] = {
     "00-tour": {"clients": "300", "backlog": "16", "stall_ms": "100", "timeout_s": "3"},
-    "01-stack-comparison": {"servers": "[python]", "short_clients": "300", "long_requests": "50"},
+    "01-stack-comparison": {
+        "servers": "[python]",
+        "short_clients": "300",
+        "long_requests": "50",
+        "speeds_here": "true",
+        "kept_requests": "50",
+        "equal_clients": "300",
+        "speed_repeats": "1",
+    },
     "02-backlog-sweep": {
         "servers": "[python]",
         "clients": "300",
