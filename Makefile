@@ -35,7 +35,7 @@ quick: .venv/installed ## ruff, mypy and tests/quick, in under a minute: for eve
 	@.venv/bin/pytest --quiet --numprocesses 2 tests/quick
 
 test: setup quick ## everything a change must pass, in a quarter of an hour
-	@.venv/bin/pytest --numprocesses 4 --dist worksteal tests/notebooks
+	@.venv/bin/pytest --numprocesses 4 --dist load --maxschedchunk 1 tests/notebooks
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile tests/reference
 	@.venv/bin/pytest --numprocesses 2 --dist loadfile -m "not alone" tests/storms
 	@.venv/bin/pytest -m alone tests/storms tests/browser
