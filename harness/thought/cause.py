@@ -194,7 +194,7 @@ def _rules(found: Evidence, phases: Mapping[str, Floats], accepted: Floats) -> l
         "ghost": ghost_longest,
         "never_accepted": waited & never_accepted & (queue >= np.maximum(syn, ghost)),
         "slow_accept": waited & was_accepted & (queue >= np.maximum.reduce([syn, ghost, service])),
-        "slow_answer": waited & was_accepted & (service >= np.maximum.reduce([syn, ghost, queue])),
+        "slow_answer": waited & was_accepted & (service >= np.maximum.reduce([syn, ghost, queue])) & ~again.by_server,
         "clean": life.answered & (rows["total_retransmits"] == 0) & ~again.by_server,
     }
     assert tuple(conditions) == CAUSES[:-1]

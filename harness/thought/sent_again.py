@@ -41,7 +41,8 @@ class SentAgain:
 def sent_again(rows: Connections, life: Life, counters: Mapping[str, int]) -> SentAgain:
     ignored = counters.get("ListenOverflows") != 0
     doubtful = life.is_ghost & ~life.request_counted & _requests_were_lost(rows, life, counters)
-    slow = life.answered & (rows["total_retransmits"] == 0) & (life.end - life.issued > RESENT_FROM_US)
+    ended = life.answered | life.timed_out
+    slow = ended & (rows["total_retransmits"] == 0) & (life.end - life.issued > RESENT_FROM_US)
     by_server = slow & (_unaccounted(rows, life, counters) > RARE_SHARE * np.count_nonzero(life.answered))
     return SentAgain(life.is_ghost & ~doubtful & ignored, life.request_lost, doubtful, by_server)
 

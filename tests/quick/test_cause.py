@@ -577,6 +577,14 @@ def test_answered_slowly_where_segments_were_sent_again_that_no_row_has() -> Non
     quiet = {"RetransSegs": 0, "TCPSynRetrans": 0}
     assert cause_of(SLOW, counting(**quiet)) == "clean"
     assert cause_of(SLOW, counting(**{**quiet, "RetransSegs": 1})) == "unknown"
+
+
+def test_never_answered_where_segments_were_sent_again_that_no_row_has() -> None:
+    """Its answer may have been lost until it was given up."""
+    row = unanswered(accepted_us=2_000)
+    quiet = {"RetransSegs": 0, "TCPSynRetrans": 0}
+    assert cause_of(row, counting(**quiet)) == "slow_answer"
+    assert cause_of(row, counting(**{**quiet, "RetransSegs": 6})) == "unknown"
     assert cause_of(answered(), counting(**{**quiet, "RetransSegs": 1})) == "clean"
     assert cause_of(SLOW, counting(RetransSegs=3, TCPSynRetrans=3)) == "clean", "SYNs and SYN-ACKs sent again"
 
