@@ -75,12 +75,9 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What came of a trial. CPU seconds are those of the contender's processes, and of the server meanwhile."""
+class Spent:
+    """What a contender's work took: CPU seconds of its processes, and of the server meanwhile."""
 
-    answered: int
-    failed: int
-    seconds: float
     cpu_user_s: float
     cpu_system_s: float
     server_cpu_s: float
@@ -91,6 +88,25 @@ class Measured:
     connections: int
     """Accepted by the kernel, of whoever: tells who did not make a new one for each request."""
     syns_resent: int
+
+    def measured(self, tally: Tally) -> Measured:
+        late_us = quantiles(tally.late_us)
+        return Measured(
+            **asdict(self),
+            answered=tally.answered,
+            failed=tally.failed,
+            seconds=tally.seconds,
+            lateness_us=late_us,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Spent):
+    """What came of a trial, and what it took."""
+
+    answered: int
+    failed: int
+    seconds: float
     lateness_us: dict[str, float] | None = None
     """Of an open loop: issued − scheduled."""
 
@@ -291,23 +307,6 @@ class Readings:
             connections=counted["PassiveOpens"],
             syns_resent=counted["TCPSynRetrans"],
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a contender's work took, as :class:`Measured` has it."""
-
-    cpu_user_s: float
-    cpu_system_s: float
-    server_cpu_s: float
-    others_cpu_s: float
-    others_server_cpu_s: float
-    connections: int
-    syns_resent: int
-
-    def measured(self, tally: Tally) -> Measured:
-        late_us = quantiles(tally.late_us)
-        return Measured(tally.answered, tally.failed, tally.seconds, **asdict(self), lateness_us=late_us)
 
 
 def _sum(times: list[Times]) -> Times:
