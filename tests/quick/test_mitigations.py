@@ -259,7 +259,7 @@ def test_what_one_kind_of_storm_brings_over_another_is_told_server_by_server() -
 
 
 def test_both_grounds_are_held_against_each_other() -> None:
-    """As it is and with the input queue opened wide: what is shown in one of them, in both, or the other way round."""
+    """As it is and with a raised netdev_max_backlog: what is shown in one of them, in both, or the other way round."""
     shorter, longer = kinds([50.0, 51, 52, 53, 54]), kinds([500.0, 510, 520, 530, 540])
     alike = kinds([50.0, 51, 52, 53, 103])
     faster, slower, neither = (compared(runs, PLAIN) for runs in (shorter, longer, alike))
@@ -267,7 +267,7 @@ def test_both_grounds_are_held_against_each_other() -> None:
     same = f"{said}3 are better or worse in both in the same way, and 3 in neither."
     assert tell.agreement(faster, faster) == same
     said += "2 are better or worse in both in the same way, and 3 in neither. Shown "
-    assert tell.agreement(neither, faster) == f"{said}only with the queue opened wide: go, *HAProxy*, p99 × 0.51."
+    assert tell.agreement(neither, faster) == f"{said}only with it raised: go, *HAProxy*, p99 × 0.51."
     assert tell.agreement(slower, neither) == f"{said}only as it is: go, *HAProxy*, p99 × 5.1."
     assert tell.agreement(slower, faster) == f"{said}the other way round: go, *HAProxy*, p99 × 0.51."
     assert tell.agreement(faster, []).endswith("There are no such storms: it takes root.")

@@ -233,11 +233,11 @@ def test_storms_with_the_input_queue_opened_wide_decide_where_there_are_such(ref
     both = with_runs(good, pd.concat([good.runs[~as_it_is], bad.runs[as_it_is]]))
     opened = judged("A3", both)
     assert opened.verdict == "reproduced"
-    assert "this host's input queue was opened wide" in opened.statement
+    assert "netdev_max_backlog was raised" in opened.statement
     assert not set(opened.run_ids) & set(bad.runs.loc[as_it_is, "run_id"])
     alone = judged("A3", with_runs(both, both.runs[~of_plan(both, balancer.BURST, wide=True)]))
     assert alone.verdict == "true_under_conditions"
-    assert "opened wide" not in alone.statement
+    assert "netdev_max_backlog" not in alone.statement
 
 
 def test_how_requests_end_is_told(reference: Evidence) -> None:

@@ -22,7 +22,7 @@ RUST_STD, NODE, GO, TOKIO = "Rust std", "Node.js http", "Go net/http", "tokio"
 CLAIMED = {RUST_STD: 128, NODE: 512}
 """What the article says they ask for; of Go it says the system's maximum."""
 PAIRS = (("as it is", "larger backlog"), ("wide input queue", "larger backlog, wide input queue"))
-"""Storms of 04 that differ in the backlog alone: without help by root, and with this host's input queue opened wide."""
+"""Storms of 04 that differ in the backlog alone: without help by root, and with a raised netdev_max_backlog."""
 STOPPED = "answers of a stopped Hyper"
 HANDS = "07-accept-loops"
 ONE_LOOP, TWO_LISTENERS, WITH_LARGE = "one loop", "two listeners", ", listen(4096)"

@@ -106,7 +106,7 @@ def a3(evidence: Evidence) -> Verdict:
         statement += " Where this host's own input queue dropped packets, gains and losses of time are not decided."
     burst = runs[BURST]
     if len(burst) and burst["wide"].all():
-        statement += " In the burst this host's input queue was opened wide."
+        statement += " In the burst netdev_max_backlog was raised."
     behind = burst.loc[burst["variant"].isin(list(ADVISED[BURST])), "front_backlog_effective"].dropna()
     if len(behind):
         ends = " to ".join(f"{count:,.0f}" for count in sorted({behind.min(), behind.max()}))
@@ -129,7 +129,7 @@ def _open(found: Sequence[Advised]) -> str:
 
 
 def _storms(evidence: Evidence, plan: str) -> pd.DataFrame:
-    """With what became of their requests; with this host's input queue opened wide, where there are enough such storms.
+    """With what became of their requests; with a raised netdev_max_backlog, where there are enough such storms.
 
     What that queue drops is the host's doing, not the load balancer's. Kinds are not mixed.
     """

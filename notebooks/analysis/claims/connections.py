@@ -20,7 +20,7 @@ from harness.thought.comparing import difference, gains, limited, ratio
 from harness.thought.runs import with_options
 
 FEW = "07-few-connections"
-"""The plan that says it: each way with as many client processes, and with this host's input queue opened wide."""
+"""The plan that says it: each way with as many client processes, and with a raised netdev_max_backlog."""
 POOLS, MULTIPLEXED, HELD = "07-pools", "07-http2", "07-held-connection"
 """Further plans: pools and the plain storm, HTTP/2 on the same stacks, and one connection that stalls."""
 OWN = "hyper"

@@ -52,7 +52,7 @@ class Evidence:
     def of_plan(self, name: str, *options: str) -> pd.DataFrame:
         """The runs of a plan of the collection, none if there is no such plan; with options of their trials as columns.
 
-        And with ``variant`` and ``wide``, whether this host's input queue was opened wide for the storm.
+        And with ``variant`` and ``wide``, whether netdev_max_backlog was raised for the storm.
         """
         path = PLANS / f"{name}.toml"
         plan = load_plan(path) if path.exists() else Plan(name, "", ())
@@ -108,5 +108,5 @@ def kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The storms of each trial with what tells it from others, such as ``50,000 clients, shared CPUs``."""
     for _, storms in runs.groupby("plan_hash", sort=False):
         first = storms.iloc[0]
-        queue = ", input queue opened wide" if first["wide"] else ""
+        queue = ", raised netdev_max_backlog" if first["wide"] else ""
         yield f"{first['clients']:,} clients, {first['cpu']} CPUs{queue}", storms

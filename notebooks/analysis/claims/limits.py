@@ -128,7 +128,7 @@ def _named(conditions: Sequence[str]) -> str:
 
 
 def _of_program(evidence: Evidence) -> list[pd.DataFrame]:
-    """The storms on the published program, with this host's input queue as it is, and opened wide."""
+    """The storms on the published program, with netdev_max_backlog as it is, and raised."""
     # Its variants are its servers.
     return [of_program(evidence, plan).assign(variant="") for plan in (FILES, FILES_WIDE)]
 
@@ -138,7 +138,7 @@ def _files(runs: pd.DataFrame) -> dict[str, Change]:
     found: dict[str, Change] = {}
     for (clients, variant, server), storms in runs.groupby(["clients", "variant", "server"], observed=True):
         most = storms["nofile"].max()
-        queue = ", input queue opened wide" if storms["wide"].any() else ""
+        queue = ", raised netdev_max_backlog" if storms["wide"].any() else ""
         for limit in sorted(set(storms["nofile"]) - {most}):
             condition = f"{title(str(server))}, {most:,.0f} files instead of {limit:,.0f}, {clients:,} clients"
             condition += (f", {variant}" if variant else "") + queue

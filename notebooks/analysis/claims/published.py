@@ -26,7 +26,7 @@ ADDRESS, CHANCES = "08-address", "08-chances"
 """Plans of attacks: which address the generator calls, and what else its runner left to chance."""
 FILES, FILES_WIDE = "08-files", "08-files-wide"
 STORMS = tuple(published.STORMS)
-"""Plans of the storm of the text, as it is and with this host's input queue opened wide."""
+"""Plans of the storm of the text, as it is and with a raised netdev_max_backlog."""
 OF_PROGRAM = "hyper-"
 """So begin the names of the servers that are written after the published one."""
 OLD, NAME = "vegeta-12.11.1", "localhost"
@@ -94,7 +94,7 @@ def kinds_of(runs: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     for _, storms in runs.groupby("plan_hash", sort=False):
         first = storms.iloc[0]
         files = f", {first['limit']:,.0f} files" if first["limit"] else ""
-        queue = ", input queue opened wide" if first["wide"] else ""
+        queue = ", raised netdev_max_backlog" if first["wide"] else ""
         yield (
             str(first["variant"]),
             f"{first['clients']:,} clients, timeout {first['timeout_s']:g} s{files}{queue}",

@@ -172,7 +172,7 @@ def _under_attack(attacks: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _at_default(evidence: Evidence, servers: list[str]) -> pd.DataFrame:
-    """The smaller storms of 02 at the servers' own backlogs, half of them with this host's input queue opened wide."""
+    """The smaller storms of 02 at the servers' own backlogs, half of them with a raised netdev_max_backlog."""
     runs = evidence.of_plan("02-backlog-storms")
     return runs[(runs["variant"] == "default") & runs["server"].isin(servers)]
 

@@ -162,7 +162,8 @@ def _dropped(tested: Sequence[Tested], of_search: pd.DataFrame, lost: Sequence[T
 def _by_room(rooms: Mapping[Any, tuple[int, int]]) -> str:
     """Whether the same demand is met on clean ground, by room; empty where there are no such storms."""
     told = ", ".join(f"for {room:,} in {met} of {storms} storms" for room, (met, storms) in rooms.items())
-    return f" Where it dropped none, opened wide, queues with room {told} meet the target." if told else ""
+    where = "Where it dropped none, with a raised netdev_max_backlog,"
+    return f" {where} queues with room {told} meet the target." if told else ""
 
 
 def _queues(found: Tested | None) -> str:

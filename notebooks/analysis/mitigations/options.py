@@ -10,7 +10,7 @@ import pandas as pd
 from harness.plan import Plan, Trial, typed
 
 _VARIED = ("--server", "--host-sysctl")
-"""What a plan varies beside its variants: the stack, and whether this host's input queue is opened wide."""
+"""What a plan varies beside its variants: the stack, and whether netdev_max_backlog is raised."""
 _AS_IT_COMES = "as it comes"
 
 

@@ -150,7 +150,7 @@ def agreement(usual: Sequence[Ranked], opened: Sequence[Ranked]) -> str:
     both = [(answered[_key(one)], one) for one in _with_an_answer(opened) if _key(one) in answered]
     if not both:
         why = not_told(_not_by_design(opened)) if opened else "There are no such storms: it takes root."
-        return f"No comparison has an answer both as it is and with the input queue opened wide. {why}".strip()
+        return f"No comparison has an answer both as it is and with a raised netdev_max_backlog. {why}".strip()
     differing: dict[str, list[str]] = {}
     alike = 0
     for as_it_is, wide in both:
@@ -158,7 +158,7 @@ def agreement(usual: Sequence[Ranked], opened: Sequence[Ranked]) -> str:
         if len({one.found for one in ways}) == 2:
             differing.setdefault("the other way round", []).append(_where(wide))
         elif len(ways) == 1:
-            where = "only as it is" if as_it_is in ways else "only with the queue opened wide"
+            where = "only as it is" if as_it_is in ways else "only with it raised"
             differing.setdefault(where, []).append(_where(*ways))
         else:
             alike += not ways
