@@ -1,7 +1,7 @@
 //! HPACK (RFC 7541) as a client reads it: fields come one after the other, each is shown and forgotten.
 //!
-//! The crates there are build the table of Huffman's codes for each string (13 µs an answer), or cannot be had without
-//! all of HTTP/2.
+//! The crates that were tried build a table of Huffman's codes for each string (13 µs an answer), or come only with all
+//! of HTTP/2.
 
 use std::collections::VecDeque;
 use std::sync::LazyLock;
