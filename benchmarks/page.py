@@ -163,12 +163,10 @@ def missed(results: Json) -> list[str]:
 
 
 WHY = (
-    "In a storm the C loop keeps no deadline and writes no row; that, the clock and the judging of an answer are the "
-    "agent's user time.",
+    "What an agent does and the C loop does not: it keeps deadlines, writes rows, reads the clock and judges answers. "
+    "Two agents are two processes, wrk's two are threads of one. What each of these takes was not measured.",
     "An answer over a kept connection, or over HTTP/2, takes the kernel little, so that what an agent does itself is a "
-    "larger share. Where the server is busy nearly all the time, rates are what it makes of the requests: fewer and "
-    "larger writes to it let it answer more. Two agents are two processes, wrk's two are threads of one: sharing a "
-    "CPU, each switch between agents changes the address space, too.",
+    "larger share. Where the server is busy nearly all the time, rates are in part the server's.",
 )
 WHAT_WAS_DONE = """\
 What the native agent does to take little: no allocation for a connection or a request; rows mapped from a file whose
