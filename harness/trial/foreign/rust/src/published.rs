@@ -5,10 +5,10 @@
 //! 4096 through socket2: `socket2` as it is meant, `socket2-blocking` with the line left out that makes the socket
 //! non-blocking, `socket2-std` handed to std, with a thread for each connection.
 
-#[path = "../../../audit/rust/src/http.rs"]
+#[path = "../../../../servers/audit/rust/src/http.rs"]
 #[allow(dead_code)]
 mod http;
-#[path = "../../../audit/rust/src/talk.rs"]
+#[path = "../../../../servers/audit/rust/src/talk.rs"]
 #[allow(dead_code)]
 mod talk;
 
