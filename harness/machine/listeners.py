@@ -54,13 +54,20 @@ def listening_on(port: int) -> list[Listener]:
 
 def of_processes(pids: Iterable[int]) -> list[Listener]:
     """The listening sockets that these processes hold. Raises: OSError, as :func:`listeners`."""
+    held = set().union(*map(sockets_of, pids))
+    return [found for found in listeners() if found.inode in held]
+
+
+def sockets_of(pid: int) -> set[int]:
+    """The inodes of the sockets that a process holds; none of one that has ended, or is another user's."""
     held = set()
-    for pid in pids:
-        with suppress(OSError):  # it has ended, or is another user's
-            for file in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    held.add(str(file.readlink()))
-    return [found for found in listeners() if f"socket:[{found.inode}]" in held]
+    with suppress(OSError):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                kind, _, number = str(file.readlink()).partition(":")
+                if kind == "socket":
+                    held.add(int(number.strip("[]")))
+    return held
 
 
 class Queues(NamedTuple):
@@ -77,25 +84,38 @@ class Queues(NamedTuple):
     """The sum of their inodes: another number, other sockets."""
 
 
-class ListenersWatch:
-    """Asks for the sockets that connections to (``address``, ``port``) can meet, again and again: 15 µs a time."""
+class Dump:
+    """Asks for all listening sockets of this namespace, or those on one port, again and again: 15 µs a time."""
 
-    def __init__(self, port: int, address: str) -> None:
-        self._address = address
+    def __init__(self, port: int = 0) -> None:
         # struct inet_diag_req of the older request, the one that lists both families in one answer; of the socket id
-        # only the source port is filled in.
+        # only the source port is filled in, and none stands for all.
         query = _OLD_REQUEST_HEAD.pack(socket.AF_UNSPEC) + _PORT.pack(port) + bytes(46)
         query += _STATES.pack(1 << TCP_LISTEN, 0)
         length = _HEADER.size + len(query)
         self._request = _HEADER.pack(length, TCPDIAG_GETSOCK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + query
         self._link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+
+    def read(self) -> list[Listener]:
+        self._link.send(self._request)
+        return list(_answers(self._link))
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class ListenersWatch:
+    """Asks for the sockets that connections to (``address``, ``port``) can meet, again and again."""
+
+    def __init__(self, port: int, address: str) -> None:
+        self._address = address
+        self._dump = Dump(port)
         self.deepest: dict[int, int] = {}
         """Inode → the deepest its queue was seen."""
 
     def read(self) -> Queues | None:
         """None while nobody listens there."""
-        self._link.send(self._request)
-        met = can_be_met(list(_answers(self._link)), self._address)
+        met = can_be_met(self._dump.read(), self._address)
         if not met:
             return None
         for one in met:
