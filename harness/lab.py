@@ -7,7 +7,7 @@ this machine has recorded for the same plan, host and server binary, and measure
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.errors import MachineError, PlanError
 from harness.events import store
-from harness.plan import Plan
+from harness.plan import OPTIONS, PLANS, Plan, Trial, load_plan, value_of
 from harness.plan.attack import AttackPlan
 from harness.plan.search import Search
 from harness.thought import experiments, said
@@ -45,7 +45,7 @@ def record(
         MachineError: there is not a single run, neither recorded nor to be had.
     """
     if source == "reference":
-        return _from_reference(plan, reference)
+        return _from_reference(plan, reference, say)
     if source != "here":
         raise PlanError(f"source is {source!r}; it is 'reference' or 'here'", "choose one of the two")
     from harness.trial import batch
@@ -99,7 +99,9 @@ def searched(
         PlanError, MachineError: as :func:`record`.
     """
     if source != "here":
-        runs = record(search.plan, source, reference=reference).sort_values("run_id", ignore_index=True)
+        runs = record(search.plan, source, reference=reference, say=lambda line: None).sort_values(
+            "run_id", ignore_index=True
+        )
         return search.tried(set(runs["plan_hash"])), runs
     from harness.trial import tune
 
@@ -154,18 +156,42 @@ def open_lives(run_id: str, *, data: Path | None = None) -> pd.DataFrame:
     return lives
 
 
-def _from_reference(plan: Plan, reference: Path) -> pd.DataFrame:
+def _from_reference(plan: Plan, reference: Path, say: Callable[[str], None]) -> pd.DataFrame:
     path = reference / results.RUNS
     if not path.exists():
         raise MachineError(
             f"there is no reference data in {reference}", 'use source = "here" to measure on this machine'
         )
-    runs = results.read(path)
     order = {trial.plan_hash: index for index, trial in enumerate(plan.trials)}
-    chosen = experiments.of_one_host(runs[runs["plan_hash"].isin(list(order))])
+    chosen = experiments.of_one_host(results.read(path, set(order)))
+    held = set(chosen["plan_hash"])
+    lacking = [trial for trial in plan.trials if trial.plan_hash not in held]
     if chosen.empty:
         raise MachineError(
-            f"the reference data has no run of the plan {plan.name!r} as it is",
-            'change the parameters back, or use source = "here" to measure on this machine',
+            f"the reference data hold no storm of {plan.name} {_asked_and_held(plan, lacking)}",
+            'change that back, or measure it on this machine with source = "here"',
         )
+    if lacking:
+        which = _asked_and_held(plan, lacking)
+        say(f'not in the reference data: {len(lacking)} of {len(order)} kinds of {plan.name} {which}; source = "here"')
     return chosen.sort_values("plan_hash", key=lambda hashes: hashes.map(order), kind="stable").reset_index(drop=True)
+
+
+def _asked_and_held(plan: Plan, lacking: Sequence[Trial]) -> str:
+    """``with clients 5,000 (there are 4,000)``: the options in which these trials differ from the collection's plan."""
+    path = PLANS / f"{plan.name}.toml"
+    known = load_plan(path).trials if path.exists() else ()
+    said = []
+    for name in OPTIONS:
+        asked, there = (list(dict.fromkeys(map(_worded, trials(name)))) for trials in (_of(lacking), _of(known)))
+        if new := [value for value in asked if value not in there]:
+            said.append(f"{name} {', '.join(new)} (there are {', '.join(there) or 'none'})")
+    return f"with {'; '.join(said)}" if said else "as it is asked for"
+
+
+def _of(trials: Sequence[Trial]) -> Callable[[str], list[Any]]:
+    return lambda name: [value_of(trial, name) for trial in trials]
+
+
+def _worded(value: Any) -> str:
+    return "its default" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -25,6 +25,14 @@ from harness.errors import PlanError, StormLabError
 from harness.machine.children import STOPPING
 from harness.machine.host_settings import put_back_left
 
+TO_BEGIN_WITH = """\
+Why does a server fail under a storm of short connections, and what fixes it? To begin with:
+
+  stormlab run --command './my-server --port {port}' --clients 20000    a storm on a server of your own
+  stormlab explain                                                      why it went as it did
+  stormlab watch --port 8080                                            a server that already serves
+
+`stormlab --help` lists all commands, `stormlab doctor` says what this machine allows."""
 OTHERS = "stormlab.commands"
 """The group of entry points of commands that are not the instrument's own."""
 
@@ -80,6 +88,9 @@ def _call(words: Sequence[str]) -> int:
     """Do what was typed; the exit code. Raises: KeyboardInterrupt."""
     for number in STOPPING:
         signal.signal(number, signal.default_int_handler)  # both end a storm in the same orderly way
+    if not words:
+        print(TO_BEGIN_WITH)
+        return 0
     try:
         options, unknown = build_parser().parse_known_args(words)
         if unknown:

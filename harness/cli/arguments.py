@@ -131,6 +131,35 @@ def _tune(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
+def _watch(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--port", type=_count, metavar="P", help="all that listens on this port, in this network namespace"
+    )
+    what.add_argument(
+        "--pid", type=_count, metavar="PID", help="all on which a process or its children listen, wherever"
+    )
+    parser.add_argument(
+        "--every-ms", type=_interval_ms, default=1000, metavar="MS", help="how often it is told (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="for so long (default: until Ctrl-C)")
+    parser.add_argument(
+        "--prometheus",
+        type=lambda text: Path(text).absolute(),
+        metavar="FILE",
+        help="keep this file, NAME.prom, up to date for a node exporter's textfile collector",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON document a line")
+
+
+def _interval_ms(text: str) -> int:
+    """Not more often than the queues are looked at."""
+    value = _count(text)
+    if value < 20:
+        raise argparse.ArgumentTypeError(f"{value} ms: queues are looked at every 10 ms; 20 or more")
+    return value
+
+
 def _notebooks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="e.g. 01-stack-comparison, or 01 (default: all)")
     parser.add_argument(
@@ -141,6 +170,14 @@ def _notebooks(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=("KEY", "VALUE"),
         help="a parameter of the notebook, its value read as YAML; repeatable",
+    )
+    parser.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=V1,V2",
+        help="execute it for each of these values, and with several of these for each combination; goes on where it "
+        "stopped, and ends with a table",
     )
     parser.add_argument(
         "--export",
@@ -161,6 +198,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "audit": ("ask running servers what they ask of the kernel: backlog, EMFILE, …", _audit),
     "tune": ("find the cheapest configuration that is good enough", _tune),
     "notebooks": ("execute notebooks", _notebooks),
+    "watch": ("watch the accept queues of a server that already serves", _watch),
 }
 """Name → a line of help, and what adds its options."""
 

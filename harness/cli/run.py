@@ -79,6 +79,8 @@ def _report(options: argparse.Namespace, runs: Sequence[Run]) -> int:
     if not options.json:
         for run in failures:
             print(f"stormlab: {run.run_id}: {run.manifest['error']['message']}", file=sys.stderr)
+        if len(runs) == 1:
+            print(f"why it went as it did: stormlab explain {runs[0].run_id}", file=sys.stderr)
     if failures:
         return max(_code(run) for run in failures)
     return CHECK_FAILED if any(summary.failed_checks for summary in summaries) else 0

@@ -84,11 +84,6 @@ def mean_and_interval(values: pd.Series, form: Callable[[float], str]) -> str:
     return worded((mean_share if known.between(0, 1).all() else mean_of_runs)(known.to_list()), form)
 
 
-def mean_over_kinds(runs: pd.DataFrame, measure: str, kinds: str, form: Callable[[float], str]) -> str:
-    """The same of several kinds of storm together, each as heavy, whatever its runs."""
-    return worded(over_kinds(runs, measure, kinds), form)
-
-
 def over_kinds(runs: pd.DataFrame, measure: str, kinds: str) -> Interval:
     """The mean over runs and kinds of storm that differ in the column ``kinds``, of a measure that is a share."""
     return stratified_mean([of_kind.to_list() for _, of_kind in runs.groupby(kinds, sort=False)[measure]], shares=True)

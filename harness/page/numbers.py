@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from harness.page.interval import worded
 from harness.page.notebook import percent
-from harness.page.tables import quantile
+from harness.page.tables import NO_VALUE, quantile
 from harness.thought.inference import Interval
+from harness.thought.proposition import Unit
 
-Unit = Literal["share", "difference of shares", "ratio", "ms"]
 LEAST = 0.001
 """A smaller share that is not nothing is only said to be smaller."""
 _FAR = 10.0
@@ -49,3 +48,19 @@ _FORMS: Mapping[Unit, Callable[[float], str]] = {
     "ratio": "{:.2f}".format,
     "ms": quantile,
 }
+
+
+def briefly(value: float, unit: Unit) -> str:
+    """As a sentence has it, two or three digits: ``2.3``, ``49 %``, ``+28 points``, ``4.6 s``."""
+    if math.isnan(value):
+        return NO_VALUE
+    if unit == "ms":
+        return quantile(value)
+    if unit == "ratio":
+        return f"{value:.2g}"
+    percents = value * 100
+    digits = f"{percents:.0f}" if 1 <= abs(percents) <= 99 or percents in (0, 100) else f"{percents:.2g}"
+    if unit == "share":
+        whole = f"{math.floor(percents * 100) / 100:.4g}" if 99 < percents < 100 else digits
+        return f"{whole} %"
+    return "0 points" if round(percents) == 0 else f"{percents:+.0f} points".replace("-", "−")

@@ -47,3 +47,10 @@ def draw(figure: Figure, path: Path) -> None:
         figure.savefig(path, metadata={"Date": None, "Creator": None})
         figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
     plt.close(figure)
+
+
+def save_table(table: pd.DataFrame, name: str, *, notebook: str) -> None:
+    """Write a table that is too long for a notebook as ``<notebook>/<name>.csv``, beside its figures."""
+    folder = Path(os.environ.get("STORMLAB_FIGURES") or default_data() / "report" / "figures") / notebook
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv")

@@ -132,12 +132,6 @@ def by_room(runs: pd.DataFrame) -> str:
     return f"Storms that met the target, by the room in all queues together: {'; '.join(rooms)}."
 
 
-def with_enough_room(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the smallest room with which the target was met in every storm; empty where none is enough."""
-    always = runs.groupby("room")["met"].all()
-    return runs[runs["room"].eq(always[always].index.min())]
-
-
 def _lost(tested: Sequence[Tested], runs: pd.DataFrame) -> str:
     """Which candidates were given up by storms in which this host's own input queue dropped packets, or for nothing but
     a server that did not start; empty if none was.

@@ -64,7 +64,7 @@ def source_pool(target: str, load: Load, ports_in_use: Sequence[int], first_addr
     spans = tuple(range(start, end) for start, end in zip(starts, ends, strict=True) if start < end)
     per_address = sum(len(span) for span in spans)
     if ":" in target:
-        # Of kept connections it can come to more only where the server closes them, and then pairs start over.
+        # With keep-alive it can come to more only where the server closes them, and then pairs start over.
         needed = load.places * load.retries.attempts
         if needed > per_address:
             raise MachineError(

@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,11 @@ def known(server: Server) -> Entry:
         return Entry(name=COMMAND, title=server.command, command=server.command)
     entries = catalogue()
     if server.name not in entries:
+        near = get_close_matches(server.name, entries, n=1)
         raise PlanError(
             f"no server is called {server.name!r}; known are {', '.join(entries)}",
-            f"choose one of them, add yours to {USERS}, or use --command",
+            (f"did you mean {near[0]}? Else " if near else "")
+            + f"choose one of them, add yours to {USERS}, or use --command",
         )
     return entries[server.name]
 

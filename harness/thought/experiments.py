@@ -30,6 +30,11 @@ def recorded(folder: Path, say: Callable[[str], None]) -> list[Run]:
     return [run for run in store.runs(folder, say) if counts(run, searched) and run.identity[0] in known]
 
 
+def searched(path: Path) -> Plan:
+    """All candidates of a search."""
+    return load_search(path).plan
+
+
 def hashes(plan: Plan) -> list[str]:
     """Of its trials."""
     return [trial.plan_hash for trial in plan.trials]
@@ -69,4 +74,4 @@ def _measured() -> list[Plan]:
 
 
 def _searches() -> list[Plan]:
-    return [load_search(path).plan for path in sorted(SEARCHES.glob("*.toml"))]
+    return [searched(path) for path in sorted(SEARCHES.glob("*.toml"))]

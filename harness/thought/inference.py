@@ -211,19 +211,6 @@ def apart(one: Sequence[float] | Floats, other: Sequence[float] | Floats) -> boo
     return bool(first.min() > second.max() + ROUNDING or first.max() < second.min() - ROUNDING)
 
 
-def unpaired_p(one: Sequence[float], other: Sequence[float]) -> float:
-    """Two-sided p of a difference of means between two groups of runs without blocks, from a permutation test."""
-
-    def difference(a: Floats, b: Floats, axis: int) -> Floats:
-        return np.asarray(a.mean(axis=axis) - b.mean(axis=axis))
-
-    groups = (np.asarray(one, np.float64), np.asarray(other, np.float64))
-    if min(map(len, groups)) < 2:
-        return 1.0  # one run against others says nothing
-    found = stats.permutation_test(groups, difference, vectorized=True, n_resamples=RESAMPLES, rng=SEED)
-    return float(found.pvalue)
-
-
 def smallest_detectable_ratio(log_spread: float, blocks: int, confidence: float = CONFIDENCE) -> float:
     """The ratio above one that a paired t-test on ``blocks`` log ratios of this standard deviation detects.
 

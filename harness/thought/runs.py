@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import PlanError
@@ -119,6 +120,7 @@ COLUMNS = (
     Column("peak_server_queue", pa.int32(), "connections", "the same of the server's own; null in older runs, both"),
 )
 
+NAMES = tuple(column.name for column in COLUMNS)
 _DOCUMENTS = tuple(column.name for column in COLUMNS if column.unit == _JSON)
 _SCHEMA = pa.schema([pa.field(column.name, column.type) for column in COLUMNS])
 
@@ -226,8 +228,9 @@ def with_options(runs: pd.DataFrame, *names: str) -> pd.DataFrame:
     unknown = [name for name in names if name not in OPTIONS]
     if unknown:
         raise PlanError(f"no option is called {', '.join(unknown)}", f"there are {', '.join(sorted(OPTIONS))}")
-    trials = [Trial.from_json(plan) for plan in runs["plan"]]
-    found = {name: [value_of(trial, name) for trial in trials] for name in names}
+    texts = [json.dumps(plan) for plan in runs["plan"]]
+    trials = {text: Trial.from_json(plan) for text, plan in dict(zip(texts, runs["plan"], strict=True)).items()}
+    found = {name: [value_of(trials[text], name) for text in texts] for name in names}
     return runs.assign(**found)
 
 
@@ -270,13 +273,13 @@ def _text(document: Any) -> str | None:
     return json.dumps(document) if isinstance(document, dict | list) else None
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The inverse of :func:`write`; columns that an older file lacks are null."""
-    table = pq.read_table(path)
+def read(path: Path, trials: Collection[str] | None = None) -> pd.DataFrame:
+    """The inverse of :func:`write`, of these plan hashes or all; columns that an older file lacks are null."""
+    table = pq.read_table(path, filters=None if trials is None else pc.field("plan_hash").isin(list(trials)))
     for column in COLUMNS:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.type))
-    return _parsed(table.select([column.name for column in COLUMNS]))
+    return _parsed(table.select(NAMES))
 
 
 def _parsed(table: pa.Table) -> pd.DataFrame:

@@ -74,14 +74,6 @@ def median_per_step(values: NDArray[np.float64]) -> list[float]:
     ]
 
 
-def silent_share(answers_per_step: NDArray[np.int64]) -> float:
-    """Share of the steps without an answer, from the first answer until 99 % of them had come; 0 without answers."""
-    total = np.cumsum(answers_per_step)
-    bulk = answers_per_step[: int(np.searchsorted(total, 0.99 * total[-1])) + 1]
-    heard = np.flatnonzero(bulk)
-    return 0.0 if not len(heard) else 1 - len(heard) / (len(bulk) - int(heard[0]))
-
-
 LEAST_PULSE = 0.01
 """A pulse is a stretch of answers without a silent step in it that holds at least this share of them."""
 

@@ -220,3 +220,12 @@ def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert reason is not None
     assert reason.reason.startswith("cc is not installed")
     assert "gcc, which allocators are built with" in reason.next_step
+
+
+def test_a_name_that_is_nearly_one_of_ours_is_asked_about() -> None:
+    with pytest.raises(PlanError) as refused:
+        known(Server("nod"))
+    assert refused.value.next_step.startswith("did you mean node? ")
+    with pytest.raises(PlanError) as unlike:
+        known(Server("zzz"))
+    assert "did you mean" not in unlike.value.next_step

@@ -17,7 +17,8 @@ from harness.thought.stats import GRID_MS
 
 
 def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
-    """Share of all requests answered within a latency: a panel for each CPU regime, a line for each run.
+    """Share of all requests answered within a latency: a panel for each CPU regime, a line for each server, the median
+    of its runs.
 
     ``runs`` has the columns of :data:`harness.thought.runs.COLUMNS`. What a curve lacks to 100 % was never answered.
     """
@@ -27,16 +28,11 @@ def latency_distributions(runs: pd.DataFrame, title: str) -> Figure:
         figure, panels = plt.subplots(1, len(regimes), sharey=True, squeeze=False, figsize=(7.2, 4.0))
         for axes, regime in zip(panels[0], regimes, strict=True):
             storms = runs[runs["cpu"] == regime]
-            crowded = len(storms) > len(set(runs["server"]))
-            thin = {"linewidth": 1.0, "alpha": 0.75} if crowded else {}
-            labelled: set[str] = set()
-            for _, run in storms.iterrows():
-                colour, line = look(run["server"])
-                shares = np.asarray(run["latency_shares"])
+            for server, alike in storms.groupby("server", sort=False):
+                colour, line = look(str(server))
+                shares = np.median(np.stack(alike["latency_shares"].to_list()), axis=0)
                 shown = shares > 0
-                label = None if run["server"] in labelled else run["server"]
-                labelled.add(run["server"])
-                axes.plot(np.asarray(GRID_MS)[shown], shares[shown], color=colour, linestyle=line, label=label, **thin)
+                axes.plot(np.asarray(GRID_MS)[shown], shares[shown], color=colour, linestyle=line, label=server)
             log_time_axis(axes, GRID_MS[first], GRID_MS[last])
             percent_axis(axes, "y")
             axes.set_ylim(0, 1.02)
