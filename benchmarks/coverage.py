@@ -34,12 +34,12 @@ CORE: Mapping[str, str] = {
     "06-kernel-ports": TIME,
     "06-kernel-settings": TIME,
     "06-kernel-unstopped": TIME,
-    "07-accept-batches": CPU,
-    "07-balancer": TIME,
+    "09-accept-batches": CPU,
+    "09-balancer": TIME,
     "07-cold-pool": TIME,
     "07-few-connections": TIME,
     "07-http2": TIME,
-    "07-mitigations": TIME,
+    "09-mitigations": TIME,
     "07-pools": TIME,
 }
 """What the core question of a plan is asked of, by how its name begins; of all others it is a share of clients."""

@@ -403,7 +403,7 @@ def undecidable(results: Json) -> list[str]:
             "system time."
         )
     found += [
-        "Who is later in an open loop of kept connections: `hey -q`, `bombardier -r` and `h2load --rps` do not say how "
+        "Who is later in an open loop with keep-alive: `hey -q`, `bombardier -r` and `h2load --rps` do not say how "
         "late they were, and wrk2, which would, is not in Debian.",
         "What neper's tcp_crr would come to: it connects only to a server of its own, over a control connection, and "
         "speaks no HTTP.",
