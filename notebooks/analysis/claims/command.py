@@ -14,7 +14,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         choices=("reference", "here"),
-        help="the committed data (default), or the runs recorded on this machine",
+        help="the committed data (default), or the runs recorded on this machine, beside the committed ones",
     )
     parser.add_argument(
         "--data",
@@ -23,7 +23,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="the runs in this folder, or in a copy of the reference data; implies --source here",
     )
     parser.add_argument(
-        "--export", action="store_true", help="write the verdicts of the reference data into the README"
+        "--export", action="store_true", help="write those of the reference data into README and docs/verdicts.md"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from analysis.claims import page
     from analysis.claims.evidence import gather
     from analysis.claims.judge import judge
-    from analysis.claims.telling import number
+    from analysis.claims.measures import ASKED_OF
     from harness.cli.reading import say
     from harness.events import store
     from harness.page import tables
@@ -43,28 +43,21 @@ def run(options: argparse.Namespace) -> int:
         raise PlanError(f"there is no folder {options.data}", "give one with recorded runs")
     here = options.data is not None or options.source == "here"
     if here and options.export:
-        raise PlanError("the README holds the verdicts of the reference data", "leave out --export")
-    evidence = gather((options.data or store.default_data()) if here else store.REFERENCE, say)
+        raise PlanError("README and docs/verdicts.md hold those of the reference data", "leave out --export")
+    folder = (options.data or store.default_data()) if here else store.REFERENCE
+    evidence = gather(folder, ASKED_OF, say)
     verdicts = judge(evidence)
     if options.export:
-        page.export(evidence, verdicts)
+        page.export(verdicts)
     if options.json:
-        tables.print_json({"host": evidence.host, "verdicts": [verdict.to_json() for verdict in verdicts]})
+        document = {"host": evidence.host, "verdicts": [verdict.to_json() for verdict in verdicts]}
+        tables.print_json(document)
         return 0
-    tables.print_rows(
-        ("", "verdict", "measured", "storms", "what was found"),
-        [
-            (
-                verdict.claim,
-                page.plain(verdict.verdict),
-                number(verdict),
-                len(verdict.run_ids) or tables.NO_VALUE,
-                verdict.statement,
-            )
-            for verdict in verdicts
-        ],
-        right=("measured", "storms"),
-    )
+    there = judge(gather(store.REFERENCE, ASKED_OF)) if here and not options.json else None
+    tables.print_rows(*page.rows(verdicts, there))
     left_out = f"; {evidence.other_hosts} runs of other machines were left out" if evidence.other_hosts else ""
     print(f"\n{len(evidence.runs)} runs on {evidence.host}{left_out}")
+    stale = [line for verdict in verdicts for line in verdict.no_longer_so] if not here else []
+    for line in stale:
+        print(f"A published sentence no longer holds: {line}.")
     return 0

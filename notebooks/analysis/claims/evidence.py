@@ -1,22 +1,16 @@
-"""What verdicts stand on: runs, of each plan those of one machine, and which of them may say something of what.
-
-Two rules are everybody's. A storm in which this host's own input queue dropped packets says nothing of a backlog, and
-a speed says nothing of a server where the generator was the limit; both are asked of the storms of a kind together,
-as to pick single ones by how they went would be to pick a result.
-"""
+"""What propositions are decided on: runs, of each plan those of one machine, and attacks by other tools."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.attacks import of_plan
-from harness.events import store
 from harness.events.host import Host
 from harness.events.manifest import MANIFEST
 from harness.events.records import published, recorded
@@ -27,15 +21,12 @@ from harness.thought import experiments
 from harness.thought import runs as results
 from harness.thought.summary import readable
 
-AUDIT = "audit.json"
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # as itself a key of caches
 class Evidence:
-    """Runs with the columns of :data:`runs.COLUMNS`, those of a plan of one machine; rows of the audit."""
+    """Runs with the columns of :data:`runs.COLUMNS`, those of a plan of one machine."""
 
     runs: pd.DataFrame
-    audit: Sequence[Mapping[str, Any]]
     attacks: Sequence[Mapping[str, Any]]
     """Records of what other generators drove (:mod:`harness.trial.foreign`)."""
     folder: Path
@@ -49,16 +40,25 @@ class Evidence:
         hosts = dict.fromkeys(Host.from_json(each).caption for each in self.runs["host"])
         return " and ".join(hosts) or "no machine"
 
-    def of_plan(self, name: str, *options: str) -> pd.DataFrame:
-        """The runs of a plan of the collection, none if there is no such plan; with options of their trials as columns.
+    def of_plan(self, name: str, **wanted: Any) -> pd.DataFrame:
+        """The runs of a plan of the collection, none if there is none, with ``variant`` and its options as columns.
 
-        And with ``variant`` and ``wide``, whether netdev_max_backlog was raised for the storm.
+        ``wanted`` are options, or ``variant``, and the value that each must have; ``wide`` whether netdev_max_backlog
+        was raised for the storm.
         """
-        path = PLANS / f"{name}.toml"
-        plan = load_plan(path) if path.exists() else Plan(name, "", ())
-        chosen = self.of_trials(experiments.hashes(plan))
-        named = results.with_options(results.with_variants(chosen, plan), "host_sysctl", *options)
-        return named.assign(wide=named["host_sysctl"].map(bool).astype(bool))
+        runs = self._whole_plan(name)
+        if options := [option for option in wanted if option not in runs]:
+            runs = results.with_options(runs, *options)
+        for column, value in wanted.items():
+            runs = runs[runs[column].isna() if value is None else runs[column].eq(value)]
+        return runs
+
+    @cache  # noqa: B019 (an Evidence lives as long as it is asked)
+    def _whole_plan(self, name: str) -> pd.DataFrame:
+        plan = _plan(name)
+        runs = results.with_variants(self.of_trials(experiments.hashes(plan)), plan)
+        runs = results.with_options(runs, "host_sysctl")
+        return runs.assign(wide=runs["host_sysctl"].map(bool).astype(bool))
 
     def of_trials(self, hashes: Iterable[str]) -> pd.DataFrame:
         """The runs of trials that are compared with each other, of one machine."""
@@ -83,30 +83,34 @@ class Evidence:
         return str(path) if (path / MANIFEST).is_file() else run_id
 
 
-def gather(folder: Path, say: Callable[[str], None] = lambda line: None) -> Evidence:
+def gather(
+    folder: Path, plans: Iterable[str] | None = None, say: Callable[[str], None] = lambda line: None
+) -> Evidence:
     """The evidence in a folder of runs, or in a copy of the reference data, which has a table of them.
 
-    Of a run or record that cannot be read ``say`` is told why.
-
-    Runs of different machines are never pooled: of each plan the machine tells that has most runs of it. Of a trial
-    that was run with several builds of its server, the last build counts.
+    ``plans`` are the names of those that are asked of; None for all. Of a run or record that cannot be read ``say`` is
+    told why. Runs of different machines are never pooled: of each plan the machine tells that has most runs of it. Of
+    a trial that was run with several builds of its server, the last build counts.
     """
-    table, audit = folder / results.RUNS, folder / AUDIT
-    known = [experiments.hashes(plan) for plan in experiments.plans()]
-    measured = readable(experiments.recorded(folder, say), say)
-    runs = results.read(table) if table.exists() else results.frame(measured)
+    table = folder / results.RUNS
+    known = [experiments.hashes(plan) for plan in (experiments.plans() if plans is None else map(_plan, plans))]
+    if table.exists():
+        runs = results.read(table, {one for trials in known for one in trials})
+    else:
+        runs = results.frame(readable(experiments.recorded(folder, say), say))
     runs = runs.sort_values("run_id", kind="stable", ignore_index=True)
     told = experiments.a_host_for_each(runs, known)
     builds = told["binary_hash"].fillna("")
     last = builds.eq(builds.groupby([told["plan_hash"], told["host_id"]]).transform("last"))
-    rows = json.loads((audit if audit.exists() else store.REFERENCE / AUDIT).read_text(encoding="utf-8"))["stacks"]
     attacks = published(folder) if table.exists() else recorded(folder, say)
-    return Evidence(told[last], rows, attacks, folder, len(runs) - len(told))
+    return Evidence(told[last], attacks, folder, len(runs) - len(told))
 
 
-def kinds(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The storms of each trial with what tells it from others, such as ``50,000 clients, shared CPUs``."""
-    for _, storms in runs.groupby("plan_hash", sort=False):
-        first = storms.iloc[0]
-        queue = ", raised netdev_max_backlog" if first["wide"] else ""
-        yield f"{first['clients']:,} clients, {first['cpu']} CPUs{queue}", storms
+@cache
+def _plan(name: str) -> Plan:
+    """Of the collection, or of its searches; one without trials if there is none of that name."""
+    path = PLANS / f"{name}.toml"
+    if path.exists():
+        return load_plan(path)
+    found = PLANS / "searches" / path.name
+    return experiments.searched(found) if found.exists() else Plan(name, "", ())

@@ -1,82 +1,57 @@
-"""The front page: what the README says of results, made of the verdicts and put between its markers."""
+"""Where verdicts are read: the README's table, ``docs/verdicts.md`` with all propositions, and the terminal."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
-import textwrap
-from collections import Counter
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.claims import published
-from analysis.claims.evidence import Evidence
-from analysis.claims.telling import number
-from analysis.claims.verdict import CLAIMS, Verdict, Word
+from analysis.claims import front
+from analysis.claims.verdict import Verdict, Word, plain
 from harness import PROJECT
 from harness.errors import PlanError
 from harness.events.store import write_whole
+from harness.page.propositions import number
 from harness.page.tables import NO_VALUE
+from harness.thought.proposition import Asked, said
 
-README = PROJECT / "README.md"
-_WIDTH = 120
-FIGURE = "figures/08-original-benchmark/address"
-"""The published attack, and the same with one thing changed: what made the published servers fail."""
+README, README_ZH, PAGE = PROJECT / "README.md", PROJECT / "README.zh.md", PROJECT / "docs" / "verdicts.md"
+_HEAD = """\
+# Verdicts
 
-_FINDING = """\
-![{alt}]({figure}.png)
+A reply to the article, point by point: its fourteen claims, each by its propositions. `stormlab verdicts --export`
+writes this page from the reference data; `stormlab verdicts --json` names the runs behind each line.
 
-{sentence}
+*Core* propositions decide the word: all hold, **confirmed**; none, **refuted**; some, **in part**; none is decided,
+**not decided**. Where all hold and what the claim gives as the *cause* is false, it is **wrong cause**. *Details* never
+change the word. A proposition is true or false if the whole interval lies on one side of its margin, in six runs a side
+or more (five where each takes over a minute). They were [written down](../notebooks/analysis/claims/claims.toml), with
+their margins, before the runs of S2, S4, C2, F1 and A1 to A4 were made; those of S1, S3 and of kernel settings are
+older.
 """
-_VERDICTS = """\
-{summary}
-`stormlab verdicts --json` names the storms of each.
-
-| claim | verdict | measured | what was found |
-|---|---|---|---|
-{rows}
-
-<details>
-<summary>All that was found, claim by claim</summary>
-
-{whole}
-
-</details>
-"""
-CLEAN = ("S3", "C1", "F1")
-"""Claims of a backlog, which are judged on clean ground alone (:func:`comparing.without_drops`)."""
-_LEAD_CHARACTERS = 220
-"""Of a statement in the table, which is to be read at a glance."""
 
 
-def front_page(text: str, evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """The README's text with the generated parts as they are to be.
+def export(verdicts: Sequence[Verdict]) -> None:
+    """Write the front pages and the page of all propositions anew. Raises: PlanError, OSError."""
+    for path, chinese in ((README, False), (README_ZH, True)):
+        write_whole(path, front_page(path.read_text(encoding="utf-8"), verdicts, chinese=chinese))
+    write_whole(PAGE, page(verdicts))
 
-    Raises:
-        PlanError: a marker is missing.
-    """
-    about = json.loads((PROJECT / f"{FIGURE}.json").read_text(encoding="utf-8"))
-    sentence = textwrap.fill(f"*{published.finding(evidence)} {about['caption']}*", _WIDTH, break_on_hyphens=False)
-    finding = _FINDING.format(alt=about["alternative_text"], figure=FIGURE, sentence=sentence)
-    counted = textwrap.fill(summary(evidence, verdicts), _WIDTH, break_on_hyphens=False)
-    table = _VERDICTS.format(
-        summary=counted, rows="\n".join(map(row, verdicts)), whole="\n\n".join(map(_whole, verdicts))
-    )
-    parts = {"finding": finding, "verdicts": table}
+
+def front_page(text: str, verdicts: Sequence[Verdict], *, chinese: bool = False) -> str:
+    """A front page with its generated parts as they are to be. Raises: PlanError: a marker is missing."""
+    written = front.load()
+    sentences = [one.zh if chinese else one.text for one in written.findings]
+    findings = "".join(f"{place}. {front.filled(said, verdicts)}\n" for place, said in enumerate(sentences, 1))
+    parts = {"findings": findings, "verdicts": table_zh(verdicts) if chinese else table(verdicts)}
+    if not chinese:
+        parts["notebooks"] = _notebooks(written, verdicts)
     for name, part in parts.items():
         text = _put(text, name, part)
     return text
 
 
-def export(evidence: Evidence, verdicts: Sequence[Verdict]) -> None:
-    """Write the README anew. Raises: PlanError, OSError."""
-    write_whole(README, front_page(README.read_text(encoding="utf-8"), evidence, verdicts))
-
-
-def outside(text: str) -> str:
-    """What of the README is written by hand."""
-    for name in ("finding", "verdicts"):
+def outside(text: str, *, chinese: bool = False) -> str:
+    """What of a front page is written by hand."""
+    for name in ("findings", "verdicts") if chinese else ("findings", "verdicts", "notebooks"):
         text = _put(text, name, "")
     return text
 
@@ -85,64 +60,94 @@ def _put(text: str, name: str, part: str) -> str:
     before, begin, rest = text.partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition(f"<!-- /{name} -->\n")
     if not begin or not end:
-        raise PlanError(f"the README has no markers <!-- {name} --> and <!-- /{name} -->", "put them back")
+        raise PlanError(f"the page has no markers <!-- {name} --> and <!-- /{name} -->", "put them back")
     return before + begin + part + end + after
 
 
-def summary(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """What stands above the table: of how many storms and attacks the verdicts are, how they fell, on what ground."""
-    counted = Counter(verdict.verdict for verdict in verdicts)
-    words = ", ".join(f"{counted[word]} {plain(word)}" for word in get_args(Word) if counted[word])
-    used = {run_id for verdict in verdicts for run_id in verdict.run_ids}
-    attacks = len(used & {attack["run_id"] for attack in evidence.attacks})
-    return (
-        f"The article's {len(verdicts)} claims, put to the test in {len(used) - attacks:,} storms and {attacks:,} "
-        f"attacks by other tools on {evidence.host}: {words}. No verdict rests on a single storm, or on a speed of "
-        f"answers that may be the generator's own. {_on_ground(evidence, verdicts)}"
-    )
+def table(verdicts: Sequence[Verdict]) -> str:
+    """A line a claim: what it says, the word, its author's sentence."""
+    lines = ["| the article says | verdict | measured here |", "|---|---|---|"]
+    for verdict in verdicts:
+        claim = verdict.claim
+        link = f"[{claim.name}](docs/verdicts.md#{claim.name.lower()})"
+        lines.append(f"| {link} {claim.says} | **{plain(verdict.word)}** | {verdict.sentence} |")
+    return "\n".join(lines) + "\n"
 
 
-def _on_ground(evidence: Evidence, verdicts: Sequence[Verdict]) -> str:
-    """What of the verdicts rests on storms in which this host's own input queue dropped packets."""
-    dropping = set(evidence.runs.loc[evidence.runs["lo_rx_dropped"] > 0, "run_id"])
-    others = [verdict.claim for verdict in verdicts if dropping & set(verdict.run_ids) and verdict.claim not in CLEAN]
-    said = f"What {', '.join(CLEAN[:-1])} and {CLEAN[-1]} say of a backlog rests on storms alone in which this host's "
-    said += "own input queue dropped nothing."
-    return f"{said} In some storms of {', '.join(others)} it dropped packets." if others else said
+def table_zh(verdicts: Sequence[Verdict]) -> str:
+    """The same in Chinese, with what the article might say instead: a reply point by point."""
+    lines = ["| 文章的说法 | 结论 | 实测 | 更好的说法与做法 |", "|---|---|---|---|"]
+    for verdict in verdicts:
+        claim = verdict.claim
+        link = f"[{claim.name}](docs/verdicts.md#{claim.name.lower()})"
+        cells = (f"{link} {claim.says_zh}", f"**{_IN_CHINESE[verdict.word]}**", verdict.sentence_zh, claim.instead_zh)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-def row(verdict: Verdict) -> str:
-    """Its line in the table."""
-    claim = CLAIMS[verdict.claim]
-    # What is not decided has no number of its own, and may have one of what was measured all the same.
-    told = verdict if verdict.value is not None else next(iter(verdict.parts), None)
-    measured = f"{number(told)} {told.measure}" if told else NO_VALUE
-    links = [f"[{'figure' if not place else 'another'}]({path})" for place, path in enumerate(verdict.figures)]
-    shown = f" ({', '.join(links)})" if links else ""
-    cells = (
-        f"**{claim.name}** {claim.says}",
-        f"**{plain(verdict.verdict)}**",
-        measured,
-        lead(verdict.statement) + shown,
-    )
-    return f"| {' | '.join(cells)} |"
+_IN_CHINESE: Mapping[Word, str] = {
+    "confirmed": "成立",
+    "in_part": "部分成立",
+    "wrong_cause": "现象属实，原因不对",
+    "refuted": "不成立",
+    "not_decided": "此处无法判定",
+}
 
 
-def _whole(verdict: Verdict) -> str:
-    text = f"**{verdict.claim}**, {plain(verdict.verdict)}. {verdict.statement}"
-    return textwrap.fill(text, _WIDTH, break_on_hyphens=False)
+def _notebooks(written: front.Front, verdicts: Sequence[Verdict]) -> str:
+    """A line a notebook, with its answer."""
+    lines = ["| notebook | answer |", "|---|---|"]
+    for name, one in written.answers.items():
+        lines.append(f"| [{name}](notebooks/{name}.ipynb) | {front.filled(one.text, verdicts)} |")
+    return "\n".join(lines) + "\n"
 
 
-def lead(statement: str) -> str:
-    """Its first sentences, or of a long list the first items, as far as a table has room for them."""
-    pieces = re.split(r"(?<=[.;]) ", statement)
-    lengths = itertools.accumulate(len(piece) + 1 for piece in pieces)
-    fitting = sum(length <= _LEAD_CHARACTERS for length in lengths)
-    if fitting == len(pieces):
-        return statement
-    return " ".join(pieces[: max(fitting, 1)]).rstrip(";") + " …"
+def page(verdicts: Sequence[Verdict]) -> str:
+    """All propositions of all claims."""
+    return "\n".join([_HEAD, *("\n".join(_section(verdict)) for verdict in verdicts)])
 
 
-def plain(word: Word) -> str:
-    """A verdict's word as one says it."""
-    return word.replace("_", " ")
+def _section(verdict: Verdict) -> Iterator[str]:
+    claim = verdict.claim
+    yield f"## {claim.name}\n"
+    yield f"*{claim.says}.* **{plain(verdict.word).capitalize()}.** {verdict.sentence}\n"
+    yield f"What might be said and done instead: {claim.instead}\n"
+    yield "| | proposition | role | holds | measured | margin | runs |\n|---|---|---|---|---|---|---|"
+    for one, asked in zip(verdict.propositions, claim.asked, strict=True):
+        holds = f"**{said(one.holds)}**" + (f": {one.why_null}" if one.holds is None else "")
+        runs = str(len(one.runs) or NO_VALUE)
+        cells = (one.name, one.statement, one.role, holds, number(one), _margin(asked), runs)
+        yield f"| {' | '.join(cells)} |"
+    shown = f", [figure](../{verdict.propositions[0].figure})" if verdict.propositions[0].figure else ""
+    yield f"\nNotebook: [{claim.notebook}](../notebooks/{claim.notebook}.ipynb){shown}.\n"
+
+
+def rows(
+    verdicts: Sequence[Verdict], there: Sequence[Verdict] | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and lines for the terminal: each claim, and under it its propositions; here beside there, if given."""
+    columns = ("", "says", "verdict", "measured") + (("in the reference data",) if there else ())
+    lines = []
+    for at, verdict in enumerate(verdicts):
+        other = there[at] if there else None
+        beside = (plain(other.word),) if other else ()
+        sentence = "" if other else verdict.sentence
+        lines.append((verdict.claim.name, verdict.claim.says, plain(verdict.word), sentence, *beside))
+        for place, one in enumerate(verdict.propositions):
+            measured = number(one) + (f" ({one.why_null})" if one.holds is None else "")
+            shown = other.propositions[place] if other else None
+            beside = (f"{said(shown.holds)}: {number(shown)}",) if shown else ()
+            lines.append((f"  {one.role}", one.statement, said(one.holds), measured, *beside))
+    return columns, lines
+
+
+def _margin(asked: Asked) -> str:
+    """``above 1.05``."""
+
+    def end(value: float) -> str:
+        if asked.unit == "difference of shares":
+            return f"{value * 100:+g} points".replace("-", "−").replace("+0 ", "0 ")
+        return f"{value:,.0f} ms" if asked.unit == "ms" else f"{value:.3g}"
+
+    ends = (("above", asked.above), ("below", asked.below))
+    return " and ".join(f"{side} {end(value)}" for side, value in ends if value is not None)

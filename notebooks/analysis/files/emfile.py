@@ -11,7 +11,7 @@ from harness.page.tables import NO_VALUE, quantile
 
 
 def what_each_does(short: pd.DataFrame, crowd: pd.DataFrame, few: str) -> str:
-    """Of storms of short and of kept connections with ``few`` files: who ends, rests, closes, never ran out.
+    """With ``few`` files, in storms of short connections and with keep-alive: who ends, rests, closes, never ran out.
 
     ``crowd`` has the columns of :func:`backoffs.measures` and :func:`told.refused_newest`.
     """
@@ -101,20 +101,6 @@ def as_predicted(recovered: pd.DataFrame, seen_s: float) -> str:
         + (f"; {', '.join(never)} should not by it, which was seen for {seen_s:g} s of load" if never else "")
         + ". So raising the limit mends it where the pile-up then fits, and not before."
     )
-
-
-def on_the_client(client: pd.DataFrame) -> str:
-    """What a generator's own limits took, and what the server had to do with it."""
-    said = []
-    for name, each in client.groupby("variant", sort=False, observed=True):
-        own = each["client_out_of_files"] + each["client_out_of_ports"]
-        others = (1 - own - each["clean"]).clip(lower=0)
-        if own.max() > 0:
-            said.append(
-                f"*{name}*: {mean_and_interval(own, '{:.1%}'.format)} of the connections never left it, and "
-                f"{span(others, '{:.1%}'.format)} had any other trouble"
-            )
-    return "**The client's side**: " + ("; ".join(said) or "nothing was short") + "."
 
 
 def ran_out(storms: pd.DataFrame) -> pd.Series:

@@ -15,9 +15,8 @@ from analysis.mitigations.ways import ACCEPTING, compared
 from analysis.mitigations.ways_told import brought, not_told
 from harness.page import notebook as say
 from harness.thought.comparing import limited, without_drops
-from harness.thought.runs import with_options
 
-MORE_LOOPS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many hands"
+MORE_LOOPS, ROOM = "More loops on the same queue, with as many workers", "More room, with as many loops"
 LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
     MORE_LOOPS: [("two loops on one listener", "one loop", ("hyper", "go"))],
     "More workers on the same queue": [("one loop", "one loop of one worker", ("hyper", "go"))],
@@ -30,7 +29,7 @@ LIKE_FOR_LIKE: Mapping[str, Sequence[tuple[str, str, tuple[str, ...]]]] = {
         ("two listeners, listen(4096)", "one loop, listen(4096)", ("go",)),
     ],
 }
-"""What differs → (way, way it is held against, stacks) of 07-accept-loops in which nothing else does: on Hyper each of
+"""What differs → (way, way it is held against, stacks) of 09-accept-loops in which nothing else does: on Hyper each of
 several listeners has one thread, on Go there are as many for all of them (harness/servers/README.md, accept loops)."""
 _FIRST_TRY = "first_try_share"
 
@@ -77,36 +76,6 @@ def stranded(runs: pd.DataFrame) -> pd.DataFrame:
             "most": slow.max(),
         }
     )
-
-
-def strandings(runs: pd.DataFrame) -> str:
-    """How many waited for the loop that stood still, medians, for each server; ``runs`` as :func:`stranded`."""
-    lines = []
-    for server, storms in runs.groupby("server", sort=False):
-        medians = storms.groupby("variant", sort=False, observed=True)["slow"].median()
-        lines.append(f"{server}: " + ", ".join(f"{slow:.0f} with *{variant}*" for variant, slow in medians.items()))
-    return f"of {runs['clients'].max():,} clients waited for it, medians: {'; '.join(lines)}"
-
-
-def of_the_hypothesis(runs: pd.DataFrame) -> str:
-    """Whether a listener for each of several loops strands clients where one for all of them does not; ``runs`` as
-    :func:`stranded`.
-    """
-    asked = with_options(runs, "reuseport", "accept_loops")
-    several = asked[asked["accept_loops"].fillna(1) > 1]
-    said = []
-    for server, storms in several.groupby("server", sort=False):
-        own = storms["reuseport"].astype(bool)
-        if own.all() or not own.any():
-            continue
-        fewest, most = storms.loc[own, "slow"].min(), storms.loc[~own, "slow"].max()
-        clients = storms["clients"].max()
-        strands = "strands" if fewest > most else "strands no more than a shared one"
-        said.append(
-            f"on {server} it {strands}: {fewest:,.0f} of {clients:,} clients at least, {most:,.0f} at most with as "
-            "many loops on one listener"
-        )
-    return "; ".join(said) or "these storms tell nothing"
 
 
 def loops(runs: pd.DataFrame) -> str:
@@ -160,23 +129,6 @@ def batches(runs: pd.DataFrame, untouched: str) -> str:
     said = f"In {len(clear)} storms in which this host's own input queue dropped nothing, {shown} of {len(found)} "
     which = brought(found) if shown else not_told(found)
     return f"{said}comparisons with the runtime's own batch show more or less in every storm. {which}".strip()
-
-
-def sharing_a_listener(runs: pd.DataFrame, more: str, untouched: str) -> str:
-    """Of stacks whose processes share one listener, which the kernel counts: what shows that there were several."""
-    said = []
-    for server, storms in runs.groupby("server", sort=False):
-        both = [storms[storms["variant"] == name] for name in (more, untouched)]
-        if any(part.empty for part in both) or (both[0]["listeners"] != 1).any():
-            continue
-        mib, alone_mib = (part["memory_mib"].median() for part in both)
-        at_work, alone = ((part["server_cpu_s"] / part["wall_s"]).median() for part in both)
-        said.append(
-            f"{server} has one listener in the kernel with *{more}* too, which its processes share; they show in "
-            f"{mib:,.0f} MiB instead of {alone_mib:,.0f}, and in {at_work:.2f} s of CPU time in each second instead of "
-            f"{alone:.2f}"
-        )
-    return f"{'; '.join(said)} (medians)." if said else ""
 
 
 def _known(runs: pd.DataFrame, ways: Sequence[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis.mitigations.policies import KEPT_DOWN_S, RECOVERS_WITHIN_S
 from harness.page import notebook as say
 from harness.page.tables import NO_VALUE
 
@@ -33,32 +32,6 @@ def aftermath_table(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def retry_verdict(runs: pd.DataFrame, by: str) -> str:
-    """Which policies kept the server down after the trigger, and which ended it in time."""
-    groups = {str(name): storms for name, storms in runs.groupby(by, sort=False, observed=True)}
-    down = [name for name, storms in groups.items() if storms["kept_down"].all()]
-    well = [name for name, storms in groups.items() if storms["recovered"].all()]
-    between = [name for name in groups if name not in (*down, *well)]
-    said = (
-        f"goodput stayed under half of the offered load for {KEPT_DOWN_S} s and more after the trigger in all storms "
-        f"of {_listed(down)}; it was back within {RECOVERS_WITHIN_S} s in all of {_listed(well)}"
-    )
-    return said + (f"; neither is true of all storms of {_listed(between)}" if between else "")
-
-
-def not_answered(runs: pd.DataFrame, by: str) -> str:
-    """What share of all requests it cost, with policies that recovered in every storm and yet did not answer all."""
-    well = [
-        (name, 1 - storms["success_rate"])
-        for name, storms in runs.groupby(by, sort=False, observed=True)
-        if storms["recovered"].all() and (storms["success_rate"] < 1).any()
-    ]
-    if not well:
-        return "Who recovered answered all."
-    lost = ", ".join(f"{say.span(shares, _share_lost)} with *{name}*" for name, shares in well)
-    return f"Recovered, and yet not answered: {lost}."
-
-
 def headline_of_stacks(naive: pd.DataFrame) -> str:
     """On which stacks trying again at once kept the server down in every storm, on which in some, on which in none."""
     down = naive.groupby("server", sort=False)["kept_down"].agg(["sum", "size"])
@@ -72,14 +45,14 @@ def headline_of_stacks(naive: pd.DataFrame) -> str:
         for kind, holds in kinds.items()
         if (servers := [str(server) for server, row in down.iterrows() if holds(row)])
     ]
-    return f"Tried again at once, kept down for half a minute: {'; '.join(said)}"
+    return f"Tried again at once, down for half a minute: {'; '.join(said)}"
 
 
 def for_whom_it_worked(naive: pd.DataFrame) -> str:
     """What share of its CPU time went into answers in time, by whether the stack recovered."""
     down = naive["kept_down"].groupby(naive["server"]).transform("all")
     said = []
-    for stacks, what in ((naive[~down], "not kept down"), (naive[down], "kept down")):
+    for stacks, what in ((naive[~down], "not down"), (naive[down], "down")):
         shares = [
             f"{say.span(storms['useful_share'], '{:.0%}'.format)} on {server}"
             for server, storms in stacks.groupby("server", sort=False)
@@ -91,11 +64,6 @@ def for_whom_it_worked(naive: pd.DataFrame) -> str:
 def _within(value_s: float) -> str:
     """Goodput is counted by the second, and nothing finer is known."""
     return "never" if math.isinf(value_s) else f"within {math.ceil(value_s):.0f} s"
-
-
-def _share_lost(share: float) -> str:
-    """Rounded up, so that nothing is nothing."""
-    return f"{math.ceil(round(share * 10_000, 6)) / 100:.2f}%"
 
 
 def _listed(names: list[str]) -> str:

@@ -266,20 +266,3 @@ def _counter(runs: pd.DataFrame, name: str) -> pd.Series:
 
 def _valued(good: pd.Series) -> str:
     return ", ".join(f"*{variant}* {value:,.0f}" for variant, value in good.items()) or "none"
-
-
-def of_the_hypothesis(runs: pd.DataFrame, alone: str) -> str:
-    """Whether the server makes more answers a second behind a load balancer that counts them, by medians; and with how
-    many ways more of them are in time, in every storm.
-    """
-    kinds = runs.groupby("variant", sort=False, observed=True)
-    made, least, most_good = kinds["made_per_s"].median(), kinds["good_per_s"].min(), kinds["good_per_s"].max()
-    behind = [str(name) for name, storms in kinds if storms["front"].notna().all()]
-    known = made[[name for name in behind if not _signs(runs)[name]]].dropna()
-    if known.empty or pd.isna(made[alone]):
-        return "whether a load balancer makes a server faster these storms do not tell"
-    most, better = str(known.idxmax()), [name for name in behind if least[name] > most_good[alone]]
-    faster = "no faster behind any load balancer" if known[most] <= made[alone] else f"faster behind *{most}*"
-    said = f"the server is {faster}, where its answers are counted: at most {known[most]:,.0f} a second, "
-    said += f"{made[alone]:,.0f} alone; more of them are in time, in every storm, with {len(better)} of {len(behind)} "
-    return f"{said}ways"

@@ -11,25 +11,10 @@ from analysis.mitigations.policies import waited_out
 from harness.page.numbers import with_spread
 from harness.page.tables import quantile
 from harness.thought.comparing import increases, limited, ratio, reduces
-from harness.thought.inference import geometric_mean
 from harness.thought.stats import median_of_runs
 
 _TIME = "wanted_p99_ms"
 _Change = Literal["longer", "shorter", "alike", "not decided"]
-
-
-def cold_pools(runs: pd.DataFrame) -> str:
-    """For each server and way of connecting: 99th percentile, the geometric mean over storms, as ratios are of these,
-    and connections made, their median. A quantile among the unanswered counts as the timeout.
-    """
-    lines = []
-    for server, storms in waited_out(runs).groupby("server", sort=False):
-        ways = [
-            f"*{variant}* {quantile(geometric_mean(of[_TIME].to_list()))} ({of['connections_made'].median():,.0f})"
-            for variant, of in storms.groupby("variant", sort=False, observed=True)
-        ]
-        lines.append(f"{server}: {', '.join(ways)}")
-    return "; ".join(lines)
 
 
 def headline(runs: pd.DataFrame) -> str:

@@ -143,16 +143,6 @@ def headline(runs: pd.DataFrame, *fewer: str) -> str:
     return f"p99 by stack: {'; '.join(spans)}"
 
 
-def against_plain(runs: pd.DataFrame) -> list[str]:
-    """A line for each server: the plain storm, and the pool and HTTP/2 of as many connections as are told."""
-    lines = []
-    for server, storms in runs.groupby("server", sort=False):
-        alike = storms[(storms["over"] == PLAIN) | (storms["pool"] == storms["over"].map(TOLD))]
-        ways = ((over, alike[alike["over"] == over]) for over in (PLAIN, POOL, HTTP2))
-        lines.append(f"- **{server}**: {'; '.join(_told(of_it, over) for over, of_it in ways if len(of_it))}.")
-    return lines
-
-
 def lost_by_the_host(runs: pd.DataFrame) -> str:
     """In how many storms of each way of connecting this host's own input queue dropped packets."""
     dropped = (runs["lo_rx_dropped"] > 0).groupby(runs["over"], sort=False)

@@ -30,8 +30,6 @@ DONE_TO_CLIENTS = ("success_rate", *QUANTILES, "good_per_s")
 """Measures of which a mitigation that makes them worse backfires; the others are what it costs."""
 HELPS_THE_TAIL = "helps the tail, costs the median"
 COSTS_THE_TAIL = "helps the median, costs the tail"
-FEWER_IN_ALL = "has more answered while the load lasts, and fewer in all"
-"""What :func:`analysis.mitigations.ways.compared` finds as ``fewer answered`` is no help."""
 NEARLY_ALL = 0.99
 _ALIKE = "no difference that shows in every storm"
 _WHY_NOT: Mapping[str, str] = {
@@ -141,34 +139,6 @@ def by_chance(found: Sequence[Ranked]) -> str:
     return f"{said}{len(answered) * BY_CHANCE:.1f}. {not_told(found)}".strip()
 
 
-def agreement(usual: Sequence[Ranked], opened: Sequence[Ranked]) -> str:
-    """Whether comparisons show the same in storms as they are and with ``netdev_max_backlog`` raised.
-
-    Without the connections at the server, as in :func:`by_chance`.
-    """
-    answered = {_key(one): one for one in _with_an_answer(usual)}
-    both = [(answered[_key(one)], one) for one in _with_an_answer(opened) if _key(one) in answered]
-    if not both:
-        why = not_told(_not_by_design(opened)) if opened else "There are no such storms: it takes root."
-        return f"No comparison has an answer both as it is and with a raised netdev_max_backlog. {why}".strip()
-    differing: dict[str, list[str]] = {}
-    alike = 0
-    for as_it_is, wide in both:
-        ways = [one for one in (as_it_is, wide) if one.found in ("better", "worse")]
-        if len({one.found for one in ways}) == 2:
-            differing.setdefault("the other way round", []).append(_where(wide))
-        elif len(ways) == 1:
-            where = "only as it is" if as_it_is in ways else "only with it raised"
-            differing.setdefault(where, []).append(_where(*ways))
-        else:
-            alike += not ways
-    same = len(both) - alike - sum(map(len, differing.values()))
-    said = f"Of {len(both)} comparisons with an answer in both, {same} are better or worse in both in the same way, "
-    return f"{said}and {alike} in neither." + "".join(
-        f" Shown {where}: {'; '.join(named)}." for where, named in differing.items()
-    )
-
-
 def _not_by_design(found: Sequence[Ranked]) -> list[Ranked]:
     return [one for one in found if one.measure != "connections_at_server"]
 
@@ -221,15 +191,6 @@ def headline_of_p99(found: Sequence[Ranked]) -> str:
     return f"p99 {ratios_of(shorter[best])} with {best}; {counted}"
 
 
-def on_one(found: Sequence[Ranked], variant: str, measure: str) -> str:
-    """How a measure changes with one mitigation, on the servers on which it does so in every storm."""
-    of_it = [one for one in found if (one.variant, one.measure) == (variant, measure)]
-    changed = [one for one in of_it if one.found in ("better", "worse")]
-    if not changed:
-        return f"{MEASURES[measure]} neither more nor less in every storm"
-    return f"{MEASURES[measure]} {ratios_of(changed)} ({', '.join(one.server for one in changed)})"
-
-
 def ratios_of(found: Sequence[Ranked]) -> str:
     """From the least to the most, ``× 0.05 to 0.14``; with a word for quantiles among the unanswered."""
     ratios = [f"{one.ratio:.2g}" for one in sorted(found, key=lambda one: one.ratio) if 0 < one.ratio < math.inf]
@@ -244,17 +205,6 @@ def endings_of_servers(runs: pd.DataFrame) -> str:
     ended = kinds["server_ended"].agg(lambda found: say.of_all(found.notna()))
     answered = kinds["success_rate"].agg(lambda rates: say.span(rates, say.percent))
     return "; ".join(f"{ended[variant]} with *{variant}* ({answered[variant]} answered)" for variant in ended.index)
-
-
-def on_p99(found: Sequence[Ranked]) -> str:
-    """With which mitigations the 99th percentile is shorter or longer than without, in every storm of some stack."""
-    of_p99 = [one for one in found if one.measure == "wanted_p99_ms"]
-    said = []
-    for word, way in (("shorter", "better"), ("longer", "worse")):
-        where = _by("variant", (one for one in of_p99 if one.found == way))
-        named = "; ".join(f"*{name}* ({', '.join(one.server for one in of_it)})" for name, of_it in where.items())
-        said.append(f"{word} than as it comes with {named or 'none'}")
-    return f"the 99th percentile is, in every storm, {', and '.join(said)}. {not_told(of_p99)}".strip().rstrip(".")
 
 
 def _by(name: Literal["variant", "server"], found: Iterable[Ranked]) -> dict[str, list[Ranked]]:

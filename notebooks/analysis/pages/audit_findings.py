@@ -129,4 +129,4 @@ def _close(rows: Sequence[Row]) -> Iterable[str]:
     else:
         yield f"**`Connection: close` is not honoured** by {named(refusing)}."
     if keeping:
-        yield f"**No kept connections by default**: {named(keeping)}: there every request is a short connection."
+        yield f"**No keep-alive by default**: {named(keeping)}: there every request is a short connection."

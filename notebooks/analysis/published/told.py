@@ -13,7 +13,7 @@ from analysis.published.bands import Band, mostly_inside
 from analysis.published.rivals import OF_HYPER, RIVALS
 from harness.errors import MachineError
 from harness.lab import Source, record
-from harness.page.notebook import counts, mean_and_interval, mean_over_kinds, percent, span
+from harness.page.notebook import counts, mean_and_interval, percent
 from harness.page.tables import quantile
 from harness.plan import Plan
 from harness.plan.attack import DESCRIBED
@@ -22,10 +22,10 @@ from harness.thought.stats import TIMELINE_STEP_S, pulses
 
 SHARE = "{:.1%}".format
 STORMS: Mapping[str, tuple[str, str, str]] = {
-    "08-timeouts": ("storm, timeout", "timeout_s", "{:g} s"),
-    "08-files": ("storm, open files", "nofile", "{:,}"),
-    "08-timeouts-wide": ("storm, timeout, input queue wide", "timeout_s", "{:g} s"),
-    "08-files-wide": ("storm, open files, input queue wide", "nofile", "{:,}"),
+    "10-timeouts": ("storm, timeout", "timeout_s", "{:g} s"),
+    "10-files": ("storm, open files", "nofile", "{:,}"),
+    "10-timeouts-wide": ("storm, timeout, input queue wide", "timeout_s", "{:g} s"),
+    "10-files-wide": ("storm, open files, input queue wide", "nofile", "{:,}"),
 }
 """Plans of the storm that the text describes: their group in a table of conditions, what was varied, and its form."""
 LONGEST_OUTPUT = 30
@@ -107,42 +107,6 @@ def at_name(attacks: pd.DataFrame, old: str) -> pd.DataFrame:
             "build what it takes with `python -m harness.trial.foreign`",
         )
     return found
-
-
-def address_answer(attacks: pd.DataFrame, old: str, requests: int) -> str:
-    """Whether the published failure came back, with the generator's version and with the address."""
-    deaf = ipv4_only(attacks)
-    lines = []
-    for (tool, target), same in attacks[deaf].groupby(["tool", "target"], sort=False):
-        refused, failed = int(refused_on_ipv6(same).sum()), int((same["requests"] - same["answered"]).sum())
-        kind = f"; refused on `[::1]`: {refused:,} of the {failed:,} that failed" if failed else ""
-        answered = mean_over_kinds(same, "success_rate", "plan_hash", percent)
-        servers = ", ".join(dict.fromkeys(same["server"]))
-        lines.append(
-            f"- **{tool} at `{target}`**, servers on 127.0.0.1 only ({servers}): of about {requests:,} requests "
-            f"answered {answered}{kind}."
-        )
-    for server, same in attacks[~deaf].groupby("server", sort=False):
-        answered, versions = span(same["success_rate"], percent), same["tool"].nunique()
-        lines.append(
-            f"- **{server}, dual stack**, at `localhost`: {answered} with each of {versions} versions, of which {old} "
-            f"sent {_ipv6_share(same[same['tool'] == old])} of its SYNs to `[::1]`."
-        )
-    mine = at_name(attacks, old)
-    room = (mine["backlog"] + 1 - mine["deepest_queue"]).min()
-    overflows = sum(moved.get("ListenOverflows", 0) for moved in mine["counters"])
-    lines.append(
-        f"- **The queue** of {', '.join(dict.fromkeys(mine['server']))}, called by {old} at `localhost`, was never "
-        f"seen with more than {mine['deepest_queue'].max():,.0f} connections in it, which left room for {room:,.0f} "
-        f"more; it overflowed {overflows} times."
-    )
-    if mine["syns_ipv6"].notna().all():
-        equal = int((mine["syns_ipv6"] == refused_on_ipv6(mine)).sum())
-        lines.append(
-            f"- **The kernel** saw as many SYNs leave for `[::1]` as the tool says were refused there, in {equal} of "
-            f"{len(mine)} attacks."
-        )
-    return "\n".join(lines)
 
 
 def runner_answer(attacks: pd.DataFrame, chances: pd.DataFrame, old: str, band: Band) -> str:
@@ -308,11 +272,6 @@ def shallow(attacks: pd.DataFrame) -> bool:
     return bool((attacks["deepest_queue"] < attacks["backlog"]).all()) and not any(
         moved.get("ListenOverflows", 0) for moved in attacks["counters"]
     )
-
-
-def _ipv6_share(attacks: pd.DataFrame) -> str:
-    sent = attacks[["syns_ipv4", "syns_ipv6"]].sum()
-    return SHARE(sent["syns_ipv6"] / sent.sum()) if sent.sum() else "an unknown share"
 
 
 def refused_on_ipv6(attacks: pd.DataFrame) -> pd.Series:
