@@ -6,7 +6,7 @@ import pytest
 
 from tests.leaving import nothing_is_left  # noqa: F401 (a fixture)
 
-LONGEST = ("06-kernel-tuning", "07-mitigations", "02-backlog-sweep", "01-stack-comparison", "04-queue-overflow")
+LONGEST = ("06-kernel-tuning", "09-load-balancers", "02-backlog-sweep", "01-stack-comparison", "04-queue-overflow")
 """Of the notebooks those that take longest to measure here, some of them two minutes, most of it waiting."""
 
 

@@ -36,6 +36,7 @@ SMALL: dict[str, dict[str, str]] = {
         "storm_clients": "300",
         "whole_clients": "300",
         "repeats": "1",
+        "storm_repeats": "1",
     },
     "03-allocator-comparison": {
         "servers": "[python]",
@@ -51,10 +52,10 @@ SMALL: dict[str, dict[str, str]] = {
         "long_requests": "50",
         "large_clients": "300",
     },
-    "07-mitigations": {
+    "07-fewer-connections": {
         "servers": "[python]",
         "repeats": "1",
-        "stack_repeats": "1",
+        "cost_repeats": "1",
         "requests": "400",
         "pools": "[default, 1, 10]",
         "http2_connections": "[1, 4]",
@@ -62,12 +63,22 @@ SMALL: dict[str, dict[str, str]] = {
         "hold_at_s": "0.2",
         "cold_requests": "400",
         "cold_pool": "200",
+    },
+    "08-retries": {
+        "servers": "[python]",
+        "repeats": "1",
+        "stack_repeats": "1",
         "retry_requests": "200",
         "patience_s": "2",
         "trigger_at_s": "0.5",
         "trigger_ms": "500",
+    },
+    "09-load-balancers": {
+        "servers": "[python]",
+        "repeats": "1",
+        "loop_repeats": "1",
         "overload_requests": "300",
-        "hand_requests": "300",
+        "loop_requests": "300",
         "stalled_requests": "300",
         "storm_requests": "300",
         "many_requests": "300",
@@ -95,6 +106,7 @@ SMALL: dict[str, dict[str, str]] = {
         "storm_clients": "300",
         "client_server": "python",
         "repeats": "1",
+        "usual_repeats": "1",
     },
     "06-kernel-tuning": {
         "server": "python",
@@ -109,29 +121,30 @@ SMALL: dict[str, dict[str, str]] = {
         "time_wait_clients": "50",
         "fast_open_clients": "200",
     },
-    "08-original-benchmark": {
+    "10-published-benchmark": {
         "seconds": "1",
         "rate": "200",
-        "address_repeats": "1",
+        "attack_repeats": "1",
         "clients": "300",
         "at_once": "50",
         "timeouts_s": "[1]",
         "files": "[64]",
         "wide_timeouts_s": "[1]",
         "wide_files": "[64]",
+        "storm_repeats": "1",
         "repeats": "1",
     },
 }
 """Parameters with which each notebook measures soon."""
 FOREIGN = {"vegeta-12.11.1", "vegeta-12.13.0", "hey-0.1.5", "oha-1.16.0", "published-2024", "published-today"}
-"""What 08 cannot do without here; the rest is left out with a line."""
+"""What 10 cannot do without here; the rest is left out with a line."""
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_measured_here_it_draws_the_same_figures(notebook: Path, tmp_path: Path) -> None:
     needed = [unit for name, unit in tools.units().items() if name in FOREIGN]
     lacking = [lack.reason for unit in needed if (lack := unit.missing) is not None]
-    if notebook.stem == "08-original-benchmark" and lacking:
+    if notebook.stem == "10-published-benchmark" and lacking:
         pytest.skip("; ".join(lacking))
     small = [word for name, value in SMALL[notebook.stem].items() for word in ("-p", name, value)]
     done = execute(tmp_path, notebook.stem, "-p", "source", "here", *small)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.mitigations import accept_loops as tell
 from analysis.mitigations.ways import endings
-from tests.mitigated import PLAIN, storm
+from tests.mitigated import storm
 
 FIVE = range(5)
 
@@ -43,7 +43,7 @@ def test_hands_are_told_apart_from_room() -> None:
     said = tell.loops(runs)
     assert "hyper 40% → 20% with *two loops on one listener* instead of *one loop* (fewer in every storm)" in said
     assert "go 80% → 80% with *two loops on one listener* instead of *one loop* (not so in every storm)" in said
-    assert "More room, with as many hands: hyper 40% → 70%" in said
+    assert "More room, with as many loops: hyper 40% → 70%" in said
     assert "More workers on the same queue: nothing can be told" in said
     assert tell.headline_of_loops(runs) == (
         "First try, two loops on the same queue: hyper 40% → 20%, go 80% → 80%; "
@@ -85,21 +85,3 @@ def test_batches_are_concluded_from_storms_that_lost_nothing() -> None:
 def halted(**slow: int) -> pd.DataFrame:
     made = {"one": {}, "shared": {"accept_loops": 2}, "own": {"accept_loops": 2, "reuseport": True}}
     return pd.DataFrame([storm(name, options=made[name], slow=count) for name, count in slow.items()])
-
-
-def test_what_is_stranded_is_counted() -> None:
-    runs = halted(one=100, shared=0, own=48)
-    assert tell.stranded(runs)["waited for the loop, median"].tolist() == [100, 0, 48]
-    assert tell.strandings(runs).endswith("go: 100 with *one*, 0 with *shared*, 48 with *own*")
-    assert tell.of_the_hypothesis(runs).startswith("on go it strands: 48 of 100 clients at least, 0 at most")
-    assert "strands no more than a shared one" in tell.of_the_hypothesis(halted(shared=50, own=48))
-    assert tell.of_the_hypothesis(halted(one=100)) == "these storms tell nothing"
-
-
-def test_processes_that_share_a_listener_show_in_memory_and_cpu_time() -> None:
-    alone, several = storm(server="node"), storm("more hands", server="node", server_cpu_s=2.4, peak_rss_bytes=2**23)
-    said = tell.sharing_a_listener(endings(pd.DataFrame([alone, several])), "more hands", PLAIN)
-    assert "node has one listener in the kernel with *more hands* too" in said
-    assert "8 MiB instead of 2, and in 1.20 s of CPU time in each second instead of 0.10" in said
-    listening = endings(pd.DataFrame([alone, several | {"listeners": 2}]))
-    assert tell.sharing_a_listener(listening, "more hands", PLAIN) == "", "the kernel counts them"

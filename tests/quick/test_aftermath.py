@@ -57,16 +57,6 @@ def test_kept_down_and_recovered_need_time_to_be_seen() -> None:
     assert found["full_queue_s"].to_list() == [0.25, 0.25, 0.25]
 
 
-def test_the_verdict_names_the_policies() -> None:
-    down, well = storm([100] * 5), storm([100] * 50)
-    mixed = [{**down, "variant": "mixed"}, {**well, "variant": "mixed"}]
-    rows = [{**down, "variant": "at once"}, {**well, "variant": "politely"}, *mixed]
-    said = tell.retry_verdict(aftermaths(pd.DataFrame(rows)), "variant")
-    assert "all storms of *at once*;" in said
-    assert "all of *politely*;" in said
-    assert said.endswith("all storms of *mixed*")
-
-
 def test_a_trigger_that_outlived_its_storm_has_no_aftermath() -> None:
     found = aftermaths(pd.DataFrame([{**storm([100] * 50), "trigger_over_s": math.nan}]))
     assert found["watched_s"].to_list() == [0]
@@ -83,13 +73,6 @@ def test_after_how_many_seconds_is_all_that_is_known() -> None:
     assert table["recovered"].to_list() == ["within 3 s to never"]
 
 
-def test_what_a_policy_leaves_unanswered_is_said_of_those_that_recover() -> None:
-    well, down = {**storm([100] * 50), "variant": "well"}, {**storm([100] * 5), "variant": "down"}
-    frame = pd.DataFrame([{**well, "success_rate": 0.924}, {**down, "success_rate": 0.1}])
-    assert tell.not_answered(aftermaths(frame), "variant") == "Recovered, and yet not answered: 7.60% with *well*."
-    assert tell.not_answered(aftermaths(pd.DataFrame([well])), "variant") == "Who recovered answered all."
-
-
 def test_the_stacks_that_are_kept_down_are_named() -> None:
     well, down = storm([100] * 50), storm([100] * 5)
     rows = [
@@ -100,7 +83,7 @@ def test_the_stacks_that_are_kept_down_are_named() -> None:
     ]
     found = aftermaths(pd.DataFrame([{**row, "server_cpu_s": 50.0} for row in rows]))
     assert tell.headline_of_stacks(found) == (
-        "Tried again at once, kept down for half a minute: in every storm go; in some node; in none hyper"
+        "Tried again at once, down for half a minute: in every storm go; in some node; in none hyper"
     )
     said = tell.for_whom_it_worked(found.assign(useful_share=[0.01, 0.5, 0.9, 0.85]))
-    assert said.endswith("50% to 90% on node, 85% on hyper, not kept down; 1% on go, kept down.")
+    assert said.endswith("50% to 90% on node, 85% on hyper, not down; 1% on go, down.")

@@ -225,16 +225,6 @@ def test_a_small_share_is_not_left_out_of_what_failed() -> None:
     assert tell.told({"refused": 0.5, "reset": 0.00002, "timeout": 0.0}) == "refused 50.0%, reset <0.1%"
 
 
-def test_the_queue_is_told_of_the_servers_that_are_meant() -> None:
-    runs = attacks(kept("a", 50, {"refused on [::1]": 50}), kept("b", 100, {}, "go"))
-    runs.loc[runs["server"] == "go", ["addresses", "deepest_queue"]] = "::", 40
-    said = published.address_answer(runs, "vegeta-12.11.1", 100)
-    assert (
-        "**The queue** of hyper-2024, called by vegeta-12.11.1 at `localhost`, was never seen with more than 3" in said
-    )
-    assert "refused on `[::1]`: 50 of the 50 that failed" in said
-
-
 def test_who_answers_in_no_pulses_is_named_too() -> None:
     once = conditions()
     once["pulses"] = [[1], [1], [1], [3]]

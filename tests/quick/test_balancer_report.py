@@ -60,40 +60,6 @@ def wasteful(answered: int, made: int) -> dict[str, object]:
     return counting("HAProxy", {"server.hrsp_2xx": made}, outcomes=late, options=WORK)
 
 
-def test_who_does_more_in_vain_is_told_apart_from_who_does_less() -> None:
-    alone = storm(ALONE, outcomes={"answered": 50, "answer_timeout": 50}, options=WORK, server_cpu_s=0.6)
-    in_vain, less = (endings(pd.DataFrame([alone, wasteful(*of)])) for of in ((20, 58), (20, 20)))
-    assert "*server alone* 30 (17%), *HAProxy* 29 (66%)" in tell.in_vain(in_vain, ALONE)
-    assert tell.more_in_vain(in_vain, ALONE).endswith("with *HAProxy* (66% instead of 17%).")
-    assert tell.more_in_vain(less, ALONE) == "", "it does what it does in time"
-    unknown = endings(pd.DataFrame([storm(ALONE)]))
-    assert tell.in_vain(unknown, ALONE) == "How many answers the server made was not measured."
-    said = tell.of_the_hypothesis(in_vain, ALONE)
-    assert said.startswith(
-        "the server is no faster behind any load balancer, where its answers are counted: at most 29 "
-    )
-    assert said.endswith("a second, 30 alone; more of them are in time, in every storm, with 0 of 1 ways")
-    faster = endings(pd.DataFrame([alone, wasteful(70, 80)]))
-    assert "the server is faster behind *HAProxy*, " in tell.of_the_hypothesis(faster, ALONE)
-    assert "do not tell" in tell.of_the_hypothesis(unknown, ALONE)
-
-
-def test_what_cpu_time_tells_of_a_server_that_shares_it_is_told_as_a_lower_bound() -> None:
-    alone = storm(ALONE, outcomes={"answered": 50, "answer_timeout": 50}, options=WORK, server_cpu_s=0.6)
-    late = {"answered": 20, "answer_timeout": 80}
-    nginx = counting("nginx", {"accepts": 100}, front="nginx", outcomes=late, options=WORK, server_cpu_s=0.58)
-    runs = endings(pd.DataFrame([alone, nginx]))
-    assert runs["made_at_least"].tolist() == [False, True]
-    assert "*server alone* 30 (17%), *nginx* ≥ 29 (≥ 66%)" in tell.in_vain(runs, ALONE)
-    row = tell.endings_table(runs).set_index("variant").loc["nginx"]
-    assert (row["throughput, answers that the server made, 1/s"], row["of these in vain"]) == ("≥ 29", "≥ 66%")
-    assert "do not tell" in tell.of_the_hypothesis(runs, ALONE), "a lower bound decides nothing"
-    in_time = endings(pd.DataFrame([alone, nginx | {"server_cpu_s": 0.2}]))
-    assert "*nginx* ≥ 10 (not known)" in tell.in_vain(in_time, ALONE)
-    (_, right) = how_requests_end(runs, "title").axes
-    assert {line.get_marker() for line in right.lines} == {"o", "|", ">"}
-
-
 def test_an_honest_no_is_told_from_one_that_blames_the_server() -> None:
     refused = {"answered": 40, "bad_answer": 60}
     rows = [

@@ -713,7 +713,7 @@ def test_tables_from_before_the_ledger_are_those_without_one() -> None:
     assert causes(before, IN_THE_QUEUE, ABOUT).equals(causes(table, IN_THE_QUEUE, ABOUT))
 
 
-# ---- kept connections --------------------------------------------------------------------------------------------
+# ---- keep-alive --------------------------------------------------------------------------------------------
 
 KEPT = replace(ABOUT, load=Load(clients=1, requests_per_client=100, timeout_s=1))
 

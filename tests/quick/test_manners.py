@@ -62,19 +62,6 @@ def test_where_some_storms_were_not_answered_their_median_is_told_and_not_the_me
     assert tell.times(pd.Series([4_000.0, 5_000.0, 9_000.0])).startswith("6.00 s (")
 
 
-def test_the_numbers_are_those_of_the_size_that_is_told_and_not_of_the_best() -> None:
-    found = pools({None: 900.0, 1: 300.0, 10: 123.0, 100: 456.0})
-    (line,) = tell.against_plain(found)
-    assert "plain storm: 100.00% answered, p50 10 ms from when wanted and 8 ms from issue, p99 900 ms" in line
-    assert "pool, 100 connections: 100.00% answered, p50 10 ms, p99 456 ms" in line
-    assert "123" not in line
-    assert "HTTP/2" not in line, "it had one connection, and ten are told"
-    assert tell.headline(found, POOL) == "p99 by stack: 900 ms in the plain storm; 456 ms with a pool of 100"
-    other = found.assign(server="go", wanted_p99_ms=found["wanted_p99_ms"].mask(found["over"] == PLAIN))
-    both = pd.concat([found, other], ignore_index=True)
-    assert "900 ms to unanswered in the plain storm" in tell.headline(both, POOL)
-
-
 def several(plain: list[float], pool: list[float], **columns: object) -> pd.DataFrame:
     """Storms of both kinds, by their p99."""
     rows = [run({"clients": 1_000}, wanted_p99_ms=value) for value in plain]

@@ -139,12 +139,6 @@ def test_a_first_try_is_no_gain_where_clients_came_more_slowly() -> None:
         assert [one.found for one in compared(slow, PLAIN, of_try)] == [found]
 
 
-def test_one_measure_of_one_mitigation_is_told_over_all_servers() -> None:
-    found = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
-    assert tell.on_one(found, "HAProxy", "cpu_us_per_answer") == "CPU per answer × 2.5 (go)"
-    assert tell.on_one(found, "HAProxy", "success_rate") == "answered neither more nor less in every storm"
-
-
 def test_a_goodput_of_fewer_answers_is_no_better() -> None:
     few = {"answered": 10, "bad_answer": 90}
     limit = with_front("limit", outcomes=few, statuses={"200": 10, "429": 90}, throughput_per_s=500.0)
@@ -160,22 +154,6 @@ def test_more_is_better_of_some_measures_and_worse_of_others() -> None:
     assert found["cpu_us_per_answer"] == found["memory_mib"] == "worse"
     assert found["connections_at_server"] == "better"
     assert found["success_rate"] == "alike", "equal in all"
-
-
-def test_too_few_storms_are_not_told_as_no_effect() -> None:
-    found = compared(kinds([50.0, 51, 52], count=3), PLAIN)
-    assert tell.headline_of_p99(found) == "Whether a mitigation shortens the p99 these storms do not tell"
-    assert "fewer than 5 storms of a kind in 4" in tell.backfires(found)[0]
-    assert tell.on_p99(found).endswith("Of 1 comparisons 1 have no answer: fewer than 5 storms of a kind in 1")
-    enough = compared(kinds([50.0, 51, 52, 53, 54]), PLAIN)
-    assert tell.headline_of_p99(enough) == (
-        "p99 × 0.51 with HAProxy; 1 of 1 mitigations shorten it on some stack, 0 lengthen it"
-    )
-    longer = compared(kinds([500.0] * 5), PLAIN)
-    assert tell.headline_of_p99(longer) == "p99: 0 of 1 mitigations shorten it on some stack, 1 lengthen it"
-    assert tell.by_chance(enough) == (
-        "Of 6 comparisons 3 are better or worse in every storm; by chance it would be 0.0."
-    )
 
 
 def test_what_a_combination_reaches_is_told_of_the_part_that_reaches_it() -> None:
@@ -235,12 +213,6 @@ def test_the_figure_shows_who_was_not_answered_and_who_was_limited() -> None:
     assert said == ["go"]
 
 
-def test_where_the_p99_is_shorter_and_longer_is_told_with_the_servers() -> None:
-    assert "shorter than as it comes with *HAProxy* (go)" in tell.on_p99(compared(kinds([50.0] * 5), PLAIN))
-    longer = tell.on_p99(compared(kinds([500.0] * 5), PLAIN))
-    assert "shorter than as it comes with none, and longer than as it comes with *HAProxy* (go)" in longer
-
-
 def test_who_ended_is_counted() -> None:
     runs = pd.DataFrame([storm(), storm("backlog", success_rate=0.4)]).assign(server_ended=[None, "exit status 1"])
     said = tell.endings_of_servers(runs)
@@ -256,21 +228,3 @@ def test_what_one_kind_of_storm_brings_over_another_is_told_server_by_server() -
     few = tell.brought(compared(kinds([50.0], count=1), PLAIN))
     assert few.endswith("Of 6 comparisons 6 have no answer: fewer than 5 storms of a kind in 6.")
     assert tell.brought([]) == "There is nothing to compare."
-
-
-def test_both_grounds_are_held_against_each_other() -> None:
-    """As it is and with a raised netdev_max_backlog: what is shown in one of them, in both, or the other way round."""
-    shorter, longer = kinds([50.0, 51, 52, 53, 54]), kinds([500.0, 510, 520, 530, 540])
-    alike = kinds([50.0, 51, 52, 53, 103])
-    faster, slower, neither = (compared(runs, PLAIN) for runs in (shorter, longer, alike))
-    said = "Of 6 comparisons with an answer in both, "
-    same = f"{said}3 are better or worse in both in the same way, and 3 in neither."
-    assert tell.agreement(faster, faster) == same
-    said += "2 are better or worse in both in the same way, and 3 in neither. Shown "
-    assert tell.agreement(neither, faster) == f"{said}only with it raised: go, *HAProxy*, p99 × 0.51."
-    assert tell.agreement(slower, neither) == f"{said}only as it is: go, *HAProxy*, p99 × 5.1."
-    assert tell.agreement(slower, faster) == f"{said}the other way round: go, *HAProxy*, p99 × 0.51."
-    assert tell.agreement(faster, []).endswith("There are no such storms: it takes root.")
-    few = compared(kinds([50.0, 51, 52], count=3), PLAIN)
-    assert tell.agreement(few, few).endswith("Of 6 comparisons 6 have no answer: fewer than 5 storms of a kind in 6.")
-    assert tell.by_chance([]) == "There is nothing to compare."

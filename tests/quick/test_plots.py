@@ -15,13 +15,11 @@ from matplotlib.patches import Patch
 from analysis.backlog.plane import planes
 from analysis.backlog.sweep import backlog_sweep
 from analysis.mitigations.pool import over_fewer_connections
-from analysis.mitigations.slowest import slower_than_in_panels
 from analysis.overflow.pulses import SERVER, SYN, request_schedule, syn_schedule
 from analysis.overflow.timeline import answers_in_time
 from analysis.overflow.waits import waits_and_schedule
 from analysis.published.conditions_figure import answered_by_condition
 from harness.page.figures.rows import compare_rows
-from harness.thought.stats import GRID_MS
 
 
 @pytest.fixture(autouse=True)
@@ -123,22 +121,6 @@ def test_a_plane_of_which_nothing_was_answered_can_be_drawn() -> None:
     values = pd.DataFrame({25.0: [np.inf, np.nan], 50.0: [np.inf, np.inf]}, index=[16, 64])
     figure = planes({"p99": values}, 2_000, "title", {"p99": str})
     assert [text.get_text() for text in figure.axes[0].texts] == ["never"] * 4
-
-
-def test_the_slow_are_shown_until_there_are_no_slower_ones() -> None:
-    grid = np.array(GRID_MS)
-    shares = [
-        np.where(grid < 10, 0.0, np.where(grid < limit, 0.9, ends)) for limit, ends in ((1_000, 1.0), (500, 0.95))
-    ]
-    runs = pd.DataFrame({"way": ["over 10", "over 1"], "planned": 1_000, "latency_shares": shares, "server": "go"})
-    figure = slower_than_in_panels(runs, "server", "way", "title")
-    (panel,) = figure.axes
-    ends, lost = panel.lines
-    assert panel.get_title("left") == "go"
-    assert ends.get_xdata().max() < 1_000 <= lost.get_xdata().max(), "what is never answered has no end"
-    assert lost.get_ydata()[-1] == pytest.approx(0.05)
-    assert legend(figure) == ["over 10", "over 1"]
-    assert ends.get_color() != lost.get_color()
 
 
 def test_a_stack_and_a_way_of_connecting_are_told_apart_in_the_legend() -> None:

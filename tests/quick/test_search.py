@@ -309,19 +309,6 @@ def test_the_figure_shows_each_storm_of_the_path_and_which_missed(search: Search
     assert len(fresh) == search.confirm
 
 
-def test_storms_are_told_by_the_room_in_all_queues_together() -> None:
-    rows = [("one of 8", 8, 1, 1.0, 100.0), ("one of 16", 16, 1, 1.0, 100.0), ("two of 8", 8, 2, 1.0, 100.0)]
-    columns = ["variant", "backlog_effective", "listeners", "success_rate", "p99_ms"]
-    storms = pd.DataFrame(rows * 2, columns=columns)
-    storms.loc[0, "p99_ms"] = float("nan")
-    runs = tell.with_room(storms, Target(0.99, 500))
-    assert tell.headline_of_room(runs) == "Target met with room for 8 in 1 of 2, 16 in 4 of 4"
-    assert tell.by_room(runs).endswith(": 8: *one of 8* 1 of 2; 16: *one of 16* 2 of 2, *two of 8* 2 of 2.")
-    assert set(tell.with_enough_room(runs)["variant"]) == {"one of 16", "two of 8"}
-    assert set(tell.with_enough_room(runs.assign(met=True))["variant"]) == {"one of 8"}
-    assert tell.with_enough_room(runs.assign(met=False)).empty
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

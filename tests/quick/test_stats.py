@@ -14,7 +14,6 @@ from harness.thought.stats import (
     peak_overlap,
     pulses,
     recovered_after_s,
-    silent_share,
     timeline,
     weighted_quantile,
 )
@@ -63,13 +62,6 @@ def test_the_timeline_counts_every_answer() -> None:
     assert counts.shape == (TIMELINE_STEPS,)
     assert list(counts[:2]) == [2, 1]
     assert counts.sum() == 4
-
-
-def test_silence_is_what_lies_between_answers() -> None:
-    assert silent_share(np.array([0, 0, 10, 10, 0, 0])) == 0
-    assert silent_share(np.array([10, 0, 0, 10, 0])) == 0.5
-    assert silent_share(np.array([0, 0])) == 0
-    assert silent_share(np.array([1000, 0, 0, 0, 0, 1])) == 0, "a straggler is no pulse"
 
 
 def test_weighted_quantiles() -> None:

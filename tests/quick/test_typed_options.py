@@ -58,8 +58,8 @@ def test_one_name_of_two_meanings_has_two_rows(tmp_path: Path) -> None:
     plans = []
     for number, option in enumerate(("accept_loops = 2", "workers = 2")):
         path = tmp_path / f"{number}.toml"
-        path.write_text(f'[base]\nserver = "{("hyper", "node")[number]}"\n[variant."more hands"]\n{option}\n')
+        path.write_text(f'[base]\nserver = "{("hyper", "node")[number]}"\n[variant."more accept loops"]\n{option}\n')
         plans.append(load_plan(path))
     table = options_table({"storm": plans})
     assert table["options"].tolist() == ["as it comes", "--accept-loops 2", "--workers 2"]
-    assert table["name"].tolist() == ["all of them", "more hands (hyper)", "more hands (node)"]
+    assert table["name"].tolist() == ["all of them", "more accept loops (hyper)", "more accept loops (node)"]
