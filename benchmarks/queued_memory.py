@@ -2,8 +2,7 @@
 
 A listener that never accepts, clients that connect, half of the times with a request. Memory is read from the kernel's
 slabs and from two memory cgroups, one with the server and one with the clients, before and after; then the server
-accepts them all, which is when the kernel moves the charge. As root, with memory cgroups. ``--export`` writes
-``data/reference/queued_memory.json``, which notebook 05 shows.
+accepts them all, which is when the kernel moves the charge. As root, with memory cgroups of version 1; a line of JSON a round.
 """
 
 from __future__ import annotations
@@ -20,12 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import PROJECT
 from harness.errors import MachineError, StormLabError
-from harness.events.store import write_whole
-from harness.machine.host import this_host
 
-RESULT = PROJECT / "data" / "reference" / "queued_memory.json"
 CONNECTIONS = 4_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: storm\r\n\r\n"
 SLABS = ("TCP", "sock_inode_cache", "skbuff_small_head", "skbuff_head_cache", "request_sock_TCP", "filp", "dentry")
@@ -47,7 +42,6 @@ sys.stdin.readline()
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--export", action="store_true")
     options = parser.parse_args()
     try:
         rows = measure(options.rounds)
@@ -56,9 +50,6 @@ def main() -> int:
         return error.exit_code
     for row in rows:
         print(json.dumps(row))
-    if options.export:
-        document = {"host": this_host().to_json(), "connections": CONNECTIONS, "rounds": rows}
-        write_whole(RESULT, json.dumps(document, indent=1) + "\n")
     return 0
 
 
