@@ -2,7 +2,7 @@
 
 A listener that never accepts, clients that connect, half of the times with a request. Memory is read from the kernel's
 slabs and from two memory cgroups, one with the server and one with the clients, before and after; then the server
-accepts them all, which is when the kernel moves the charge. As root, with memory cgroups of version 1; a line of JSON a round.
+accepts them all. As root, with memory cgroups of version 1; a line of JSON a round.
 """
 
 from __future__ import annotations
