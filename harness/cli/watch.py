@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def _introduce(live: Live) -> None:
 
 
 def _seen(watched: Watched, since_us: int) -> Seen:
+    """With the episodes that have not been told yet."""
     from harness.page.watching import seen
 
     of = watched.listener
-    return seen((of.address, of.port, of.inode), watched.pids, of.depth, of.backlog, watched.samples, since_us)
+    one = seen((of.address, of.port, of.inode), watched.pids, of.depth, of.backlog, watched.samples, since_us)
+    new = tuple(episode for episode in one.ended if episode.begin_us > watched.told_us)
+    watched.told_us = max([watched.told_us, *(episode.end_us for episode in new)])
+    return replace(one, ended=new)

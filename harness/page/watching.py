@@ -34,7 +34,7 @@ class Seen:
     full: Episode | None
     """The episode of a full queue that goes on."""
     ended: tuple[Episode, ...]
-    """Those that ended in the interval."""
+    """Those that are over, of all that there are samples of."""
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ def seen(
     now_us = (samples[-1]["time_us"] or 0) if samples else since_us
     found = episodes(_table(samples))
     open_one = next((one for one in found if now_us - one.end_us <= APART_US), None)
-    ended = [one for one in found if one is not open_one and since_us - APART_US < one.end_us <= now_us - APART_US]
+    ended = [one for one in found if one is not open_one]
     depths = [one["accept_queue"] or 0 for one in inside] or [depth]
     return Seen(
         address=address,

@@ -33,6 +33,8 @@ class Watched:
     processes: Processes | None
     samples: list[Mapping[str, int | None]] = field(default_factory=list)
     """Of the last :data:`KEPT_S`, as ``samples.parquet`` has them; ``time_us`` from when the watch began."""
+    told_us: int = -1
+    """Until when episodes of a full queue were told."""
 
 
 class Live:

@@ -123,9 +123,10 @@ def test_an_episode_that_ends_is_kept(start: Start) -> None:
     for client in clients:
         client.close()
     assert "127.0.0.1:" in said
-    (over,) = (line for line in said.splitlines() if " was full for " in line)
-    assert "stalled" in over
-    assert said.splitlines()[-1].startswith("1 episodes")
+    over = [line for line in said.splitlines() if " was full for " in line]
+    assert "stalled" in over[0]
+    assert said.splitlines()[-1].startswith(f"{len(over)} episodes")
+    assert len(set(over)) == len(over), "each is told once"
 
 
 def test_a_server_in_another_network_is_watched_by_its_process(start: Start) -> None:
