@@ -20,7 +20,8 @@ from harness.plan.attack import AttackPlan
 from harness.plan.search import Search
 from harness.thought import experiments, said
 from harness.thought import runs as results
-from harness.thought.summary import Summary, outcome, readable
+from harness.thought.readable import outcome, readable
+from harness.thought.summary import Summary
 
 Source = Literal["reference", "here"]
 

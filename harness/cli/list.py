@@ -7,7 +7,7 @@ import argparse
 from harness.cli.reading import say
 from harness.events.store import runs
 from harness.page import tables
-from harness.thought.summary import readable
+from harness.thought.readable import readable
 from harness.trial.caller import recover
 
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from harness.events import store
-from harness.thought.summary import Summary, whole
+from harness.thought.readable import whole
+from harness.thought.summary import Summary
 
 
 def say(line: str) -> None:

@@ -14,7 +14,8 @@ from harness.page import tables
 from harness.page.progress import Progress
 from harness.plan.search import Search, Tested, chosen, load_search
 from harness.thought import runs as results
-from harness.thought.summary import Summary, outcome
+from harness.thought.readable import outcome
+from harness.thought.summary import Summary
 from harness.trial.tune import possible, saying, tune
 
 

@@ -41,12 +41,13 @@ def run(
     for number, changes in enumerate(wanted, 1):
         output = folder / f"{named(changes)}.ipynb"
         where = f"{notebook.stem} [{number}/{len(wanted)}] {worded(changes)}"
-        if not done(output, notebook, {**parameters, **changes}):
+        every = {**parameters, **changes}
+        origin = {_EXECUTED_FROM: _origin(notebook, every)}
+        if not done(output, origin):
             begun = time.monotonic()
             print(f"{where}: executing", file=sys.stderr, flush=True)
             figures = folder / "figures" / named(changes)
-            notebooks.execute(notebook, output, {**parameters, **changes}, figures=figures, data=data, live=sys.stderr)
-            _mark(output, notebook, {**parameters, **changes})
+            notebooks.execute(notebook, output, every, figures=figures, data=data, live=sys.stderr, about=origin)
             print(f"{where}: {time.monotonic() - begun:.0f} s → {output}", file=sys.stderr, flush=True)
         else:
             print(f"{where}: is there already", file=sys.stderr, flush=True)
@@ -64,12 +65,9 @@ def worded(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in changes.items())
 
 
-def done(output: Path, notebook: Path, parameters: Mapping[str, Any]) -> bool:
-    """Whether it was executed with these parameters from the notebook as it is now."""
-    if not output.exists():
-        return False
-    found = nbformat.read(output, as_version=4).metadata.get(_EXECUTED_FROM)
-    return bool(found == _origin(notebook, parameters))
+def done(output: Path, origin: Mapping[str, Any]) -> bool:
+    """Whether it was executed from that: the notebook as it is now, and these parameters."""
+    return output.exists() and origin.items() <= dict(nbformat.read(output, as_version=4).metadata).items()
 
 
 def propositions(output: Path) -> Iterator[dict[str, Any]]:
@@ -77,14 +75,6 @@ def propositions(output: Path) -> Iterator[dict[str, Any]]:
     for cell in nbformat.read(output, as_version=4).cells:
         for shown in cell.get("outputs", []):
             yield from shown.get("data", {}).get(MIME, [])
-
-
-def _mark(output: Path, notebook: Path, parameters: Mapping[str, Any]) -> None:
-    document = nbformat.read(output, as_version=4)
-    document.metadata[_EXECUTED_FROM] = _origin(notebook, parameters)
-    part = output.with_name(f".{output.name}.new")
-    nbformat.write(document, part)
-    part.replace(output)
 
 
 def _origin(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,9 +66,16 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def execute(
-    notebook: Path, output: Path, parameters: Mapping[str, Any], *, figures: Path, data: Path, live: IO[str]
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    *,
+    figures: Path,
+    data: Path,
+    live: IO[str],
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Execute a notebook into ``output``, figures into ``figures``/<notebook>/.
+    """Execute a notebook into ``output``, figures into ``figures``/<notebook>/; ``about`` is added to its metadata.
 
     Raises:
         StormLabError: a cell failed; ``output`` is left as it was.
@@ -97,6 +104,7 @@ def execute(
                 raise failure from error
         document = nbformat.read(draft, as_version=4)
     normalise(document)
+    document.metadata.update(nbformat.from_dict(dict(about or {})))
     part = output.with_name(f".{output.name}.new")
     nbformat.write(document, part)
     part.replace(output)

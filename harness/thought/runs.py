@@ -18,7 +18,7 @@ from harness.errors import PlanError
 from harness.events.store import write_table
 from harness.events.tables import Column
 from harness.plan import OPTIONS, Plan, Trial, value_of
-from harness.thought import cause
+from harness.thought import cause, over_time
 from harness.thought.generator import judged_anew
 from harness.thought.summary import Summary
 
@@ -176,14 +176,14 @@ def line(summary: Summary) -> dict[str, object]:
         "server_files_limit": limit,
         "out_of_files_lines": summary.out_of_files_lines,
         "server_ended": manifest["server"].get("ended"),
-        "rss_per_step": summary.memory,
-        "connect_us_per_step": summary.connect_costs,
+        "rss_per_step": over_time.memory(summary),
+        "connect_us_per_step": over_time.connect_costs(summary),
         "connections_made": summary.connections_made,
         "attempts_made": summary.attempts,
         "wanted_p50_ms": summary.since_wanted.quantile(0.5),
         "wanted_p99_ms": summary.since_wanted.quantile(0.99),
-        "goodput_per_s": summary.goodput_per_s.astype(np.int32),
-        "connects_per_s": summary.connects_per_s.astype(np.int32),
+        "goodput_per_s": over_time.goodput_per_s(summary).astype(np.int32),
+        "connects_per_s": over_time.connects_per_s(summary).astype(np.int32),
         "trigger_over_s": _trigger_over_s(manifest),
         "protocol": summary.protocol.name,
         "protocol_evidence": summary.protocol.evidence,

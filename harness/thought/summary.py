@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from harness.events.check import Check
 from harness.events.kernel import TICK_US
 from harness.events.protocol import Protocol, heard
 from harness.events.samples import LO_RX_DROPPED
-from harness.events.store import FRONT_LOG, SERVER_LOG, DamagedRun, Run
+from harness.events.store import FRONT_LOG, SERVER_LOG, Run
 from harness.events.tables import OUTCOMES
 from harness.plan import Load
-from harness.thought import cause, checks, goodput, stats
+from harness.thought import cause, checks, stats
 from harness.thought.agents_still import longest_standstill_ms
 from harness.thought.episodes import Episode, episodes
 from harness.thought.generator import STOOD_STILL_MS, Generator, judge
@@ -73,7 +73,7 @@ class Summary:
     def latencies(self) -> stats.Latencies:
         """From the reference time (when it was wanted in open loops and pools, else the issue) to the last byte."""
         reference = "scheduled_us" if self.load.rate is not None or self.load.pooled else "issued_us"
-        elapsed_us = _numbers(self.answered, "last_byte_us") - _numbers(self.answered, reference)
+        elapsed_us = numbers(self.answered, "last_byte_us") - numbers(self.answered, reference)
         return stats.Latencies(np.sort(elapsed_us / 1000), self.load.planned - len(self.answered))
 
     @functools.cached_property
@@ -81,7 +81,7 @@ class Summary:
         """From when it was wanted to the last byte: in a burst that is the start, whenever it is issued."""
         if not self.load.is_burst or self.load.pooled or self.load.requests_per_client > 1:
             return self.latencies
-        ends_ms = np.sort(_numbers(self.answered, "last_byte_us") / 1000)
+        ends_ms = np.sort(numbers(self.answered, "last_byte_us") / 1000)
         return stats.Latencies(ends_ms, self.latencies.unanswered)
 
     @functools.cached_property
@@ -99,23 +99,13 @@ class Summary:
         """
         if self.load.retries.attempts > 1:
             return None
-        begins, ends = (_numbers(self.answered, name) for name in ("issued_us", "last_byte_us"))
-        apart = _numbers(self.answered, "connection").astype(np.int64) * (1 + ends.max(initial=0))
+        begins, ends = (numbers(self.answered, name) for name in ("issued_us", "last_byte_us"))
+        apart = numbers(self.answered, "connection").astype(np.int64) * (1 + ends.max(initial=0))
         return stats.peak_overlap(begins + apart, ends + apart)
 
     @property
     def connections_made(self) -> int:
         return int(len(self.connections) - self.connections["issued_us"].null_count)
-
-    @functools.cached_property
-    def goodput_per_s(self) -> NDArray[np.int64]:
-        """Answers in each second from the start."""
-        return goodput.per_second(_numbers(self.answered, "last_byte_us"))
-
-    @functools.cached_property
-    def connects_per_s(self) -> NDArray[np.int64]:
-        """Connections that were begun in each second from the start."""
-        return goodput.per_second(self.connections["issued_us"].drop_null().to_numpy())
 
     @functools.cached_property
     def protocol(self) -> Protocol:
@@ -236,23 +226,7 @@ class Summary:
     @functools.cached_property
     def timeline(self) -> NDArray[np.int64]:
         """Answers in each step of :data:`harness.thought.stats.TIMELINE_STEP_S`."""
-        return stats.timeline(_numbers(self.answered, "last_byte_us"))
-
-    @functools.cached_property
-    def memory(self) -> list[int | None] | None:
-        """Resident bytes of the server at the end of each step of :data:`stats.TIMELINE_STEP_S`, if sampled."""
-        if self.server_samples is None:
-            return None
-        known = self.server_samples.filter(pc.is_valid(self.server_samples["server_rss_bytes"]))
-        return stats.last_per_step(_numbers(known, "time_us"), _numbers(known, "server_rss_bytes"))
-
-    @functools.cached_property
-    def connect_costs(self) -> list[float] | None:
-        """What bind() and connect() took, µs: medians of :data:`stats.CONNECTS_PER_STEP` in order of issue."""
-        if "connect_us" not in self.connections.column_names:
-            return None  # recorded before that was measured
-        issued = self.connections.filter(pc.is_valid(self.connections["issued_us"])).sort_by("issued_us")
-        return stats.median_per_step(issued["connect_us"].to_numpy().astype(np.float64))
+        return stats.timeline(numbers(self.answered, "last_byte_us"))
 
     @functools.cached_property
     def server_files(self) -> tuple[int, int] | None:
@@ -313,7 +287,7 @@ class Summary:
         """The most connections between connect() and their end at one moment, from the rows."""
         both = pc.and_(pc.is_valid(self.connections["issued_us"]), pc.is_valid(self.connections["closed_us"]))
         lived = self.connections.filter(both)
-        return stats.peak_overlap(_numbers(lived, "issued_us"), _numbers(lived, "closed_us"))
+        return stats.peak_overlap(numbers(lived, "issued_us"), numbers(lived, "closed_us"))
 
     @functools.cached_property
     def first_try(self) -> int:
@@ -413,7 +387,7 @@ class Summary:
         return None if front is None else {**front, "connections_to_server": self.connections_to_server}
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
+def numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
     """A column without nulls as int64."""
     values: NDArray[np.int64] = table[name].to_numpy()
     return values
@@ -422,42 +396,3 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
 def _round(value: float | None) -> float | None:
     """Microsecond resolution is all there is."""
     return None if value is None else round(value, 3)
-
-
-def outcome(run: Run) -> tuple[float, float | None]:
-    """(success rate, 99th percentile of latency in ms, None where it lies among the unanswered) of a run.
-
-    Raises:
-        DamagedRun: it cannot be read.
-    """
-    summary = whole(run)
-    return summary.success_rate, summary.latencies.quantile(0.99)
-
-
-def whole(run: Run) -> Summary:
-    """A run whose record can be read. Raises: DamagedRun: it cannot, or is of another version."""
-    summary = Summary(run)
-    try:
-        summary.to_json()
-    except DamagedRun:
-        raise
-    except Exception as error:  # whatever a record that is none makes of the computations
-        raise DamagedRun(run.run_id, "its record", error) from error
-    return summary
-
-
-def readable(found: Iterable[Run], say: Callable[[str], None]) -> Iterator[Summary]:
-    """Of runs those that can be read, in their order; of each other one a line says why.
-
-    One that is damaged keeps none of the others from being shown. One that a newer version has recorded is shown, and
-    what this one knows nothing of is said.
-    """
-    for run in found:
-        try:
-            summary = whole(run)
-        except DamagedRun as error:
-            say(error.message)
-        else:
-            for line in summary.notes:
-                say(line)
-            yield summary

@@ -47,8 +47,6 @@ class Live:
         self._counters: Mapping[str, int] = {}
         self.sockets: dict[int, Watched] = {}
         """By inode, those that listen now."""
-        self.gone: list[Watched] = []
-        """Those that listened while it was watched, and do no longer."""
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -109,7 +107,6 @@ class Live:
 
     def _find_owners(self, found: Mapping[int, Listener]) -> None:
         owners = owners_of(found) if found.keys() != self.sockets.keys() else None
-        self.gone += [watched for inode, watched in self.sockets.items() if inode not in found]
         self.sockets = {
             inode: self.sockets.get(inode) or _watched(one, (owners or {}).get(inode, ()))
             for inode, one in found.items()

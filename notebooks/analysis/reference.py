@@ -21,7 +21,7 @@ from harness.events.manifest import MANIFEST
 from harness.events.store import CONNECTIONS, REQUESTS, SAMPLES, Run, write_whole
 from harness.thought import experiments
 from harness.thought import runs as results
-from harness.thought.summary import readable
+from harness.thought.readable import readable
 
 _KEPT = (MANIFEST, CONNECTIONS, REQUESTS, SAMPLES)
 """Causes can be made again, and a log may name paths of the machine."""

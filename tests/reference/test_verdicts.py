@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -81,7 +82,9 @@ def test_without_data_nothing_is_decided_and_it_says_what_to_record(reference: E
     empty = dataclasses.replace(with_runs(reference, reference.runs.iloc[:0]), attacks=())
     for verdict in judge(empty):
         assert verdict.word == "not_decided"
-        assert all("stormlab run --plan plans/" in one.why_null for one in verdict.propositions)
+        assert all(
+            re.search(r"`stormlab (run --plan plans/|tune |notebooks )", one.why_null) for one in verdict.propositions
+        )
 
 
 def test_one_storm_of_each_kind_decides_nothing(reference: Evidence) -> None:

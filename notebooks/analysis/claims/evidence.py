@@ -19,7 +19,7 @@ from harness.plan import PLANS, Plan, load_plan
 from harness.plan.attack import ATTACKS, load_attacks
 from harness.thought import experiments
 from harness.thought import runs as results
-from harness.thought.summary import readable
+from harness.thought.readable import readable
 
 
 @dataclass(frozen=True, eq=False)  # as itself a key of caches

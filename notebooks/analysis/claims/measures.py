@@ -51,13 +51,17 @@ PUBLISHED = "Hyper of 2024"
 OLD_VEGETA = "vegeta-12.11.1"
 THE_GENERATOR, LOST = "the generator was the limit", "this host's own input queue dropped packets"
 NO_RUNS = "there are no such storms; record them with `stormlab run --plan plans/{}.toml`"
+NO_SEARCH = "it has not been searched for; `stormlab tune {}`"
+NO_ATTACKS = "there are no such attacks; `stormlab notebooks 10-published-benchmark -p source here`"
 
 
 # ---- what several ask ------------------------------------------------------------------------------------------------
 
 
 def _missing(plan: str) -> Measured:
-    return Measured(NOTHING, why_null=NO_RUNS.format(plan))
+    if plan in (ADDRESS, CHANCES):
+        return Measured(NOTHING, why_null=NO_ATTACKS)
+    return Measured(NOTHING, why_null=(NO_SEARCH if plan.startswith(SEARCH) else NO_RUNS).format(plan))
 
 
 def _over(plan: str, runs: pd.DataFrame, measure: str, by: str, changed: Any, untouched: Any) -> Measured:
@@ -356,8 +360,11 @@ def _found(name: str, evidence: Evidence) -> Measured:
     tested = walked(search.tried(set(runs["plan_hash"])), runs)
     best = chosen(tested)
     if best is None:
-        missing = _missing(f"searches/{name}")
-        return missing if runs.empty else of_runs(NOTHING, runs, why_null="no configuration tried reaches the target")
+        return (
+            _missing(name)
+            if runs.empty
+            else of_runs(NOTHING, runs, why_null="no configuration tried reaches the target")
+        )
     storms = held(tested, runs)
     fresh = storms[storms["plan_hash"].eq(best.candidate.trial.plan_hash)].tail(len(best.fresh))
     return of_runs(mean_share([float(met) for met in best.fresh]), fresh)
